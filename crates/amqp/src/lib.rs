@@ -1,0 +1,1 @@
+//! AMQP 0-9-1, bytes in, bytes out. Knows nothing of queues, sockets or clocks.

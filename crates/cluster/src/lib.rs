@@ -1,0 +1,1 @@
+//! What "committed" means. Payloads are opaque.

@@ -1,0 +1,2 @@
+//! The `everack` binary.
+fn main() {}

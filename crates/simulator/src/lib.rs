@@ -1,0 +1,1 @@
+//! Production nodes on a fake disk, network and clock: seed in, verdict out.

@@ -1,0 +1,1 @@
+//! A durable log of opaque bytes in segment files. Knows bytes and positions only.

@@ -1,0 +1,1 @@
+//! The order story: order-service and warehouse-service.

@@ -1,0 +1,1 @@
+//! The contents of queues: the high-rate machine.

@@ -1,0 +1,1 @@
+//! Routing on a snapshot of the catalog.

@@ -1,2 +1,80 @@
-//! The project's own commands: `cargo xtask` lists them.
-fn main() {}
+//! The project's own commands: `cargo xtask` lists them, `cargo xtask NAME` runs one.
+//!
+//! This is the only entry point a newcomer, CI and we ourselves use. It runs tools and reads files; it contains
+//! nothing of the broker.
+
+mod shell;
+mod workspace;
+
+mod demo;
+mod setup;
+mod tally;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// One command: its name, the line that the listing shows, and what it does with the arguments behind its name.
+struct Command {
+    name: &'static str,
+    help: &'static str,
+    run: fn(&[String]) -> anyhow::Result<()>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "demo",
+        help: "build the release binary and run the order story; arguments go to `everack demo`",
+        run: demo::run,
+    },
+    Command {
+        name: "test",
+        help: "install what the tests need, then run every check; `--only STEP,...` for some, `--list` for their names",
+        run: test::run,
+    },
+    Command {
+        name: "setup",
+        help: "only install what the tests need; `--rabbitmq` adds Debian's rabbitmq-server to compare with",
+        run: setup::run,
+    },
+    Command {
+        name: "tidy",
+        help: "check the house rules: who may import whom, leftover markers, documents that drifted",
+        run: tidy::run,
+    },
+    Command {
+        name: "fix",
+        help: "rewrite what a tool can rewrite: formatting",
+        run: fix,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = arguments.split_first() else {
+        list();
+        return ExitCode::SUCCESS;
+    };
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        eprintln!("there is no command `{name}`; these are the commands:\n");
+        list();
+        return ExitCode::from(2);
+    };
+    match (command.run)(rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask {name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() {
+    for command in COMMANDS {
+        println!("cargo xtask {:<8} {}", command.name, command.help);
+    }
+}
+
+fn fix(_arguments: &[String]) -> anyhow::Result<()> {
+    shell::run(shell::cargo().args(["fmt", "--all"]))
+}

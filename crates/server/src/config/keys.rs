@@ -1,0 +1,169 @@
+//! Every key, once: name, type, default, help, and whether SIGHUP takes it over.
+//!
+//! To add a key, add its line here. The file's reader, `--set`, `everack config`, the reference in
+//! `docs/guide` (refresh it as its test says) and the reload follow from it.
+
+use std::path::PathBuf;
+
+use super::setting::{
+    Addresses, Guest, Hash, LogFormat, LogLevel, Name, Number, OptionalPath, Pattern, Period, Size,
+    TlsVersion, Words,
+};
+use super::table::{REQUIRED, table};
+
+table! {
+    /// The configuration of a broker: everything that `--config FILE` and flags can say.
+    Config {
+        /// Where the messages are kept.
+        data: Data = "{}", Restart;
+        /// How AMQP clients connect.
+        amqp: Amqp = "{}", Restart;
+        /// Encrypted connections. They are served when `certificate` and `key` are set.
+        tls: Tls = "{}", Restart;
+        /// Who may log in, and what checking a password may cost.
+        auth: Auth = "{}", Restart;
+        /// What is written to standard error.
+        log: Log = "{}", Restart;
+        /// What happens at SIGTERM and SIGINT.
+        shutdown: Shutdown = "{}", Restart;
+        /// The process as the operating system sees it.
+        process: Process = "{}", Restart;
+        /// Virtual hosts to create if they do not exist, besides `/`. One that is no longer listed
+        /// stays, with its queues and messages.
+        vhosts: Vec<Vhost> = "[]", Live;
+        /// Users. This list is the whole truth: a user no longer listed can no longer log in after the
+        /// next start or SIGHUP.
+        users: Vec<User> = "[]", Live;
+    }
+}
+
+table! {
+    /// Where the messages are kept.
+    Data {
+        /// The directory of this broker's data. It is created if it does not exist, and belongs to one
+        /// process at a time. Flag: `--data`.
+        directory: PathBuf = "\"./data\"", Restart;
+    }
+}
+
+table! {
+    /// How AMQP clients connect.
+    Amqp {
+        /// Where to listen for unencrypted connections. Port 0 takes any free one; the ready line tells
+        /// which. An empty list serves encrypted connections only. Flag: `--amqp`.
+        listen: Addresses = "[\"127.0.0.1:5672\"]", Restart;
+        /// Connections served at one time, encrypted ones included. One more is closed at once, and
+        /// the log says so.
+        connections_max: Number<1, 1_000_000> = "16384", Live;
+        /// Connections that the kernel keeps waiting until they are accepted.
+        backlog: Number<1, 65_535> = "1024", Restart;
+        /// The largest frame offered to clients; larger bodies come in several frames. New connections.
+        frame_max: Size<4096, 16_777_216> = "\"128 KiB\"", Live;
+        /// The most channels that a connection may open. New connections.
+        channel_max: Number<1, 65_535> = "2047", Live;
+        /// The heartbeat offered to clients; a peer that is silent for two of them is taken for dead.
+        /// 0 s offers none. New connections.
+        heartbeat: Period<0, 3_600_000> = "\"60 s\"", Live;
+        /// The largest body accepted. New connections.
+        message_bytes_max: Size<1, 134_217_728> = "\"128 MiB\"", Live;
+    }
+}
+
+table! {
+    /// Encrypted connections.
+    Tls {
+        /// Where to listen for encrypted connections, once `certificate` and `key` are set.
+        listen: Addresses = "[\"127.0.0.1:5671\"]", Restart;
+        /// The certificate chain, PEM, the server's own certificate first. The files named here, in `key`
+        /// and in `client_ca` are read again at each SIGHUP, so that a renewed one takes effect.
+        certificate: OptionalPath = "\"\"", Restart;
+        /// The private key of the certificate, PEM (PKCS#8, PKCS#1 or SEC1), without passphrase.
+        key: OptionalPath = "\"\"", Restart;
+        /// Certificates of the authorities, PEM, that must have signed the clients' certificates. If set,
+        /// a client without such a certificate cannot connect (mutual TLS).
+        client_ca: OptionalPath = "\"\"", Restart;
+        /// The oldest version of TLS to speak.
+        version_min: TlsVersion = "\"1.2\"", Live;
+    }
+}
+
+table! {
+    /// Who may log in, and what checking a password may cost.
+    Auth {
+        /// From where the user `guest` with the password `guest`, who may do everything in the vhost `/`,
+        /// can log in.
+        guest: Guest = "\"loopback\"", Live;
+        /// Passwords verified at one time; each takes some 20 ms of one core and 19 MiB of memory. 0: as
+        /// many as there are cores.
+        verifications_max: Number<0, 1024> = "0", Restart;
+        /// Verified logins remembered, so that clients that connect often do not cost a verification each.
+        /// Only a keyed digest is kept, in memory. 0 remembers none.
+        remembered_max: Number<0, 1_000_000> = "10000", Restart;
+        /// How long an unused verified login is remembered, at most.
+        remembered_for: Period<1000, 86_400_000> = "\"15 min\"", Restart;
+    }
+}
+
+table! {
+    /// What is written to standard error.
+    Log {
+        /// What to log: a level, and levels by target, as in "info,everack_server::net=debug".
+        level: LogLevel = "\"info\"", Live;
+        /// Lines for people, or JSON objects for collectors.
+        format: LogFormat = "\"text\"", Restart;
+    }
+}
+
+table! {
+    /// What happens at SIGTERM and SIGINT.
+    Shutdown {
+        /// How long connections are given to close politely before the broker stops without them. A second
+        /// signal ends the process at once. Either way nothing that was confirmed is lost.
+        timeout: Period<0, 600_000> = "\"10 s\"", Live;
+    }
+}
+
+table! {
+    /// The process as the operating system sees it.
+    Process {
+        /// Threads that serve connections. 0: as many as there are cores.
+        threads: Number<0, 1024> = "0", Restart;
+    }
+}
+
+table! {
+    /// A virtual host.
+    Vhost {
+        /// Its name.
+        name: Name = REQUIRED, Live;
+    }
+}
+
+table! {
+    /// A user.
+    User {
+        /// The name used to log in.
+        name: Name = REQUIRED, Live;
+        /// The hash of the password, from `everack hash-password`.
+        password_hash: Hash = REQUIRED, Live;
+        /// Labels such as "administrator", "monitoring" or "management".
+        tags: Words = "[]", Live;
+        /// What the user may do, by vhost. Without an entry, the vhost is closed to the user.
+        permissions: Vec<Permission> = "[]", Live;
+    }
+}
+
+table! {
+    /// What a user may do in a vhost. The patterns are matched against names of exchanges and queues,
+    /// anywhere in the name unless anchored with ^ and $; "" matches nothing, ".*" everything.
+    Permission {
+        /// The vhost.
+        vhost: Name = "\"/\"", Live;
+        /// What may be declared, deleted and bound.
+        configure: Pattern = "\"\"", Live;
+        /// What may be published to.
+        write: Pattern = "\"\"", Live;
+        /// What may be consumed from.
+        read: Pattern = "\"\"", Live;
+    }
+}

@@ -1,0 +1,139 @@
+//! The engine: the node's machines, each behind its runner, and the disk thread behind them all.
+
+pub(crate) mod clock;
+pub(crate) mod disk_queue;
+pub(crate) mod disk_thread;
+pub(crate) mod runner;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use everack_broker::ids::PartitionId;
+use everack_node::alarms::Resource;
+use everack_node::catalog_service::{CatalogRequest, CatalogService};
+use everack_node::outbox::{Outbox, TICK_MILLIS};
+use everack_node::partition::Partition;
+use everack_node::progress::Progress;
+use everack_node::recall::Recall;
+use everack_node::request::Request;
+use everack_node::shared::Shared;
+
+use clock::Clock;
+use disk_queue::DiskQueue;
+use runner::Runner;
+
+/// See the module documentation.
+pub(crate) struct Engine {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) recall: Arc<Recall>,
+    pub(crate) clock: Clock,
+    pub(crate) partitions: Vec<Runner<Partition>>,
+    pub(crate) catalog: Runner<CatalogService>,
+    pub(crate) disk: DiskQueue,
+    pub(crate) progress: Progress,
+    runtime: tokio::runtime::Handle,
+    this: std::sync::Weak<Engine>,
+}
+
+impl Engine {
+    /// Assembles an engine from what recovery gave back.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        recall: Arc<Recall>,
+        clock: Clock,
+        catalog: CatalogService,
+        partitions: Vec<Partition>,
+        progress: Progress,
+        runtime: tokio::runtime::Handle,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            shared,
+            recall,
+            clock,
+            partitions: partitions.into_iter().map(Runner::new).collect(),
+            catalog: Runner::new(catalog),
+            disk: DiskQueue::default(),
+            progress,
+            runtime,
+            this: this.clone(),
+        })
+    }
+
+    /// Carries out what a round left, up to the point where others may see it; called under the machine's lock.
+    pub(crate) fn carry(&self, outbox: &mut Outbox) {
+        if !outbox.jobs.is_empty() {
+            self.disk.push_all(outbox.jobs.drain(..));
+        }
+        for (partition, request) in outbox.requests.drain(..) {
+            self.partitions[usize::from(partition.0)].post(request);
+            outbox.posted = true;
+        }
+        if !outbox.catalog.is_empty() {
+            self.catalog.post_all(outbox.catalog.drain(..));
+            outbox.posted = true;
+        }
+        if let Some(snapshot) = outbox.snapshot.take() {
+            self.shared.publish(snapshot);
+        }
+        outbox.give_answers();
+    }
+
+    /// Ends a round: wakes the connections that have news, runs the machines that got work from it.
+    pub(crate) fn settle_round(&self, outbox: &mut Outbox) {
+        outbox.wake_all();
+        if std::mem::take(&mut outbox.posted) {
+            self.run_all();
+        }
+        if std::mem::take(&mut outbox.wants_tick) {
+            self.tick_soon();
+        }
+    }
+
+    /// Hands a connection's requests over and runs the machines they go to.
+    pub(crate) fn submit(&self, requests: &mut Vec<(PartitionId, Request)>, catalog: &mut Vec<CatalogRequest>) {
+        let mut touched = 0u64;
+        for (partition, request) in requests.drain(..) {
+            touched |= 1 << (partition.0 % 64);
+            self.partitions[usize::from(partition.0)].post(request);
+        }
+        if !catalog.is_empty() {
+            self.catalog.post_all(catalog.drain(..));
+            self.catalog.run(self);
+        }
+        for (index, partition) in self.partitions.iter().enumerate() {
+            if touched & (1 << (index % 64)) != 0 {
+                partition.run(self);
+            }
+        }
+    }
+
+    /// Runs every machine that has work.
+    pub(crate) fn run_all(&self) {
+        self.catalog.run(self);
+        for partition in &self.partitions {
+            partition.run(self);
+        }
+    }
+
+    fn tick_soon(&self) {
+        let this = self.this.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(TICK_MILLIS)).await;
+            if let Some(engine) = this.upgrade() {
+                for partition in &engine.partitions {
+                    partition.post(Request::Tick);
+                }
+                engine.run_all();
+            }
+        });
+    }
+
+    /// Raises or clears an alarm and tells every connection; says whether that changed anything.
+    pub(crate) fn raise(&self, resource: Resource, raised: bool) -> bool {
+        let changed = self.shared.alarms.set(resource, raised);
+        if changed {
+            self.shared.wake_connections();
+        }
+        changed
+    }
+}

@@ -1,0 +1,13 @@
+//! The process around a node: configuration, logins, sockets, signals, the log. The only crate that
+//! knows tokio. Not responsible for what a broker does; that is `node` and below.
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod data_directory;
+pub mod log;
+pub mod net;
+pub mod ready;
+pub mod serve;
+pub mod shutdown;
+pub mod signals;

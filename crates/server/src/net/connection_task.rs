@@ -1,0 +1,363 @@
+//! One connection's task: moves bytes between the socket and the session, and requests between the session and the engine.
+//!
+//! ```text
+//! turn: notices ──> session ──> write what is due ──> read what is there ──> session ──> engine ──> turn
+//! ```
+//!
+//! A turn that ends in a sleep costs more than the work of a whole batch, so the task goes round until nothing moves: it runs
+//! the partitions itself, and what they leave in its own link it finds on the next round without being woken.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::ptr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{BufMut, BytesMut};
+use everack_broker::partition::Gate;
+use everack_node::link::{Link, Wake};
+use everack_node::session::{Credentials, Session, Setting};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::stream::{Peer, Stream};
+use crate::auth::{Authenticator, Login, Refusal};
+use crate::engine::Engine;
+
+/// Most rounds before other tasks get a turn.
+const ROUNDS_MAX: usize = 32;
+/// The read buffer begins small, so that idle connections are, and grows fourfold whenever a read fills it.
+const READ_BYTES_MIN: usize = 4 << 10;
+const READ_BYTES_MAX: usize = 256 << 10;
+/// How much is encoded before it is written.
+const WRITE_BYTES: usize = 128 << 10;
+/// Unsent deliveries at which partitions stop delivering to this connection.
+const GATE_BYTES: u64 = 1 << 20;
+/// Unwritten output at which nothing more is read: a client that does not read its answers gets no more of them.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
+
+/// Serves one connection until it ends. Whatever it held is returned to its queues before this is over.
+pub(crate) async fn run(stream: Stream, peer: Peer, engine: Arc<Engine>, authenticator: Arc<Authenticator>) {
+    let waker = Arc::new(TaskWaker::default());
+    let gate = Arc::new(Gate::new(GATE_BYTES));
+    let link = Arc::new(Link::new(engine.shared.next_connection(), gate, Box::new(TaskWake(waker.clone()))));
+    engine.shared.register(&link);
+    let setting = Setting {
+        shared: engine.shared.clone(),
+        recall: engine.recall.clone(),
+        protocol: engine.protocol.clone(),
+        link: link.clone(),
+        peer: peer.address.to_string(),
+    };
+    let session = Session::new(setting, engine.clock.now());
+    let mut closing = peer.closing.clone();
+    let closing = Box::pin(async move { closing.requested().await });
+    let task = ConnectionTask {
+        stream,
+        session,
+        link,
+        waker,
+        engine,
+        authenticator,
+        peer,
+        login: None,
+        closing: Some(closing),
+        input: BytesMut::new(),
+        read_bytes: READ_BYTES_MIN,
+        output: Vec::new(),
+        written: 0,
+        timer: None,
+        ended: false,
+    };
+    task.await;
+}
+
+type LoginFuture = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
+
+struct ConnectionTask {
+    stream: Stream,
+    session: Session,
+    link: Arc<Link>,
+    waker: Arc<TaskWaker>,
+    engine: Arc<Engine>,
+    authenticator: Arc<Authenticator>,
+    peer: Peer,
+    login: Option<LoginFuture>,
+    closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    input: BytesMut,
+    read_bytes: usize,
+    output: Vec<u8>,
+    written: usize,
+    timer: Option<Pin<Box<Sleep>>>,
+    ended: bool,
+}
+
+/// What one step of a round came to.
+enum Step {
+    Moved,
+    Nothing,
+    Ended,
+}
+
+impl Future for ConnectionTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let task = self.get_mut();
+        task.waker.register(context.waker());
+        let _current = Current::enter(&task.waker);
+        for _ in 0..ROUNDS_MAX {
+            match task.round(context) {
+                Step::Moved => (),
+                Step::Nothing if task.link.is_scheduled() => (),
+                Step::Nothing => return task.sleep(context),
+                Step::Ended => return Poll::Ready(()),
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl ConnectionTask {
+    fn round(&mut self, context: &mut Context<'_>) -> Step {
+        let mut moved = self.poll_login(context) | self.poll_closing(context);
+        if self.link.begin_turn() {
+            self.session.absorb(self.engine.clock.now());
+            moved = true;
+        }
+        moved |= self.session_step();
+        match self.write(context) {
+            Step::Moved => moved = true,
+            Step::Nothing => (),
+            Step::Ended => return Step::Ended,
+        }
+        if self.session.is_over() && self.written == self.output.len() {
+            return Step::Ended;
+        }
+        match self.read(context) {
+            Step::Moved => moved = true,
+            Step::Nothing => (),
+            Step::Ended => return Step::Ended,
+        }
+        if moved { Step::Moved } else { Step::Nothing }
+    }
+
+    /// Lets the session work on what has been read, and hands on what it asks for.
+    fn session_step(&mut self) -> bool {
+        let moved = self.session.receive(&mut self.input, self.engine.clock.now());
+        if let Some(credentials) = self.session.take_credentials() {
+            self.begin_login(credentials);
+        }
+        if self.session.requests.is_empty() && self.session.catalog.is_empty() {
+            return moved;
+        }
+        self.engine.submit(&mut self.session.requests, &mut self.session.catalog);
+        true
+    }
+
+    fn write(&mut self, context: &mut Context<'_>) -> Step {
+        let mut moved = false;
+        loop {
+            if self.output.len() - self.written < WRITE_BYTES {
+                self.session.fill(&mut self.output, self.written + WRITE_BYTES, self.engine.clock.now());
+            }
+            if self.written == self.output.len() {
+                break;
+            }
+            match Pin::new(&mut self.stream).poll_write(context, &self.output[self.written..]) {
+                Poll::Ready(Ok(0) | Err(_)) => return Step::Ended,
+                Poll::Ready(Ok(bytes)) => {
+                    self.written += bytes;
+                    moved = true;
+                }
+                Poll::Pending => break,
+            }
+            self.reuse_output();
+        }
+        if moved { Step::Moved } else { Step::Nothing }
+    }
+
+    /// Begins the output buffer again once it is written, and moves a small rest to its front before it grows.
+    fn reuse_output(&mut self) {
+        if self.written == self.output.len() {
+            self.output.clear();
+            self.written = 0;
+            if self.output.capacity() > 4 * WRITE_BYTES {
+                self.output = Vec::new();
+            }
+        } else if self.written > 2 * WRITE_BYTES {
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    fn read(&mut self, context: &mut Context<'_>) -> Step {
+        let output_bytes = self.output.len() - self.written;
+        if output_bytes > OUTPUT_BYTES_MAX || !self.session.wants_input(self.input.len()) {
+            return Step::Nothing;
+        }
+        if self.input.capacity() - self.input.len() < self.read_bytes / 2 {
+            self.input.reserve(self.read_bytes);
+        }
+        let mut limited = (&mut self.input).limit(self.read_bytes);
+        let room = limited.remaining_mut().min(limited.chunk_mut().len());
+        match poll_read_into(&mut self.stream, context, &mut self.input, room) {
+            Poll::Ready(Ok(0)) => {
+                self.session.peer_gone();
+                Step::Ended
+            }
+            Poll::Ready(Ok(bytes)) => {
+                if bytes == room && self.read_bytes < READ_BYTES_MAX {
+                    self.read_bytes = (self.read_bytes * 4).min(READ_BYTES_MAX);
+                }
+                self.session.heard(self.engine.clock.now());
+                self.session_step();
+                Step::Moved
+            }
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(peer = %self.peer.address, %error, "connection lost");
+                self.session.peer_gone();
+                Step::Ended
+            }
+            Poll::Pending => Step::Nothing,
+        }
+    }
+
+    fn begin_login(&mut self, credentials: Credentials) {
+        let authenticator = self.authenticator.clone();
+        let peer = self.peer.address.ip();
+        self.login = Some(Box::pin(async move {
+            let Credentials { user, password, stored } = &credentials;
+            authenticator.check(Login { user, password, stored: stored.as_deref(), peer }).await
+        }));
+    }
+
+    fn poll_login(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(login) = &mut self.login else { return false };
+        let Poll::Ready(verdict) = login.as_mut().poll(context) else { return false };
+        self.login = None;
+        match verdict {
+            Ok(()) => self.session.authenticated(),
+            Err(refusal) => {
+                tracing::warn!(peer = %self.peer.address, user = %self.session.user(), %refusal, "login refused");
+                self.session.refuse_login(refusal == Refusal::GuestFromAfar);
+            }
+        }
+        true
+    }
+
+    fn poll_closing(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(closing) = &mut self.closing else { return false };
+        if closing.as_mut().poll(context).is_pending() {
+            return false;
+        }
+        self.closing = None;
+        self.session.shut_down();
+        true
+    }
+
+    /// Sets the timer for the session's next deadline. A deadline that has passed is another round.
+    fn sleep(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(deadline) = self.session.deadline() else { return Poll::Pending };
+            let instant = tokio::time::Instant::from_std(self.engine.clock.instant(deadline));
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(instant)));
+            if timer.deadline() != instant {
+                timer.as_mut().reset(instant);
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.session.tick(self.engine.clock.now());
+            match self.round(context) {
+                Step::Ended => return Poll::Ready(()),
+                Step::Moved => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Step::Nothing if self.session.deadline() == Some(deadline) => return Poll::Pending,
+                Step::Nothing => (),
+            }
+        }
+    }
+}
+
+impl Drop for ConnectionTask {
+    fn drop(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.engine.shared.deregister(self.link.connection);
+        self.session.end();
+        self.engine.submit(&mut self.session.requests, &mut self.session.catalog);
+    }
+}
+
+fn poll_read_into(
+    stream: &mut Stream,
+    context: &mut Context<'_>,
+    input: &mut BytesMut,
+    room: usize,
+) -> Poll<std::io::Result<usize>> {
+    let spare = &mut input.spare_capacity_mut()[..room];
+    let mut buffer = ReadBuf::uninit(spare);
+    let read = Pin::new(stream).poll_read(context, &mut buffer);
+    let bytes = buffer.filled().len();
+    if let Poll::Ready(Ok(())) = read {
+        // SAFETY: `poll_read` has filled, hence initialised, the first `bytes` bytes of the spare capacity.
+        unsafe { input.advance_mut(bytes) };
+    }
+    read.map_ok(|()| bytes)
+}
+
+/// Wakes the task, unless it is the one that is running right now: that one looks at its link before it sleeps.
+#[derive(Default)]
+struct TaskWaker {
+    waker: Mutex<Option<Waker>>,
+}
+
+struct TaskWake(Arc<TaskWaker>);
+
+impl Wake for TaskWake {
+    fn wake(&self) {
+        if CURRENT.get() == Arc::as_ptr(&self.0) {
+            return;
+        }
+        if let Some(waker) = &*self.0.waker.lock() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl TaskWaker {
+    fn register(&self, waker: &Waker) {
+        let mut known = self.waker.lock();
+        match &mut *known {
+            Some(known) => known.clone_from(waker),
+            None => *known = Some(waker.clone()),
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT: Cell<*const TaskWaker> = const { Cell::new(ptr::null()) };
+}
+
+/// Marks the task that this thread is polling, for as long as it lives.
+struct Current;
+
+impl Current {
+    fn enter(waker: &Arc<TaskWaker>) -> Self {
+        CURRENT.set(Arc::as_ptr(waker));
+        Self
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        CURRENT.set(ptr::null());
+    }
+}

@@ -1,0 +1,187 @@
+//! Listening and accepting. A listener hands every accepted connection, plain or encrypted, to one
+//! function and goes on accepting; it neither reads nor writes what is said there.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::connections::{Connections, Place};
+use super::stream::{Peer, Stream};
+use super::throttle::Throttle;
+use super::tls::Tls;
+use crate::shutdown::Closing;
+
+/// An address that is taken, but not yet listened on: who connects now is refused, not kept waiting.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpSocket,
+}
+
+/// Accepts connections on one address.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<Arc<Tls>>,
+    connections: Arc<Connections>,
+    full: Throttle,
+    failed: Throttle,
+}
+
+impl Bound {
+    /// Takes an address, given as `host:port`. `key` and `flag` are for the refusal.
+    pub async fn take(address: &str, key: &str) -> anyhow::Result<Self> {
+        let cannot = |error: io::Error| {
+            let advice = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    " (another program listens there, perhaps another everack or RabbitMQ: stop it, or choose another address)"
+                }
+                io::ErrorKind::AddrNotAvailable => " (this machine has no such address)",
+                io::ErrorKind::PermissionDenied => " (ports below 1024 need a privilege)",
+                _ => "",
+            };
+            anyhow::anyhow!("{key}: cannot listen on {address}: {error}{advice}")
+        };
+        let mut found = tokio::net::lookup_host(address).await.map_err(cannot)?;
+        let resolved = found
+            .next()
+            .ok_or_else(|| cannot(io::Error::other("the name has no address")))?;
+        let socket = if resolved.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }
+        .map_err(cannot)?;
+        // Connections of a former process that linger must not keep a restart from its address.
+        socket.set_reuseaddr(true).map_err(cannot)?;
+        socket.bind(resolved).map_err(cannot)?;
+        Ok(Self { socket })
+    }
+
+    /// Begins to listen; `backlog` is how many connections the kernel keeps until they are accepted.
+    pub fn listen(
+        self,
+        backlog: u32,
+        tls: Option<Arc<Tls>>,
+        connections: Arc<Connections>,
+    ) -> io::Result<Listener> {
+        let socket = self.socket.listen(backlog)?;
+        Ok(Listener {
+            socket,
+            tls,
+            connections,
+            full: Throttle::default(),
+            failed: Throttle::default(),
+        })
+    }
+}
+
+impl Listener {
+    /// How long accepting pauses when the system has no room for another socket.
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    /// The address, with the port that the system chose if it was left to it.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Accepts until the process begins to stop. Each connection is served in a task of its own.
+    pub async fn run<F, S>(self, mut closing: Closing, serve: F)
+    where
+        F: Fn(Stream, Peer) -> S + Clone + Send + Sync + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let told = closing.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                () = closing.requested() => return,
+            };
+            match accepted {
+                Ok((socket, address)) => self.admit(socket, address, told.clone(), serve.clone()),
+                Err(error) => self.pause(error).await,
+            }
+        }
+    }
+
+    fn admit<F, S>(&self, socket: TcpStream, address: SocketAddr, closing: Closing, serve: F)
+    where
+        F: Fn(Stream, Peer) -> S + Send + Sync + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let Some(place) = self.connections.enter() else {
+            if let Some(times) = self.full.due(Instant::now()) {
+                let max = self.connections.max();
+                tracing::warn!(peer = %address, max, times, "connection refused: amqp.connections_max is reached");
+            }
+            return;
+        };
+        let tls = self.tls.clone();
+        tokio::spawn(async move {
+            if let Some((stream, peer)) = open(socket, address, tls, closing).await {
+                serve(stream, peer).await;
+            }
+            drop::<Place>(place);
+        });
+    }
+
+    /// A failed accept. A connection that went before it was accepted is nobody's trouble; a lack
+    /// of descriptors or memory is, and asking again at once would only burn a core.
+    async fn pause(&self, error: io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            return;
+        }
+        if let Some(times) = self.failed.due(Instant::now()) {
+            let open = self.connections.open();
+            tracing::error!(%error, open, times, "cannot accept connections; is the limit of open files too low?");
+        }
+        tokio::time::sleep(Self::PAUSE).await;
+    }
+}
+
+/// From an accepted socket to a stream that can be served. `None`, and a log line, if the client did
+/// not get through the TLS handshake.
+async fn open(
+    socket: TcpStream,
+    address: SocketAddr,
+    tls: Option<Arc<Tls>>,
+    mut closing: Closing,
+) -> Option<(Stream, Peer)> {
+    // Replies are written in batches already; waiting for more would only add delay.
+    let prepared = socket.set_nodelay(true).and_then(|()| socket.local_addr());
+    let local = prepared
+        .inspect_err(|error| tracing::debug!(peer = %address, %error, "connection lost at once"))
+        .ok()?;
+    let Some(tls) = tls else {
+        return Some((
+            Stream::Plain(socket),
+            Peer {
+                address,
+                local,
+                tls: None,
+                closing,
+            },
+        ));
+    };
+    let accepted = tokio::select! {
+        accepted = tls.accept(socket) => accepted,
+        () = closing.requested() => return None,
+    };
+    match accepted {
+        Ok((stream, tls)) => Some((
+            stream,
+            Peer {
+                address,
+                local,
+                tls: Some(tls),
+                closing,
+            },
+        )),
+        Err(error) => {
+            tracing::info!(peer = %address, %error, "TLS handshake failed");
+            None
+        }
+    }
+}

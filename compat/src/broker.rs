@@ -317,7 +317,9 @@ impl Broker {
         let mut command = Command::new(server);
         command
             .env("HOME", folder.join("home"))
-            .env("RABBITMQ_ALLOW_INPUT", "1");
+            .env("RABBITMQ_SERVER_START_ARGS", "-noinput");
+        // Otherwise the process that we kill would only be a shell.
+        command.env("RABBITMQ_ALLOW_INPUT", "1");
         command.env("RABBITMQ_NODENAME", format!("compat{}@localhost", self.port));
         command.env("RABBITMQ_DIST_PORT", free_port().to_string());
         command

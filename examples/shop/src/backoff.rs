@@ -14,7 +14,11 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `first`, never waits longer than `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, failures: 0 }
+        Self {
+            first,
+            longest,
+            failures: 0,
+        }
     }
 
     /// The wait after one more failure.
@@ -43,7 +47,11 @@ mod tests {
 
     fn check(failures: u32, draw: f64, expected_ms: u64) {
         let wait = wait_after(Duration::from_millis(100), Duration::from_secs(3), failures, draw);
-        assert_eq!(wait.as_millis() as u64, expected_ms, "failures {failures}, draw {draw}");
+        assert_eq!(
+            wait.as_millis() as u64,
+            expected_ms,
+            "failures {failures}, draw {draw}"
+        );
     }
 
     #[test]

@@ -28,11 +28,27 @@ pub async fn connect(uri: &str, name: &str) -> Result<Connection> {
 
 /// Declares the durable exchange and queue of the shop and binds them.
 pub async fn declare_topology(channel: &Channel) -> Result<(), lapin::Error> {
-    let exchange = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let queue = QueueDeclareOptions { durable: true, ..Default::default() };
+    let exchange = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    let queue = QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
     let no_arguments = FieldTable::default;
-    channel.exchange_declare(EXCHANGE.into(), ExchangeKind::Direct, exchange, no_arguments()).await?;
+    channel
+        .exchange_declare(EXCHANGE.into(), ExchangeKind::Direct, exchange, no_arguments())
+        .await?;
     channel.queue_declare(QUEUE.into(), queue, no_arguments()).await?;
     let bind = QueueBindOptions::default();
-    channel.queue_bind(QUEUE.into(), EXCHANGE.into(), ROUTING_KEY.into(), bind, no_arguments()).await
+    channel
+        .queue_bind(
+            QUEUE.into(),
+            EXCHANGE.into(),
+            ROUTING_KEY.into(),
+            bind,
+            no_arguments(),
+        )
+        .await
 }

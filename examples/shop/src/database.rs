@@ -62,16 +62,24 @@ impl Database {
             // One connection a process: the process's own writers then queue up in order here, instead of meeting
             // each other at the file's lock, where waiting is polling.
             Dialect::Sqlite => {
-                let options = options.max_connections(1).after_connect(|connection, _| {
-                    Box::pin(async move { prepare_sqlite(connection).await })
-                });
+                let options = options
+                    .max_connections(1)
+                    .after_connect(|connection, _| Box::pin(async move { prepare_sqlite(connection).await }));
                 options.connect(&created_when_missing(url)).await
             }
-            Dialect::Postgres => options.max_connections(POSTGRES_CONNECTIONS_MAX).connect(url).await,
+            Dialect::Postgres => {
+                options
+                    .max_connections(POSTGRES_CONNECTIONS_MAX)
+                    .connect(url)
+                    .await
+            }
         };
         let pool = pool.with_context(|| format!("cannot open the database {}", without_password(url)))?;
         let database = Self { pool, dialect };
-        database.create_tables(schema).await.context("cannot create the tables")?;
+        database
+            .create_tables(schema)
+            .await
+            .context("cannot create the tables")?;
         Ok(database)
     }
 
@@ -79,9 +87,16 @@ impl Database {
         let mut transaction = self.begin().await?;
         if self.dialect == Dialect::Postgres {
             // IF NOT EXISTS is no guard against two services that start at the same moment.
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK).execute(&mut *transaction).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)")
+                .bind(SCHEMA_LOCK)
+                .execute(&mut *transaction)
+                .await?;
         }
-        for statement in schema.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+        for statement in schema
+            .split(';')
+            .map(str::trim)
+            .filter(|statement| !statement.is_empty())
+        {
             transaction.execute(AssertSqlSafe(statement)).await?;
         }
         transaction.commit().await
@@ -142,7 +157,9 @@ fn created_when_missing(url: &str) -> String {
 
 /// The URL as it may appear in a log.
 pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
     let authority_end = rest.find('/').unwrap_or(rest.len());
     match rest[..authority_end].rfind('@') {
         None => url.to_owned(),
@@ -160,8 +177,14 @@ mod tests {
     #[test]
     fn dialects() {
         assert_eq!(Dialect::of("sqlite://shop.db").unwrap(), Dialect::Sqlite);
-        assert_eq!(Dialect::of("postgres://localhost/shop").unwrap(), Dialect::Postgres);
-        assert_eq!(Dialect::of("postgresql://localhost/shop").unwrap(), Dialect::Postgres);
+        assert_eq!(
+            Dialect::of("postgres://localhost/shop").unwrap(),
+            Dialect::Postgres
+        );
+        assert_eq!(
+            Dialect::of("postgresql://localhost/shop").unwrap(),
+            Dialect::Postgres
+        );
         assert!(Dialect::of("mysql://localhost/shop").is_err());
         assert!(Dialect::of("shop.db").is_err());
     }
@@ -169,7 +192,10 @@ mod tests {
     #[test]
     fn passwords_stay_out_of_logs() {
         let check = |url: &str, expected: &str| assert_eq!(without_password(url), expected);
-        check("postgres://ann:secret@db:5432/shop", "postgres://ann@db:5432/shop");
+        check(
+            "postgres://ann:secret@db:5432/shop",
+            "postgres://ann@db:5432/shop",
+        );
         check("postgres://ann:se@cret@db/shop", "postgres://ann@db/shop");
         check("postgres://db/shop", "postgres://db/shop");
         check("sqlite://shop.db", "sqlite://shop.db");
@@ -180,7 +206,10 @@ mod tests {
     fn files_are_created() {
         let check = |url: &str, expected: &str| assert_eq!(created_when_missing(url), expected);
         check("sqlite://shop.db", "sqlite://shop.db?mode=rwc");
-        check("sqlite://shop.db?cache=private", "sqlite://shop.db?cache=private&mode=rwc");
+        check(
+            "sqlite://shop.db?cache=private",
+            "sqlite://shop.db?cache=private&mode=rwc",
+        );
         check("sqlite://shop.db?mode=ro", "sqlite://shop.db?mode=ro");
     }
 }

@@ -18,7 +18,7 @@ pub mod order;
 pub mod order_service;
 pub mod warehouse_service;
 
-// pub mod demo;
+pub mod demo;
 
 pub mod backoff;
 pub mod broker;

@@ -57,7 +57,11 @@ mod tests {
     use super::*;
 
     fn check(id: &str, item: &str, quantity: i64, expected: Result<(), Invalid>) {
-        let order = Order { id: id.into(), item: item.into(), quantity };
+        let order = Order {
+            id: id.into(),
+            item: item.into(),
+            quantity,
+        };
         assert_eq!(order.validate(), expected, "{order:?}");
     }
 

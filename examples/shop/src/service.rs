@@ -10,10 +10,15 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// Runs a service until SIGTERM or SIGINT; `serve` receives a signal that says when to end.
 pub fn run<F: Future<Output = Result<()>>>(serve: impl FnOnce(Shutdown) -> F) -> Result<ExitCode> {
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(LevelFilter::INFO);
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(LevelFilter::INFO);
     // The binary that embeds us may have set up its own log already.
     let _ = log.try_init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(async { serve(Shutdown::on_signals()?).await });
     // A task that hangs must not keep the process alive after everything worth saving is saved.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -48,14 +48,20 @@ async fn post_order(State(shop): State<Shop>, body: Result<Json<Order>, JsonReje
     };
     shop.relay.wake();
     let location = [(header::LOCATION, format!("/orders/{}", order.id))];
-    (status, location, Json(json!({ "id": order.id, "status": "accepted" }))).into_response()
+    (
+        status,
+        location,
+        Json(json!({ "id": order.id, "status": "accepted" })),
+    )
+        .into_response()
 }
 
 async fn get_order(State(shop): State<Shop>, Path(id): Path<String>) -> Response {
     match shop.store.find(&id).await {
         Ok(Some((order, published))) => {
             let Order { id, item, quantity } = order;
-            Json(json!({ "id": id, "item": item, "quantity": quantity, "published": published })).into_response()
+            Json(json!({ "id": id, "item": item, "quantity": quantity, "published": published }))
+                .into_response()
         }
         Ok(None) => refusal(StatusCode::NOT_FOUND, "no such order"),
         Err(error) => unavailable(&error),
@@ -64,7 +70,11 @@ async fn get_order(State(shop): State<Shop>, Path(id): Path<String>) -> Response
 
 /// A broker that is down does not make the service unhealthy: it still takes orders, and the outbox keeps them.
 async fn get_health(State(shop): State<Shop>) -> Response {
-    let broker = if shop.relay.connected() { "connected" } else { "disconnected" };
+    let broker = if shop.relay.connected() {
+        "connected"
+    } else {
+        "disconnected"
+    };
     match shop.store.outbox_count().await {
         Ok(outbox) => Json(json!({ "database": "ok", "broker": broker, "outbox": outbox })).into_response(),
         Err(error) => unavailable(&error),
@@ -79,5 +89,10 @@ fn refusal(status: StatusCode, error: &str) -> Response {
 fn unavailable(error: &anyhow::Error) -> Response {
     tracing::error!("the database refused: {error:#}");
     let retry = [(header::RETRY_AFTER, "1")];
-    (StatusCode::SERVICE_UNAVAILABLE, retry, Json(json!({ "error": "try again later" }))).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        retry,
+        Json(json!({ "error": "try again later" })),
+    )
+        .into_response()
 }

@@ -28,10 +28,22 @@ pub struct Args {
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
     /// Where orders and the outbox are kept: sqlite://FILE or postgres://USER@HOST/NAME
-    #[arg(long, env = "SHOP_DATABASE", hide_env_values = true, default_value = "sqlite://orders.db", value_name = "URL")]
+    #[arg(
+        long,
+        env = "SHOP_DATABASE",
+        hide_env_values = true,
+        default_value = "sqlite://orders.db",
+        value_name = "URL"
+    )]
     pub database: String,
     /// The broker
-    #[arg(long, env = "SHOP_BROKER", hide_env_values = true, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", value_name = "URI")]
+    #[arg(
+        long,
+        env = "SHOP_BROKER",
+        hide_env_values = true,
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
+        value_name = "URI"
+    )]
     pub broker: String,
     /// What this instance is called; unlike its siblings, and the same after a restart, which then takes up at once
     /// what it had claimed before (default: made from the host's name and the process id)
@@ -56,19 +68,26 @@ pub fn run(args: Args) -> Result<ExitCode> {
 /// Serves until told to end.
 pub async fn serve(args: Args, shutdown: Shutdown) -> Result<()> {
     let store = Store::open(&args.database).await?;
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
 
     let settings = relay::Settings {
         broker: args.broker,
-        name: args.name.unwrap_or_else(|| service::default_name("order-service")),
+        name: args
+            .name
+            .unwrap_or_else(|| service::default_name("order-service")),
         window: usize::from(args.window),
         confirm_timeout: Duration::from_millis(args.confirm_timeout_ms),
     };
     let relay = relay::Relay::new(store.clone(), settings, shutdown.clone());
     let status = relay.status();
     let relay = tokio::spawn(relay.run());
-    let pruning = tokio::spawn(prune(store.clone(), Duration::from_secs(3_600) * args.keep_confirmed_hours));
+    let pruning = tokio::spawn(prune(
+        store.clone(),
+        Duration::from_secs(3_600) * args.keep_confirmed_hours,
+    ));
 
     println!("order-service ready on http://{address}");
     // Whoever started us reads this line through a pipe, where it would otherwise stay in the buffer.

@@ -72,7 +72,12 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn new(store: Store, settings: Settings, shutdown: Shutdown) -> Self {
-        Self { store, settings, status: Status::default(), shutdown }
+        Self {
+            store,
+            settings,
+            status: Status::default(),
+            shutdown,
+        }
     }
 
     pub(super) fn status(&self) -> Status {
@@ -103,7 +108,9 @@ impl Relay {
         let connection = broker::connect(&self.settings.broker, &self.settings.name).await?;
         let first = connection.create_channel().await?;
         let second = connection.create_channel().await?;
-        broker::declare_topology(&first).await.context("cannot declare the shop's queue")?;
+        broker::declare_topology(&first)
+            .await
+            .context("cannot declare the shop's queue")?;
         tracing::info!(released, "connected to the broker");
         backoff.reset();
         self.status.connected.store(true, Ordering::Relaxed);
@@ -116,7 +123,12 @@ impl Relay {
 
     async fn lane(&self, channel: &Channel) -> Result<()> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let Settings { name, window, confirm_timeout, .. } = &self.settings;
+        let Settings {
+            name,
+            window,
+            confirm_timeout,
+            ..
+        } = &self.settings;
         let lease = *confirm_timeout + LEASE_SPARE;
         while self.shutdown.sleep(Duration::ZERO).await {
             let now = now_ms();
@@ -149,7 +161,12 @@ impl Relay {
         let now = now_ms();
         let again = |row: OutboxRow| {
             let wait = wait_after(REFUSED_FIRST, REFUSED_LONGEST, row.refusals, fastrand::f64());
-            tracing::warn!(order = row.order_id, refusals = row.refusals + 1, ?wait, "not taken, will try again");
+            tracing::warn!(
+                order = row.order_id,
+                refusals = row.refusals + 1,
+                ?wait,
+                "not taken, will try again"
+            );
             (row.order_id, after(now, wait))
         };
         let refused: Vec<_> = outcome.refused.into_iter().map(again).collect();
@@ -168,7 +185,10 @@ struct Outcome {
 
 /// Publishes all rows, then waits for all confirms. An error says nothing about any row: all are published again.
 async fn publish_round(channel: &Channel, rows: &[OutboxRow]) -> Result<Outcome> {
-    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..Default::default()
+    };
     let mut confirms = Vec::with_capacity(rows.len());
     for row in rows {
         let (exchange, key) = (broker::EXCHANGE.into(), broker::ROUTING_KEY.into());
@@ -196,7 +216,12 @@ fn properties(row: &OutboxRow) -> BasicProperties {
 }
 
 fn returned_id(message: &BasicReturnMessage) -> Result<String> {
-    let id = message.delivery.properties.message_id().as_ref().context("a message without an id was returned")?;
+    let id = message
+        .delivery
+        .properties
+        .message_id()
+        .as_ref()
+        .context("a message without an id was returned")?;
     Ok(id.to_string())
 }
 
@@ -228,7 +253,11 @@ mod tests {
     use super::*;
 
     fn row(id: &str) -> OutboxRow {
-        OutboxRow { order_id: id.into(), payload: "{}".into(), refusals: 0 }
+        OutboxRow {
+            order_id: id.into(),
+            payload: "{}".into(),
+            refusals: 0,
+        }
     }
 
     /// `acked` has a letter for each row: `a`ck or `n`ack.
@@ -237,9 +266,20 @@ mod tests {
         let rows: Vec<_> = split(ids).iter().map(|id| row(id)).collect();
         let acked: Vec<_> = acked.chars().map(|letter| letter == 'a').collect();
         let outcome = decide(&rows, &acked, &split(returned).into_iter().collect());
-        let refused = |outcome: Outcome| outcome.refused.into_iter().map(|row| row.order_id).collect::<Vec<_>>();
-        let outcome = outcome.ok().map(|outcome| (outcome.confirmed.clone(), refused(outcome)));
-        assert_eq!(outcome, expected.map(|(confirmed, refused)| (split(confirmed), split(refused))));
+        let refused = |outcome: Outcome| {
+            outcome
+                .refused
+                .into_iter()
+                .map(|row| row.order_id)
+                .collect::<Vec<_>>()
+        };
+        let outcome = outcome
+            .ok()
+            .map(|outcome| (outcome.confirmed.clone(), refused(outcome)));
+        assert_eq!(
+            outcome,
+            expected.map(|(confirmed, refused)| (split(confirmed), split(refused)))
+        );
     }
 
     #[test]

@@ -61,7 +61,9 @@ pub struct Store {
 impl Store {
     /// Opens the database and creates the tables that are missing.
     pub async fn open(url: &str) -> Result<Self> {
-        Ok(Self { database: Database::open(url, SCHEMA).await? })
+        Ok(Self {
+            database: Database::open(url, SCHEMA).await?,
+        })
     }
 
     /// Takes an order that has been validated. When this returns, order and outbox row are both durable, or neither.
@@ -79,7 +81,11 @@ impl Store {
         if inserted.rows_affected() == 0 {
             let row = sqlx::query("SELECT id, item, quantity FROM orders WHERE id = $1").bind(&order.id);
             let known = order_from(&row.fetch_one(&mut *transaction).await?)?;
-            return Ok(if known == *order { Accepted::Known } else { Accepted::Conflict });
+            return Ok(if known == *order {
+                Accepted::Known
+            } else {
+                Accepted::Conflict
+            });
         }
         sqlx::query("INSERT INTO outbox (order_id, payload, due_ms, refusals) VALUES ($1, $2, $3, 0)")
             .bind(&order.id)
@@ -87,7 +93,10 @@ impl Store {
             .bind(now_ms)
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await.context("the order was not committed")?;
+        transaction
+            .commit()
+            .await
+            .context("the order was not committed")?;
         Ok(Accepted::New)
     }
 
@@ -101,14 +110,26 @@ impl Store {
         .bind(id)
         .fetch_optional(self.database.pool())
         .await?;
-        row.map(|row| Ok((order_from(&row)?, row.try_get::<i64, _>("waiting")? == 0))).transpose()
+        row.map(|row| Ok((order_from(&row)?, row.try_get::<i64, _>("waiting")? == 0)))
+            .transpose()
     }
 
     /// Takes up to `count` rows that are due, for `name`, until `lease_until_ms`.
-    pub async fn claim(&self, name: &str, count: usize, now_ms: i64, lease_until_ms: i64) -> Result<Vec<OutboxRow>> {
+    pub async fn claim(
+        &self,
+        name: &str,
+        count: usize,
+        now_ms: i64,
+        lease_until_ms: i64,
+    ) -> Result<Vec<OutboxRow>> {
         // A look before the leap: reading takes no write lock, and most of the time there is nothing to do.
         let due = "SELECT order_id FROM outbox WHERE confirmed_ms IS NULL AND due_ms <= $1 LIMIT 1";
-        if sqlx::query(due).bind(now_ms).fetch_optional(self.database.pool()).await?.is_none() {
+        if sqlx::query(due)
+            .bind(now_ms)
+            .fetch_optional(self.database.pool())
+            .await?
+            .is_none()
+        {
             return Ok(Vec::new());
         }
         let claim = format!(
@@ -175,25 +196,36 @@ impl Store {
 
     /// Number of orders that the broker has not confirmed yet.
     pub async fn outbox_count(&self) -> Result<i64> {
-        self.count("SELECT COUNT(*) FROM outbox WHERE confirmed_ms IS NULL").await
+        self.count("SELECT COUNT(*) FROM outbox WHERE confirmed_ms IS NULL")
+            .await
     }
 
     /// Number of orders that `name` has taken to publish and not finished.
     pub async fn claimed_count(&self, name: &str) -> Result<i64> {
         let count = sqlx::query("SELECT COUNT(*) FROM outbox WHERE confirmed_ms IS NULL AND claimed_by = $1");
-        Ok(count.bind(name).fetch_one(self.database.pool()).await?.try_get(0)?)
+        Ok(count
+            .bind(name)
+            .fetch_one(self.database.pool())
+            .await?
+            .try_get(0)?)
     }
 
     /// The ids of all orders, in order.
     pub async fn order_ids(&self) -> Result<Vec<String>> {
-        let rows = sqlx::query("SELECT id FROM orders ORDER BY id").fetch_all(self.database.pool()).await?;
+        let rows = sqlx::query("SELECT id FROM orders ORDER BY id")
+            .fetch_all(self.database.pool())
+            .await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// Deletes outbox rows confirmed before `before_ms`; the orders stay.
     pub async fn prune(&self, before_ms: i64) -> Result<u64> {
         let pruned = sqlx::query("DELETE FROM outbox WHERE confirmed_ms IS NOT NULL AND confirmed_ms < $1");
-        Ok(pruned.bind(before_ms).execute(self.database.pool()).await?.rows_affected())
+        Ok(pruned
+            .bind(before_ms)
+            .execute(self.database.pool())
+            .await?
+            .rows_affected())
     }
 
     /// Closes the database.
@@ -202,12 +234,19 @@ impl Store {
     }
 
     async fn count(&self, query: &'static str) -> Result<i64> {
-        Ok(sqlx::query(query).fetch_one(self.database.pool()).await?.try_get(0)?)
+        Ok(sqlx::query(query)
+            .fetch_one(self.database.pool())
+            .await?
+            .try_get(0)?)
     }
 }
 
 fn order_from(row: &sqlx::any::AnyRow) -> Result<Order> {
-    Ok(Order { id: row.try_get("id")?, item: row.try_get("item")?, quantity: row.try_get("quantity")? })
+    Ok(Order {
+        id: row.try_get("id")?,
+        item: row.try_get("item")?,
+        quantity: row.try_get("quantity")?,
+    })
 }
 
 fn outbox_row_from(row: &sqlx::any::AnyRow) -> Result<OutboxRow> {

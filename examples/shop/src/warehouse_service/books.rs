@@ -64,7 +64,9 @@ pub struct Books {
 impl Books {
     /// Opens the database and creates the tables that are missing.
     pub async fn open(url: &str) -> Result<Self> {
-        Ok(Self { database: Database::open(url, SCHEMA).await? })
+        Ok(Self {
+            database: Database::open(url, SCHEMA).await?,
+        })
     }
 
     /// Writes down that an order has arrived, before any work on it begins: a warehouse that dies at work leaves this
@@ -85,7 +87,11 @@ impl Books {
         let shipped = sqlx::query("SELECT order_id FROM shipments WHERE order_id = $1").bind(order_id);
         let shipped = shipped.fetch_optional(&mut *transaction).await?.is_some();
         transaction.commit().await?;
-        Ok(Delivered { attempts: row.try_get("attempts")?, failures: row.try_get("failures")?, shipped })
+        Ok(Delivered {
+            attempts: row.try_get("attempts")?,
+            failures: row.try_get("failures")?,
+            shipped,
+        })
     }
 
     /// Writes down a shipment. False when the order is in the books already, which then stay as they are.
@@ -108,7 +114,10 @@ impl Books {
     pub async fn failed(&self, order_id: &str) -> Result<i64> {
         let update = "UPDATE deliveries SET failures = failures + 1 WHERE order_id = $1 RETURNING failures";
         let mut transaction = self.database.begin().await?;
-        let row = sqlx::query(update).bind(order_id).fetch_one(&mut *transaction).await?;
+        let row = sqlx::query(update)
+            .bind(order_id)
+            .fetch_one(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(row.try_get(0)?)
     }
@@ -136,18 +145,30 @@ impl Books {
                 AND NOT EXISTS (SELECT 1 FROM shipments WHERE shipments.order_id = deliveries.order_id)
                 AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.message_id = deliveries.order_id)",
         );
-        Ok(query.bind(warehouse).fetch_one(self.database.pool()).await?.try_get(0)?)
+        Ok(query
+            .bind(warehouse)
+            .fetch_one(self.database.pool())
+            .await?
+            .try_get(0)?)
     }
 
     /// Number of rows in the shipments table.
     pub async fn shipment_count(&self) -> Result<i64> {
-        Ok(sqlx::query("SELECT COUNT(*) FROM shipments").fetch_one(self.database.pool()).await?.try_get(0)?)
+        Ok(sqlx::query("SELECT COUNT(*) FROM shipments")
+            .fetch_one(self.database.pool())
+            .await?
+            .try_get(0)?)
     }
 
     /// The order id of every row in the shipments table, in order; an id that stood there twice would come twice.
     pub async fn shipment_ids(&self) -> Result<Vec<String>> {
         let query = sqlx::query("SELECT order_id FROM shipments ORDER BY order_id");
-        query.fetch_all(self.database.pool()).await?.iter().map(|row| Ok(row.try_get(0)?)).collect()
+        query
+            .fetch_all(self.database.pool())
+            .await?
+            .iter()
+            .map(|row| Ok(row.try_get(0)?))
+            .collect()
     }
 
     /// Adds everything up.

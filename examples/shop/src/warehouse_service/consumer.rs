@@ -9,7 +9,9 @@ use crate::service::{Shutdown, now_ms};
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
 use lapin::types::FieldTable;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
@@ -60,7 +62,11 @@ enum Answer {
 impl Consumer {
     pub(super) fn new(books: Books, settings: Settings, shutdown: Shutdown) -> Self {
         let places = Arc::new(Semaphore::new(usize::from(settings.prefetch)));
-        Self { desk: Arc::new(Desk { books, settings }), places, shutdown }
+        Self {
+            desk: Arc::new(Desk { books, settings }),
+            places,
+            shutdown,
+        }
     }
 
     /// Connects, consumes, and starts over whenever the broker goes away, until told to end.
@@ -76,14 +82,27 @@ impl Consumer {
 
     /// One connection, from its beginning to its end. `Ok` means that the service is told to end.
     async fn session(&self, backoff: &mut Backoff) -> Result<()> {
-        let Settings { broker, name, prefetch, auto_ack, .. } = &self.desk.settings;
+        let Settings {
+            broker,
+            name,
+            prefetch,
+            auto_ack,
+            ..
+        } = &self.desk.settings;
         let connection = broker::connect(broker, name).await?;
         let channel = connection.create_channel().await?;
-        broker::declare_topology(&channel).await.context("cannot declare the shop's queue")?;
+        broker::declare_topology(&channel)
+            .await
+            .context("cannot declare the shop's queue")?;
         channel.basic_qos(*prefetch, BasicQosOptions::default()).await?;
-        let options = BasicConsumeOptions { no_ack: *auto_ack, ..Default::default() };
+        let options = BasicConsumeOptions {
+            no_ack: *auto_ack,
+            ..Default::default()
+        };
         let tag = name.as_str().into();
-        let mut deliveries = channel.basic_consume(broker::QUEUE.into(), tag, options, FieldTable::default()).await?;
+        let mut deliveries = channel
+            .basic_consume(broker::QUEUE.into(), tag, options, FieldTable::default())
+            .await?;
         tracing::info!(prefetch, auto_ack, "waiting for orders");
         backoff.reset();
 
@@ -92,7 +111,12 @@ impl Consumer {
                 delivery = deliveries.next() => delivery.context("the broker has cancelled the consumer")??,
                 () = self.shutdown.wait() => break,
             };
-            let place = self.places.clone().acquire_owned().await.context("the service ends")?;
+            let place = self
+                .places
+                .clone()
+                .acquire_owned()
+                .await
+                .context("the service ends")?;
             let desk = self.desk.clone();
             // A task of its own: it goes on when this session ends, because a parcel that is being handed over cannot
             // be called back. What it cannot tell the broker any more, the books tell whoever gets the order next.
@@ -101,7 +125,9 @@ impl Consumer {
                 drop(place);
             });
         }
-        channel.basic_cancel(deliveries.tag(), BasicCancelOptions::default()).await?;
+        channel
+            .basic_cancel(deliveries.tag(), BasicCancelOptions::default())
+            .await?;
         let everyone = self.places.acquire_many(u32::from(*prefetch));
         let _ = tokio::time::timeout(FAREWELL_MAX, everyone).await;
         connection.close(200, "the warehouse closes".into()).await?;
@@ -132,11 +158,28 @@ impl Desk {
         }
         let told = match answer {
             Answer::Ack => delivery.ack(BasicAckOptions::default()).await,
-            Answer::Requeue => delivery.nack(BasicNackOptions { requeue: true, multiple: false }).await,
-            Answer::Reject => delivery.nack(BasicNackOptions { requeue: false, multiple: false }).await,
+            Answer::Requeue => {
+                delivery
+                    .nack(BasicNackOptions {
+                        requeue: true,
+                        multiple: false,
+                    })
+                    .await
+            }
+            Answer::Reject => {
+                delivery
+                    .nack(BasicNackOptions {
+                        requeue: false,
+                        multiple: false,
+                    })
+                    .await
+            }
         };
         if let Err(error) = told {
-            tracing::info!(?answer, "the broker could not be told, it will deliver again: {error}");
+            tracing::info!(
+                ?answer,
+                "the broker could not be told, it will deliver again: {error}"
+            );
         }
     }
 
@@ -146,7 +189,10 @@ impl Desk {
             Ok(order) => order,
             Err(reason) => return self.park(delivery, &reason).await,
         };
-        let known = self.books.arrived(&order.id, &self.settings.name, delivery.redelivered).await?;
+        let known = self
+            .books
+            .arrived(&order.id, &self.settings.name, delivery.redelivered)
+            .await?;
         if known.shipped {
             // Somebody has shipped it, but the broker did not hear of it before it, or they, went down.
             return Ok(Answer::Ack);
@@ -154,7 +200,9 @@ impl Desk {
         if let Err(failed) = self.settings.shipping.ship(&order).await {
             let failures = self.books.failed(&order.id).await?;
             if failures >= i64::from(self.settings.failures_max) {
-                return self.park(delivery, &format!("failed {failures} times, at last: {failed}")).await;
+                return self
+                    .park(delivery, &format!("failed {failures} times, at last: {failed}"))
+                    .await;
             }
             let earlier = u32::try_from(failures - 1).unwrap_or(0);
             let wait = wait_after(RETRY_FIRST, RETRY_LONGEST, earlier, fastrand::f64());
@@ -191,7 +239,9 @@ fn fingerprint(data: &[u8]) -> u64 {
 /// Reads an order from a message; a message that is none will not become one by being tried again.
 fn read(data: &[u8]) -> Result<Order, String> {
     let order: Order = serde_json::from_slice(data).map_err(|error| format!("not an order: {error}"))?;
-    order.validate().map_err(|invalid| format!("not an order: {invalid}"))?;
+    order
+        .validate()
+        .map_err(|invalid| format!("not an order: {invalid}"))?;
     Ok(order)
 }
 

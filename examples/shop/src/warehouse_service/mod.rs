@@ -18,10 +18,22 @@ use std::time::Duration;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Where shipments are recorded: sqlite://FILE or postgres://USER@HOST/NAME
-    #[arg(long, env = "SHOP_DATABASE", hide_env_values = true, default_value = "sqlite://warehouse.db", value_name = "URL")]
+    #[arg(
+        long,
+        env = "SHOP_DATABASE",
+        hide_env_values = true,
+        default_value = "sqlite://warehouse.db",
+        value_name = "URL"
+    )]
     pub database: String,
     /// The broker
-    #[arg(long, env = "SHOP_BROKER", hide_env_values = true, default_value = "amqp://guest:guest@127.0.0.1:5672/%2f", value_name = "URI")]
+    #[arg(
+        long,
+        env = "SHOP_BROKER",
+        hide_env_values = true,
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
+        value_name = "URI"
+    )]
     pub broker: String,
     /// What this warehouse is called in the books (default: made from the host's name and the process id)
     #[arg(long)]
@@ -62,7 +74,9 @@ pub async fn serve(args: Args, shutdown: Shutdown) -> Result<()> {
             fail_percent: args.fail_percent,
         },
     };
-    consumer::Consumer::new(books.clone(), settings, shutdown).run().await;
+    consumer::Consumer::new(books.clone(), settings, shutdown)
+        .run()
+        .await;
     books.close().await;
     Ok(())
 }

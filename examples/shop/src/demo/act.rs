@@ -1,0 +1,189 @@
+//! One act: the shop is open, things go wrong, and in the end the books are compared.
+
+use super::customers::{Seen, send_orders};
+use super::display::Display;
+use super::scene::{Mishap, Scene};
+use super::stage::Stage;
+use super::verdict::{Tally, compare};
+use anyhow::{Context, Result, bail};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often the state of things is looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// How long the dead stay dead, so that it can be seen how the living take over.
+const WAREHOUSE_DOWN: Duration = Duration::from_millis(800);
+const ORDER_SERVICE_DOWN: Duration = Duration::from_millis(500);
+const BROKER_DOWN: Duration = Duration::from_millis(500);
+/// An act that is not over by then is stuck.
+const ACT_MAX: Duration = Duration::from_secs(300);
+
+pub(super) struct Act<'a> {
+    scene: Scene,
+    stage: Stage,
+    display: &'a Display,
+    seen: Arc<Seen>,
+    mishaps: VecDeque<(usize, Mishap)>,
+    /// The dead, and when each is to be started again.
+    dead: Vec<(Instant, Mishap)>,
+    tally: Tally,
+}
+
+impl<'a> Act<'a> {
+    pub(super) fn new(scene: Scene, stage: Stage, display: &'a Display) -> Self {
+        let mut mishaps = scene.mishaps();
+        mishaps.sort_by_key(|(at, _)| *at);
+        Self {
+            scene,
+            stage,
+            display,
+            seen: Arc::default(),
+            mishaps: mishaps.into(),
+            dead: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Plays it to the end and counts.
+    pub(super) async fn play(mut self) -> Result<Tally> {
+        let start = Instant::now();
+        let orders = send_orders(self.scene, self.stage.shop_addresses(), self.seen.clone());
+        let mut customers = tokio::spawn(orders);
+        let mut customers_left = false;
+        let mut last_change = (Instant::now(), (0, 0));
+        loop {
+            tokio::select! {
+                sent = &mut customers, if !customers_left => {
+                    sent??;
+                    customers_left = true;
+                }
+                () = tokio::time::sleep(TICK) => {}
+            }
+            self.stage.check_alive()?;
+            self.raise_the_dead().await?;
+            self.let_things_go_wrong().await?;
+            let now = self.look().await?;
+            if now != last_change.1 {
+                last_change = (Instant::now(), now);
+            }
+            let all_happened = customers_left && self.mishaps.is_empty() && self.dead.is_empty();
+            if all_happened && self.is_over(last_change.0.elapsed()).await? {
+                break;
+            }
+            if start.elapsed() > ACT_MAX {
+                bail!(
+                    "the story does not come to an end: {} orders of {} shipped",
+                    now.0,
+                    self.scene.orders
+                );
+            }
+        }
+        self.tally.seconds = start.elapsed().as_secs_f64();
+        self.count().await?;
+        self.stage.clear().await?;
+        Ok(self.tally)
+    }
+
+    /// Reads how far everything is, and shows it.
+    async fn look(&self) -> Result<(i64, i64)> {
+        let waiting = self.stage.store.outbox_count().await?;
+        let published = self.stage.store.order_count().await? - waiting;
+        let totals = self.stage.books.totals().await?;
+        self.display.progress(
+            self.seen.accepted_count() as u64,
+            published as u64,
+            totals.shipped as u64,
+        );
+        Ok((totals.shipped, totals.redelivered))
+    }
+
+    /// Everything shipped, or nothing left that could still be shipped: outbox and queue are empty, and nothing has
+    /// moved for longer than any work takes.
+    async fn is_over(&self, quiet: Duration) -> Result<bool> {
+        let accepted = self.seen.accepted_count() as i64;
+        if self.stage.store.outbox_count().await? > 0 {
+            return Ok(false);
+        }
+        if self.stage.books.shipment_count().await? >= accepted {
+            return Ok(true);
+        }
+        Ok(quiet > self.scene.quiet() && self.stage.queue_length().await? == 0)
+    }
+
+    async fn let_things_go_wrong(&mut self) -> Result<()> {
+        let Some((at, mishap)) = self.mishaps.front().copied() else {
+            return Ok(());
+        };
+        // What is dead already cannot be killed: it waits for its turn.
+        if self.seen.accepted_count() < at || self.dead.iter().any(|(_, dead)| *dead == mishap) {
+            return Ok(());
+        }
+        self.mishaps.pop_front();
+        let down = match mishap {
+            Mishap::Warehouse(number) => {
+                let (name, in_hands) = self.stage.kill_warehouse(number).await?;
+                self.tally.warehouse_kills += 1;
+                self.tally.in_hands += in_hands;
+                self.display
+                    .event(&format!("{name} is killed with {in_hands} orders in its hands"));
+                WAREHOUSE_DOWN
+            }
+            Mishap::OrderService(number) => {
+                let (name, unconfirmed) = self.stage.kill_order_service(number).await?;
+                self.tally.order_service_kills += 1;
+                self.display.event(&format!(
+                    "{name} is killed, {unconfirmed} of its messages are not confirmed"
+                ));
+                ORDER_SERVICE_DOWN
+            }
+            Mishap::Broker => {
+                self.stage.kill_broker()?;
+                self.tally.broker_kills += 1;
+                self.display
+                    .event("the broker is killed; the shop goes on taking orders");
+                BROKER_DOWN
+            }
+        };
+        self.dead.push((Instant::now() + down, mishap));
+        Ok(())
+    }
+
+    async fn raise_the_dead(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let due = self
+            .dead
+            .extract_if(.., |(when, _)| *when <= now)
+            .collect::<Vec<_>>();
+        for (_, mishap) in due {
+            match mishap {
+                Mishap::Warehouse(number) => self.stage.start_warehouse(number)?,
+                Mishap::OrderService(number) => self.stage.start_order_service(number)?,
+                Mishap::Broker => {
+                    let start = Instant::now();
+                    self.stage
+                        .start_broker()
+                        .await
+                        .context("the broker does not come back")?;
+                    let waiting = self.stage.store.outbox_count().await?;
+                    let took = start.elapsed().as_secs_f64();
+                    self.display.event(&format!(
+                        "the broker is back after {took:.1} s, {waiting} orders wait for it"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn count(&mut self) -> Result<()> {
+        let totals = self.stage.books.totals().await?;
+        let accepted = self.seen.accepted_ids();
+        let comparison = compare(&accepted, &self.stage.books.shipment_ids().await?);
+        self.tally.orders = accepted.len();
+        self.tally.retries = self.seen.retries();
+        self.tally.redelivered = totals.redelivered;
+        self.tally.comparison = comparison;
+        Ok(())
+    }
+}

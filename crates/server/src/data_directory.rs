@@ -6,8 +6,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// The name of the file whose lock means ownership. Its content only tells people who holds it.
-const LOCK: &str = "LOCK";
+/// The name of the file whose lock means ownership. Its content, a process id, only tells people who
+/// holds it; it is never trusted, and it does not matter if it is left over.
+const LOCK: &str = "everack.pid";
 
 /// Why a data directory cannot be used, and what to do about it.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,8 @@ pub mod connections;
 pub mod listener;
 pub mod stream;
 mod throttle;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 pub use connections::Connections;

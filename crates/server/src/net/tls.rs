@@ -46,16 +46,18 @@ pub enum Error {
 /// What makes a connection encrypted. Shared by all encrypted listeners.
 pub struct Tls {
     current: ArcSwap<ServerConfig>,
+    pub(super) handshake_max: Duration,
 }
 
 impl Tls {
     /// How long a client may take for the handshake.
-    pub const HANDSHAKE: Duration = Duration::from_secs(10);
+    pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
     /// Reads the files; `None` if no certificate is configured.
     pub fn open(config: &keys::Tls) -> Result<Option<Self>, Error> {
         Ok(load(config)?.map(|current| Self {
             current: ArcSwap::new(current),
+            handshake_max: Self::HANDSHAKE_MAX,
         }))
     }
 
@@ -76,7 +78,7 @@ impl Tls {
                 "the client did not finish the handshake in time",
             )
         };
-        let stream = tokio::time::timeout(Self::HANDSHAKE, handshake)
+        let stream = tokio::time::timeout(self.handshake_max, handshake)
             .await
             .map_err(|_| late())?
             .map_err(explained)?;

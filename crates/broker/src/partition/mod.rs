@@ -1,1 +1,268 @@
 //! The contents of queues: the high-rate machine.
+//!
+//! ```text
+//! Enqueue ──> ready ──────────> delivered to a consumer, unsettled ──> settled, or discarded by order
+//!               ^   (finish)                 │
+//!               └──────── returned ──────────┘
+//! ```
+//!
+//! [`Partition::apply`] takes one [`Command`] after the other, [`Partition::finish`] ends the round: it delivers from the
+//! queues that the round has touched, and hands out every [`Effect`] in the order in which it came about. There is no other
+//! way in or out. The unit of all work is the [`Run`], not the message.
+//!
+//! What it answers for: order, redelivery to the old place, exactly one owner of every message, the balance of
+//! [`Counters`], and back-pressure by [`Gate`] and [`SharedLimit`]. What it does not: what is durable (it is told only
+//! about committed messages), what messages mean (their [`Content`] is opaque), who may do what, and names.
+
+mod command;
+mod consumer;
+mod counters;
+mod delivery;
+mod effect;
+mod gate;
+mod limit;
+mod query;
+mod queue;
+mod recovery;
+mod relocation;
+mod removal;
+mod ring;
+mod run;
+mod settlement;
+mod slots;
+mod spans;
+mod standing;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::collections::VecDeque;
+
+pub use command::{Command, Move, SettleOutcome, SettleReason};
+pub use counters::Counters;
+pub use effect::{Delivery, Effect, Refusal};
+pub use gate::Gate;
+pub use limit::SharedLimit;
+pub use query::{Depth, LiveRun, SeqRange};
+pub use recovery::Restored;
+pub use run::{Content, Run};
+
+use crate::ids::{ConnectionId, ConsumerId, Millis, QueueId};
+use consumer::Consumer;
+use queue::Queue;
+use ring::Ring;
+use slots::{IdMap, Slot, Slots};
+
+/// Some of the queues of a node, with their consumers.
+#[derive(Debug)]
+pub struct Partition<C> {
+    queues: Slots<Queue<C>>,
+    queue_slots: IdMap<QueueId, Slot>,
+    consumers: Slots<Consumer<C>>,
+    consumer_slots: IdMap<ConsumerId, Slot>,
+    /// Consumers that wait for their connection to drain, by connection.
+    at_gate: IdMap<ConnectionId, Ring>,
+    /// Consumers that wait for their shared limit, by its address.
+    at_limit: IdMap<usize, Ring>,
+    /// Rings to be served when the round ends.
+    awakened: VecDeque<Awakened>,
+    /// Queues to be looked at when the round ends.
+    touched: Vec<Slot>,
+    /// What the round has brought about so far.
+    effects: Vec<Effect<C>>,
+    limits: Limits,
+    totals: Totals,
+}
+
+/// What a partition may keep in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of durable messages that are kept at hand for delivery; what comes beyond is read from the log.
+    pub resident_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            resident_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Sums over all queues.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    ready: u64,
+    ready_bytes: u64,
+    resident_bytes: u64,
+    consumers: u64,
+    /// Of the queues that have been deleted.
+    deleted: Counters,
+}
+
+/// A ring whose members may be delivered to again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awakened {
+    Gate(ConnectionId),
+    Limit(usize),
+}
+
+impl<C: Content> Partition<C> {
+    /// A partition without queues.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            queues: Slots::default(),
+            queue_slots: IdMap::default(),
+            consumers: Slots::default(),
+            consumer_slots: IdMap::default(),
+            at_gate: IdMap::default(),
+            at_limit: IdMap::default(),
+            awakened: VecDeque::new(),
+            touched: Vec::new(),
+            effects: Vec::new(),
+            limits,
+            totals: Totals::default(),
+        }
+    }
+
+    /// Takes one command. Deliveries follow when the round ends. `now` is for what expires; nothing does so far.
+    pub fn apply(&mut self, command: Command<C>, now: Millis) {
+        let _ = now;
+        match command {
+            Command::Enqueue { queue, run } => self.enqueue(queue, run),
+            Command::Settle {
+                consumer,
+                first,
+                count,
+                outcome,
+            } => self.settle(consumer, first, count, outcome),
+            Command::Resume { consumer } => self.resume(consumer),
+            Command::Consume {
+                consumer,
+                connection,
+                queue,
+                no_ack,
+                exclusive,
+                priority,
+                prefetch,
+                gate,
+                limit,
+                ticket,
+            } => {
+                let asked = subscription::Asked {
+                    connection,
+                    no_ack,
+                    exclusive,
+                    priority,
+                    prefetch,
+                    gate,
+                    limit,
+                };
+                self.consume(consumer, queue, asked, ticket);
+            }
+            Command::Cancel { consumer, ticket } => self.cancel(consumer, ticket),
+            Command::Get {
+                consumer,
+                connection,
+                queue,
+                no_ack,
+                ticket,
+            } => {
+                self.get(consumer, connection, queue, no_ack, ticket);
+            }
+            Command::Recover { consumer } => self.recover(consumer),
+            Command::ReturnAll { consumer } => self.return_all(consumer),
+            Command::Limit { consumer, limit } => self.change_limit(consumer, limit),
+            Command::Status { queue, ticket } => self.status(queue, ticket),
+            Command::CreateQueue {
+                queue,
+                durable,
+                auto_delete,
+            } => self.create_queue(queue, durable, auto_delete),
+            Command::DeleteQueue { queue } => self.delete_queue(queue),
+            Command::CheckDelete {
+                queue,
+                if_unused,
+                if_empty,
+                ticket,
+            } => {
+                self.check_delete(queue, if_unused, if_empty, ticket);
+            }
+            Command::Purge { queue, ticket } => self.purge(queue, ticket),
+            Command::Relocate { queue, moves } => self.relocate(queue, moves),
+            Command::Quarantine { queue, first, count } => {
+                self.remove(queue, first, count, SettleReason::Quarantined);
+            }
+            Command::ReplaySettled {
+                queue,
+                first,
+                count,
+                reason,
+            } => self.remove(queue, first, count, reason),
+            Command::ReplayReturned { queue, first, count } => self.replay_returned(queue, first, count),
+        }
+    }
+
+    /// Ends a round: delivers what can be delivered and appends all effects of the round to `effects`.
+    pub fn finish(&mut self, effects: &mut Vec<Effect<C>>) {
+        self.deliver();
+        if effects.is_empty() {
+            std::mem::swap(&mut self.effects, effects);
+        } else {
+            effects.append(&mut self.effects);
+        }
+    }
+
+    fn enqueue(&mut self, queue: QueueId, mut run: Run<C>) {
+        let Some(&slot) = self.queue_slots.get(&queue) else {
+            return self.effects.push(Effect::Orphaned { queue, run });
+        };
+        assert!(run.from < run.to, "a run of queue {queue} is empty");
+        assert!(
+            run.location.is_durable() || run.content.is_some(),
+            "a transient run of queue {queue} has no content"
+        );
+        self.limit_residence(&mut run);
+        self.queues[slot]
+            .counters
+            .enter(u64::from(run.count()), u64::from(run.bytes));
+        self.put(slot, run, 0);
+    }
+
+    /// Makes messages ready, and has their queue looked at when the round ends.
+    fn put(&mut self, slot: Slot, run: Run<C>, deliveries: u32) {
+        self.totals.ready += u64::from(run.count());
+        self.totals.ready_bytes += u64::from(run.bytes);
+        self.queues[slot].put(run, deliveries);
+        self.touch(slot);
+    }
+
+    /// A durable run stays in memory only within the partition's bound.
+    fn limit_residence(&mut self, run: &mut Run<C>) {
+        if run.location.is_durable() && run.content.is_some() {
+            if self.totals.resident_bytes >= self.limits.resident_bytes_max {
+                run.content = None;
+            } else {
+                self.totals.resident_bytes += u64::from(run.bytes);
+            }
+        }
+    }
+
+    /// A run that was ready is so no more, whatever becomes of it.
+    fn unready(totals: &mut Totals, run: &Run<C>) {
+        totals.ready -= u64::from(run.count());
+        totals.ready_bytes -= u64::from(run.bytes);
+        if run.location.is_durable() && run.content.is_some() {
+            totals.resident_bytes -= u64::from(run.bytes);
+        }
+    }
+
+    fn touch(&mut self, slot: Slot) {
+        let queue = &mut self.queues[slot];
+        if !queue.touched {
+            queue.touched = true;
+            self.touched.push(slot);
+        }
+    }
+}

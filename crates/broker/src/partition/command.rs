@@ -1,0 +1,221 @@
+//! All that can be asked of a partition.
+
+use std::sync::Arc;
+
+use crate::ids::{ConnectionId, ConsumerId, Location, QueueId, Seq, Ticket};
+
+use super::gate::Gate;
+use super::limit::SharedLimit;
+use super::run::Run;
+
+/// One thing to do. Commands never fail: a question is answered by an effect that carries its ticket, and a
+/// command about a queue or consumer that is gone has nothing left to do.
+#[derive(Clone, Debug)]
+pub enum Command<C> {
+    /// A queue begins. One that exists already stays as it is.
+    CreateQueue {
+        /// Its id, never used before.
+        queue: QueueId,
+        /// Whether it survives a restart; told back in [`super::Depth`], the machine treats both alike.
+        durable: bool,
+        /// Whether [`super::Effect::Unused`] tells of the leaving of its last consumer.
+        auto_delete: bool,
+    },
+    /// A queue ends, whatever it holds: its messages count as discarded, its consumers are told.
+    DeleteQueue {
+        /// Which.
+        queue: QueueId,
+    },
+    /// May this queue be deleted under these conditions? Answered by `DeleteAllowed` or `Refused`.
+    CheckDelete {
+        /// Which.
+        queue: QueueId,
+        /// Not if it has consumers.
+        if_unused: bool,
+        /// Not if it has ready messages.
+        if_empty: bool,
+        /// Comes back with the answer.
+        ticket: Ticket,
+    },
+    /// All ready messages are discarded; unsettled ones stay. Answered by `Purged` or `Refused`.
+    Purge {
+        /// Which.
+        queue: QueueId,
+        /// Comes back with the answer.
+        ticket: Ticket,
+    },
+    /// Messages enter a queue: committed ones, or transient ones. They may come out of order of their numbers, but no
+    /// number twice.
+    Enqueue {
+        /// Where to.
+        queue: QueueId,
+        /// The messages.
+        run: Run<C>,
+    },
+    /// A consumer begins. Answered by `ConsumeOk` or `Refused`.
+    Consume {
+        /// Its id, never used before.
+        consumer: ConsumerId,
+        /// Whose it is. All consumers of a connection share its gate.
+        connection: ConnectionId,
+        /// What it reads.
+        queue: QueueId,
+        /// Whether a message is settled by being delivered.
+        no_ack: bool,
+        /// Whether it wants to be the only consumer of the queue.
+        exclusive: bool,
+        /// Consumers of a higher priority are served first as long as they can take messages. 0 if nothing was said.
+        priority: i32,
+        /// Most unsettled messages it may have; 0 is no limit.
+        prefetch: u16,
+        /// The back-pressure of its connection.
+        gate: Arc<Gate>,
+        /// The bound that it shares with other consumers of its channel.
+        limit: Option<Arc<SharedLimit>>,
+        /// Comes back with the answer.
+        ticket: Ticket,
+    },
+    /// A consumer gets nothing more. What it has not settled stays with it, to be settled or returned later. Answered
+    /// by `Cancelled`, even if the consumer is unknown.
+    Cancel {
+        /// Which.
+        consumer: ConsumerId,
+        /// Comes back with the answer.
+        ticket: Ticket,
+    },
+    /// One message is taken. Answered by `Got`, `GotEmpty` or `Refused`.
+    Get {
+        /// Stands for all messages that this channel takes from this queue; a fresh id on first use.
+        consumer: ConsumerId,
+        /// Whose it is.
+        connection: ConnectionId,
+        /// Where from.
+        queue: QueueId,
+        /// Whether the message is settled by being handed over.
+        no_ack: bool,
+        /// Comes back with the answer.
+        ticket: Ticket,
+    },
+    /// Deliveries `first..first + count` of a consumer are done with. Those that are settled already are passed over.
+    Settle {
+        /// Whose deliveries.
+        consumer: ConsumerId,
+        /// The consumer's own number of the first.
+        first: u64,
+        /// How many.
+        count: u32,
+        /// What becomes of them.
+        outcome: SettleOutcome,
+    },
+    /// All that a consumer has not settled returns to its queue; the consumer goes on (`basic.recover`).
+    Recover {
+        /// Which.
+        consumer: ConsumerId,
+    },
+    /// The channel or connection of a consumer is gone: it ends, and what it has not settled returns to its queue. Send it for
+    /// the pseudo consumers of `Get` too.
+    ReturnAll {
+        /// Which.
+        consumer: ConsumerId,
+    },
+    /// The gate of this consumer's connection has opened, or its shared limit has room: whoever waits for either in
+    /// this partition is served in turn. One consumer of the connection is enough for its gate, one of the channel for
+    /// its limit, whether or not that one waits itself.
+    Resume {
+        /// Which.
+        consumer: ConsumerId,
+    },
+    /// A consumer comes under another shared limit, or none; what it has not settled counts from now on.
+    Limit {
+        /// Which.
+        consumer: ConsumerId,
+        /// The bound that it shares.
+        limit: Option<Arc<SharedLimit>>,
+    },
+    /// How much is in a queue? Answered by `Counts` or `Refused`.
+    Status {
+        /// Which.
+        queue: QueueId,
+        /// Comes back with the answer.
+        ticket: Ticket,
+    },
+    /// Survivors of an old segment have been written again. What has been settled meanwhile is passed over; for the
+    /// rest `Relocated` tells which bytes have moved.
+    Relocate {
+        /// Whose messages.
+        queue: QueueId,
+        /// Which went where. Send all moves of a queue at once: unsettled windows are searched once a command.
+        moves: Vec<Move>,
+    },
+    /// Content that cannot be read back undamaged: the messages leave the queue, wherever they are, and `Settled` tells of
+    /// it with the reason `Quarantined`.
+    Quarantine {
+        /// Whose messages.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+    },
+    /// The log says that messages were settled (replay). As `Quarantine`, but with the reason that the log gives.
+    ReplaySettled {
+        /// Whose messages.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// Why.
+        reason: SettleReason,
+    },
+    /// The log says that ready messages had been delivered and came back (replay).
+    ReplayReturned {
+        /// Whose messages.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// What a client does with a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettleOutcome {
+    /// `basic.ack`.
+    Done,
+    /// `basic.nack` or `basic.reject` with requeue: back to its old place.
+    Requeue,
+    /// `basic.nack` or `basic.reject` without requeue.
+    Discard,
+}
+
+/// Why a message is in no queue any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SettleReason {
+    /// Acknowledged.
+    Done,
+    /// Delivered to a consumer that does not acknowledge.
+    NoAck,
+    /// Rejected without requeue.
+    Rejected,
+    /// Purged by order.
+    Purged,
+    /// Its queue was deleted.
+    Deleted,
+    /// Its content was found damaged.
+    Quarantined,
+}
+
+/// Messages `first..first + count` are from now on the messages `from..from + count` of the record at `location`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The first message.
+    pub first: Seq,
+    /// How many.
+    pub count: u16,
+    /// The new record.
+    pub location: Location,
+    /// Index of the first message in it.
+    pub from: u16,
+}

@@ -1,0 +1,136 @@
+//! One consumer: what it may still get, and what it holds.
+
+use std::sync::Arc;
+
+use crate::ids::{ConnectionId, ConsumerId};
+
+use super::gate::Gate;
+use super::limit::SharedLimit;
+use super::ring::Links;
+use super::run::{Content, Run};
+use super::slots::Slot;
+use super::spans::{Keep, Span, Spans};
+
+/// A consumer, or the pseudo consumer that stands for all messages a channel got from a queue with `Get`.
+#[derive(Debug)]
+pub(super) struct Consumer<C> {
+    pub(super) id: ConsumerId,
+    pub(super) connection: ConnectionId,
+    pub(super) queue: Slot,
+    /// Its place among the members of its queue.
+    pub(super) member: usize,
+    pub(super) kind: Kind,
+    pub(super) no_ack: bool,
+    pub(super) priority: i32,
+    pub(super) prefetch: u16,
+    pub(super) gate: Arc<Gate>,
+    pub(super) limit: Option<Arc<SharedLimit>>,
+    pub(super) standing: Standing,
+    pub(super) links: Links,
+    /// The number that its next delivery gets.
+    pub(super) next_delivery: u64,
+    /// Messages in the window.
+    pub(super) unsettled: u64,
+    /// What was delivered and is not settled, by delivery number.
+    pub(super) window: Spans<Unsettled<C>>,
+}
+
+/// What a consumer is to its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It is delivered to.
+    Active,
+    /// It is there only until what it holds is settled or returned.
+    Cancelled,
+    /// It takes messages by `Get` only, and lives as long as its channel.
+    Getter,
+}
+
+/// Where a consumer stands; says in which ring it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// In its queue's line, ready to be delivered to.
+    InLine,
+    /// In no ring: it has as many unsettled messages as it may have.
+    Sated,
+    /// In the ring of those who wait for their connection to drain.
+    AtGate,
+    /// In the ring of those who wait for their shared limit.
+    AtLimit,
+    /// In no ring: it is not delivered to.
+    Aside,
+}
+
+impl<C> Consumer<C> {
+    /// How many more messages its own prefetch allows.
+    pub(super) fn credit(&self) -> u64 {
+        match self.prefetch {
+            0 => u64::MAX,
+            _ if self.no_ack => u64::MAX,
+            prefetch => u64::from(prefetch).saturating_sub(self.unsettled),
+        }
+    }
+
+    /// How many messages of `run` it can take now, at most `wanted`, counted into its shared limit; or what it has to wait for.
+    pub(super) fn accept(&self, run: &Run<C>, wanted: u64) -> Result<u16, Standing> {
+        let room = match (self.credit(), self.gate.room()) {
+            (0, _) => return Err(Standing::Sated),
+            (_, 0) => return Err(Standing::AtGate),
+            (_, room) => room,
+        };
+        let count = run.fitting(room.max(WEIGHT_WHOLE));
+        let count = u64::from(count).min(self.credit()).min(wanted);
+        match &self.limit {
+            Some(limit) if !self.no_ack => match limit.acquire(count) {
+                0 => Err(Standing::AtLimit),
+                granted => Ok(granted as u16),
+            },
+            _ => Ok(count as u16),
+        }
+    }
+}
+
+/// A run up to this weight is not split for a gate that is nearly shut.
+const WEIGHT_WHOLE: u64 = 64 << 10;
+
+/// Messages that a consumer holds: deliveries `delivery..delivery + run.count()`.
+#[derive(Debug)]
+pub(super) struct Unsettled<C> {
+    pub(super) delivery: u64,
+    /// Without content if it can be read from the log.
+    pub(super) run: Run<C>,
+    /// How often these messages had come back before.
+    pub(super) deliveries: u32,
+}
+
+impl<C: Content> Span for Unsettled<C> {
+    fn start(&self) -> u64 {
+        self.delivery
+    }
+
+    fn count(&self) -> u16 {
+        self.run.count()
+    }
+
+    fn seq(&self) -> u64 {
+        self.run.first.0
+    }
+
+    fn cut(&mut self, count: u16, keep: Keep) -> Self {
+        let delivery = self.delivery;
+        self.delivery += u64::from(count);
+        Unsettled {
+            delivery,
+            run: self.run.cut(count, keep),
+            deliveries: self.deliveries,
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.run.compact();
+    }
+
+    fn absorb(&mut self, next: &Self) -> bool {
+        self.end() == next.delivery && self.deliveries == next.deliveries && self.run.absorb(&next.run)
+    }
+}

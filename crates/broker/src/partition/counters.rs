@@ -1,0 +1,85 @@
+//! What became of all messages: the balance that has to add up.
+
+use super::command::SettleReason;
+
+/// Messages and bytes of a queue, or of all queues of a partition, since the start of the process.
+///
+/// `accepted = settled() + discarded() + live`, in messages as in bytes, at any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages that entered, those restored at the start included.
+    pub accepted: u64,
+    /// Bytes that entered.
+    pub accepted_bytes: u64,
+    /// Bytes that left.
+    pub gone_bytes: u64,
+    /// Messages that returned after a delivery, each time counted.
+    pub returned: u64,
+    /// Messages delivered, each time counted.
+    pub delivered: u64,
+    /// Messages acknowledged.
+    pub done: u64,
+    /// Messages settled by being delivered to a consumer that does not acknowledge.
+    pub no_ack: u64,
+    /// Messages rejected without requeue.
+    pub rejected: u64,
+    /// Messages purged.
+    pub purged: u64,
+    /// Messages deleted with their queue.
+    pub deleted: u64,
+    /// Messages set aside as their content was damaged.
+    pub quarantined: u64,
+}
+
+impl Counters {
+    /// Messages that a client has taken charge of.
+    pub fn settled(&self) -> u64 {
+        self.done + self.no_ack
+    }
+
+    /// Messages that were removed by an order, or because nothing was left of them.
+    pub fn discarded(&self) -> u64 {
+        self.rejected + self.purged + self.deleted + self.quarantined
+    }
+
+    /// Messages that are still there.
+    pub fn live(&self) -> u64 {
+        self.accepted - self.settled() - self.discarded()
+    }
+
+    /// Bytes that are still there.
+    pub fn live_bytes(&self) -> u64 {
+        self.accepted_bytes - self.gone_bytes
+    }
+
+    pub(super) fn enter(&mut self, count: u64, bytes: u64) {
+        self.accepted += count;
+        self.accepted_bytes += bytes;
+    }
+
+    pub(super) fn leave(&mut self, count: u64, bytes: u64, reason: SettleReason) {
+        self.gone_bytes += bytes;
+        *match reason {
+            SettleReason::Done => &mut self.done,
+            SettleReason::NoAck => &mut self.no_ack,
+            SettleReason::Rejected => &mut self.rejected,
+            SettleReason::Purged => &mut self.purged,
+            SettleReason::Deleted => &mut self.deleted,
+            SettleReason::Quarantined => &mut self.quarantined,
+        } += count;
+    }
+
+    pub(super) fn add(&mut self, other: &Counters) {
+        self.accepted += other.accepted;
+        self.accepted_bytes += other.accepted_bytes;
+        self.gone_bytes += other.gone_bytes;
+        self.returned += other.returned;
+        self.delivered += other.delivered;
+        self.done += other.done;
+        self.no_ack += other.no_ack;
+        self.rejected += other.rejected;
+        self.purged += other.purged;
+        self.deleted += other.deleted;
+        self.quarantined += other.quarantined;
+    }
+}

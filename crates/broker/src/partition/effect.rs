@@ -1,0 +1,172 @@
+//! All that a partition makes happen.
+
+use std::sync::Arc;
+
+use crate::ids::{ConnectionId, ConsumerId, Location, QueueId, Seq, Ticket};
+
+use super::command::SettleReason;
+use super::limit::SharedLimit;
+use super::run::Run;
+
+/// One thing that has happened, in the order in which it did.
+#[derive(Clone, Debug)]
+pub enum Effect<C> {
+    /// Messages go to a consumer.
+    Deliver(Delivery<C>),
+    /// The answer to `Get`.
+    Got {
+        /// Who asked.
+        ticket: Ticket,
+        /// The message.
+        delivery: Box<Delivery<C>>,
+        /// Ready messages that are left.
+        remaining: u64,
+    },
+    /// The answer to `Get` where there is nothing.
+    GotEmpty {
+        /// Who asked.
+        ticket: Ticket,
+    },
+    /// Messages are in no queue any more. Neighbours in one segment are told together.
+    Settled {
+        /// Where they were.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// Where the first lies in the log; the others lie in the same segment. Nowhere if they were transient.
+        location: Location,
+        /// Their bytes; over the life of a run these add up to exactly its bytes.
+        bytes: u64,
+        /// Why.
+        reason: SettleReason,
+    },
+    /// Messages that had been delivered are ready again; their delivery counts have gone up by one.
+    Returned {
+        /// Where.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// Whether they are in the log.
+        durable: bool,
+    },
+    /// The consumer has begun.
+    ConsumeOk {
+        /// Who asked.
+        ticket: Ticket,
+    },
+    /// The consumer gets nothing more.
+    Cancelled {
+        /// Who asked.
+        ticket: Ticket,
+    },
+    /// What was asked for cannot be.
+    Refused {
+        /// Who asked.
+        ticket: Ticket,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The answer to `Status`.
+    Counts {
+        /// Who asked.
+        ticket: Ticket,
+        /// Ready messages.
+        messages: u64,
+        /// Consumers.
+        consumers: u64,
+    },
+    /// The answer to `CheckDelete`.
+    DeleteAllowed {
+        /// Who asked.
+        ticket: Ticket,
+        /// Ready messages.
+        messages: u64,
+    },
+    /// The answer to `Purge`.
+    Purged {
+        /// Who asked.
+        ticket: Ticket,
+        /// How many messages were removed.
+        messages: u64,
+    },
+    /// A consumer has lost its queue.
+    ConsumerGone {
+        /// Which.
+        consumer: ConsumerId,
+        /// Whose it was.
+        connection: ConnectionId,
+    },
+    /// The last consumer of an auto-delete queue has gone.
+    Unused {
+        /// The queue.
+        queue: QueueId,
+    },
+    /// A shared limit has room again for which somebody waits, perhaps in another partition: post `Resume` for one
+    /// consumer of the channel to each other partition that has any.
+    LimitFreed {
+        /// Whose limit it is.
+        connection: ConnectionId,
+        /// A consumer of the channel.
+        consumer: ConsumerId,
+        /// The limit.
+        limit: Arc<SharedLimit>,
+    },
+    /// Live bytes are at another place in the log now. Neighbours with the same two segments are told together.
+    Relocated {
+        /// Whose messages.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// Where the first was.
+        old: Location,
+        /// Where it is.
+        location: Location,
+        /// Bytes to take off the old segment and to add to the new one.
+        bytes: u64,
+    },
+    /// Messages came for a queue that is not there (any more).
+    Orphaned {
+        /// The queue they were meant for.
+        queue: QueueId,
+        /// The messages.
+        run: Run<C>,
+    },
+}
+
+/// Messages on their way to a consumer.
+#[derive(Clone, Debug)]
+pub struct Delivery<C> {
+    /// Which.
+    pub consumer: ConsumerId,
+    /// Whose it is.
+    pub connection: ConnectionId,
+    /// Where they come from.
+    pub queue: QueueId,
+    /// The messages. Without content if it has to be read from the log.
+    pub run: Run<C>,
+    /// The consumer's own number of the first of these deliveries.
+    pub first_delivery: u64,
+    /// How often each of them had been delivered before and came back, as far as is known.
+    pub deliveries: u32,
+    /// Whether they may have been delivered before.
+    pub redelivered: bool,
+}
+
+/// Why a question is answered with no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such queue (any more).
+    NoQueue,
+    /// Another consumer has the queue to itself, or it cannot be had exclusively as there are consumers.
+    ExclusiveUse,
+    /// The queue has consumers.
+    InUse,
+    /// The queue has ready messages.
+    NotEmpty,
+}

@@ -1,0 +1,254 @@
+//! Looking into a partition without changing it.
+
+use crate::ids::{ConsumerId, Location, QueueId, Seq, Ticket};
+
+use super::effect::{Effect, Refusal};
+use super::run::{Content, Run};
+use super::slots::Slot;
+use super::spans::Span;
+use super::{Counters, Partition};
+
+/// How much is in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Ready messages.
+    pub ready: u64,
+    /// Their bytes.
+    pub ready_bytes: u64,
+    /// Messages delivered and not settled.
+    pub unsettled: u64,
+    /// Consumers.
+    pub consumers: u32,
+    /// Whether the queue was created as durable.
+    pub durable: bool,
+    /// Above all numbers that ever came.
+    pub next_seq: Seq,
+    /// What became of all its messages.
+    pub counters: Counters,
+}
+
+/// Messages that are still there, ready or unsettled: what a checkpoint keeps of a durable run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRun {
+    /// The first message.
+    pub first: Seq,
+    /// The record that holds them.
+    pub location: Location,
+    /// Their bytes.
+    pub bytes: u32,
+    /// Index of the first in the record.
+    pub from: u16,
+    /// Index behind the last.
+    pub to: u16,
+    /// How often they have been delivered and came back. Unsettled messages are as they were before their delivery.
+    pub deliveries: u32,
+}
+
+/// Messages in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeqRange {
+    /// Where they are.
+    pub queue: QueueId,
+    /// The first.
+    pub first: Seq,
+    /// How many.
+    pub count: u32,
+    /// Whether they are in the log.
+    pub durable: bool,
+}
+
+impl<C: Content> Partition<C> {
+    /// Ready messages of all queues.
+    pub fn ready(&self) -> u64 {
+        self.totals.ready
+    }
+
+    /// Bytes of the ready messages of all queues.
+    pub fn ready_bytes(&self) -> u64 {
+        self.totals.ready_bytes
+    }
+
+    /// Bytes of durable ready messages that are in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        self.totals.resident_bytes
+    }
+
+    /// Consumers of all queues.
+    pub fn consumer_count(&self) -> u64 {
+        self.totals.consumers
+    }
+
+    /// What became of all messages, those of deleted queues included. Looks at every queue.
+    pub fn counters(&self) -> Counters {
+        let mut sum = self.totals.deleted;
+        self.queues.iter().for_each(|(_, queue)| sum.add(&queue.counters));
+        sum
+    }
+
+    /// All queues, in no particular but a repeatable order.
+    pub fn queues(&self) -> impl Iterator<Item = QueueId> {
+        self.queues.iter().map(|(_, queue)| queue.id)
+    }
+
+    /// How much is in a queue; `None` if it is not there.
+    pub fn depth(&self, queue: QueueId) -> Option<Depth> {
+        let queue = &self.queues[*self.queue_slots.get(&queue)?];
+        Some(Depth {
+            ready: queue.ready,
+            ready_bytes: queue.ready_bytes,
+            unsettled: queue.unsettled,
+            consumers: queue.consumers,
+            durable: queue.durable,
+            next_seq: queue.next_seq,
+            counters: queue.counters,
+        })
+    }
+
+    /// Appends the live durable messages of `queue` within `first..end` to `live`, by rising number, and returns where to
+    /// go on if there are more. It stops after about `most` ready runs; the unsettled messages between them are all there.
+    ///
+    /// Serves checkpoints (in slices, so that nobody waits for ten million runs) and the rewriting of a segment (what
+    /// of it is still alive?). It looks into the window of every consumer, so ask for wide ranges, not for single records.
+    pub fn live(
+        &self,
+        queue: QueueId,
+        first: Seq,
+        end: Seq,
+        most: usize,
+        live: &mut Vec<LiveRun>,
+    ) -> Option<Seq> {
+        let &slot = self.queue_slots.get(&queue)?;
+        let begin = live.len();
+        let stop = self.live_ready(slot, first, end, most, live);
+        for &consumer in &self.queues[slot].members {
+            let window = &self.consumers[consumer].window;
+            for unsettled in window.iter_seqs(first.0, stop.0) {
+                live.extend(LiveRun::within(&unsettled.run, unsettled.deliveries, first, stop));
+            }
+        }
+        live[begin..].sort_unstable_by_key(|run| run.first);
+        (stop < end).then_some(stop)
+    }
+
+    /// Which messages the deliveries `first..first + count` of consumers are, as far as they are unsettled.
+    pub fn settled_by(&self, deliveries: impl IntoIterator<Item = (ConsumerId, u64, u32)>) -> Vec<SeqRange> {
+        let mut ranges: Vec<SeqRange> = Vec::new();
+        for (consumer, first, count) in deliveries {
+            let Some(&slot) = self.consumer_slots.get(&consumer) else {
+                continue;
+            };
+            let consumer = &self.consumers[slot];
+            let (queue, end) = (
+                self.queues[consumer.queue].id,
+                first.saturating_add(u64::from(count)),
+            );
+            for unsettled in consumer
+                .window
+                .iter_from(first)
+                .take_while(|span| span.delivery < end)
+            {
+                let before = first.saturating_sub(unsettled.delivery);
+                let behind = unsettled.end().saturating_sub(end);
+                let count = u64::from(unsettled.run.count()) - before - behind;
+                let first = unsettled.run.first.plus(before);
+                add_range(
+                    &mut ranges,
+                    queue,
+                    first,
+                    count as u32,
+                    unsettled.run.location.is_durable(),
+                );
+            }
+        }
+        ranges
+    }
+
+    pub(super) fn status(&mut self, queue: QueueId, ticket: Ticket) {
+        let Some(&slot) = self.queue_slots.get(&queue) else {
+            return self.refuse(ticket, Refusal::NoQueue);
+        };
+        let queue = &self.queues[slot];
+        let (messages, consumers) = (queue.ready, u64::from(queue.consumers));
+        self.effects.push(Effect::Counts {
+            ticket,
+            messages,
+            consumers,
+        });
+    }
+
+    /// The ready part of [`Partition::live`]; returns the number up to which it is complete.
+    fn live_ready(&self, slot: Slot, first: Seq, end: Seq, most: usize, live: &mut Vec<LiveRun>) -> Seq {
+        let queue = &self.queues[slot];
+        let mut returned = queue
+            .returned
+            .iter_from(first.0)
+            .map(|span| (&span.run, span.deliveries))
+            .peekable();
+        let mut main = queue.main.iter_from(first.0).map(|run| (run, 0)).peekable();
+        for _ in 0..most.max(1) {
+            let returned_first = match (returned.peek(), main.peek()) {
+                (Some((returned, _)), Some((run, _))) => returned.first < run.first,
+                (returned, _) => returned.is_some(),
+            };
+            let next = if returned_first {
+                returned.next()
+            } else {
+                main.next()
+            };
+            let Some((run, deliveries)) = next.filter(|(run, _)| run.first < end) else {
+                return end;
+            };
+            live.extend(LiveRun::within(run, deliveries, first, end));
+        }
+        let next = [returned.peek(), main.peek()]
+            .into_iter()
+            .flatten()
+            .map(|(run, _)| run.first)
+            .min();
+        next.map_or(end, |next| next.min(end))
+    }
+}
+
+impl LiveRun {
+    /// The part of a durable run that lies within `first..end`. Its bytes are an even share.
+    fn within<C>(run: &Run<C>, deliveries: u32, first: Seq, end: Seq) -> Option<Self> {
+        let before = first.0.saturating_sub(run.first.0).min(u64::from(run.count())) as u16;
+        let behind = run
+            .end()
+            .0
+            .saturating_sub(end.0)
+            .min(u64::from(run.count() - before)) as u16;
+        let count = run.count() - before - behind;
+        if count == 0 || !run.location.is_durable() {
+            return None;
+        }
+        let (from, to) = (run.from + before, run.to - behind);
+        let bytes = (u64::from(run.bytes) * u64::from(count) / u64::from(run.count())) as u32;
+        Some(Self {
+            first: run.first.plus(u64::from(before)),
+            location: run.location,
+            bytes,
+            from,
+            to,
+            deliveries,
+        })
+    }
+}
+
+fn add_range(ranges: &mut Vec<SeqRange>, queue: QueueId, first: Seq, count: u32, durable: bool) {
+    if let Some(last) = ranges.last_mut()
+        && last.queue == queue
+        && last.durable == durable
+        && last.first.plus(u64::from(last.count)) == first
+        && let Some(sum) = last.count.checked_add(count)
+    {
+        last.count = sum;
+        return;
+    }
+    ranges.push(SeqRange {
+        queue,
+        first,
+        count,
+        durable,
+    });
+}

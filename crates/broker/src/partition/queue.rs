@@ -1,0 +1,199 @@
+//! One queue: what is ready in which order, who consumes, and what became of the rest.
+
+use crate::ids::{QueueId, Seq};
+
+use super::counters::Counters;
+use super::ring::Ring;
+use super::run::{Content, Run};
+use super::slots::Slot;
+use super::spans::{Keep, Span, Spans};
+
+/// A queue. Ready messages are in two lists, in order of their numbers each; the lower front goes first.
+#[derive(Debug)]
+pub(super) struct Queue<C> {
+    pub(super) id: QueueId,
+    pub(super) durable: bool,
+    pub(super) auto_delete: bool,
+    /// What came in order and was not delivered yet.
+    pub(super) main: Spans<Run<C>>,
+    /// What came back to its old place, or came out of order.
+    pub(super) returned: Spans<Returned<C>>,
+    /// Ready messages in both lists.
+    pub(super) ready: u64,
+    pub(super) ready_bytes: u64,
+    /// Messages in the windows of consumers.
+    pub(super) unsettled: u64,
+    /// Above all numbers that ever came.
+    pub(super) next_seq: Seq,
+    /// Everything below was there at the last start and may have been delivered before it.
+    pub(super) redelivered_below: Seq,
+    pub(super) counters: Counters,
+    /// Consumers that can take messages, by falling priority.
+    pub(super) lines: Vec<Line>,
+    /// No line before this one has anybody in it.
+    pub(super) line_first: usize,
+    /// All consumers that are delivered to or hold messages of this queue.
+    pub(super) members: Vec<Slot>,
+    /// Consumers that are delivered to.
+    pub(super) consumers: u32,
+    /// Whether its only consumer has it to itself.
+    pub(super) exclusive: bool,
+    /// Whether it is on the list of queues to look at when the round ends.
+    pub(super) touched: bool,
+    /// Runs that were appended since the last round.
+    pub(super) fresh: usize,
+}
+
+/// Consumers of one priority.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) priority: i32,
+    pub(super) ring: Ring,
+    /// Consumers of this priority, in the ring or not.
+    pub(super) members: u32,
+}
+
+impl<C> Queue<C> {
+    pub(super) fn new(id: QueueId, durable: bool, auto_delete: bool) -> Self {
+        Self {
+            id,
+            durable,
+            auto_delete,
+            main: Spans::default(),
+            returned: Spans::default(),
+            ready: 0,
+            ready_bytes: 0,
+            unsettled: 0,
+            next_seq: Seq(1),
+            redelivered_below: Seq(0),
+            counters: Counters::default(),
+            lines: Vec::new(),
+            line_first: 0,
+            members: Vec::new(),
+            consumers: 0,
+            exclusive: false,
+            touched: false,
+            fresh: 0,
+        }
+    }
+
+    /// The line of a priority, which is made if it is missing.
+    pub(super) fn line(&mut self, priority: i32) -> usize {
+        let at = self.lines.partition_point(|line| line.priority > priority);
+        if self.lines.get(at).is_none_or(|line| line.priority != priority) {
+            self.lines.insert(
+                at,
+                Line {
+                    priority,
+                    ring: Ring::default(),
+                    members: 0,
+                },
+            );
+        }
+        at
+    }
+
+    /// The consumers of the highest priority that can take messages.
+    pub(super) fn foremost(&mut self) -> Option<&mut Ring> {
+        while self.lines.get(self.line_first)?.ring.is_empty() {
+            self.line_first += 1;
+        }
+        Some(&mut self.lines[self.line_first].ring)
+    }
+}
+
+impl<C: Content> Queue<C> {
+    /// The run that is delivered next.
+    pub(super) fn front(&self) -> Option<&Run<C>> {
+        if self.returned_first() {
+            self.returned.front().map(|returned| &returned.run)
+        } else {
+            self.main.front()
+        }
+    }
+
+    /// Takes the first `count` messages of the front run, and how often they had been delivered before.
+    pub(super) fn take_front(&mut self, count: u16) -> (Run<C>, u32) {
+        let (run, deliveries) = if self.returned_first() {
+            let Returned { run, deliveries } = take_front(&mut self.returned, count);
+            (run, deliveries)
+        } else {
+            (take_front(&mut self.main, count), 0)
+        };
+        self.ready -= u64::from(count);
+        self.ready_bytes -= u64::from(run.bytes);
+        (run, deliveries)
+    }
+
+    /// Makes messages ready that are not in the queue now.
+    pub(super) fn put(&mut self, run: Run<C>, deliveries: u32) {
+        self.ready += u64::from(run.count());
+        self.ready_bytes += u64::from(run.bytes);
+        if deliveries == 0 && run.first >= self.next_seq {
+            self.next_seq = run.end();
+            self.fresh += 1;
+            self.main.push_back(run);
+        } else {
+            self.next_seq = self.next_seq.max(run.end());
+            self.returned.insert(Returned { run, deliveries });
+        }
+    }
+
+    /// Whether these messages may have been delivered before.
+    pub(super) fn is_redelivered(&self, run: &Run<C>, deliveries: u32) -> bool {
+        deliveries > 0 || run.first < self.redelivered_below
+    }
+
+    fn returned_first(&self) -> bool {
+        match (self.returned.front(), self.main.front()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(returned), Some(run)) => returned.run.first < run.first,
+        }
+    }
+}
+
+fn take_front<T: Span>(spans: &mut Spans<T>, count: u16) -> T {
+    let front = spans.front_mut().expect("the caller has seen the front");
+    if count < front.count() {
+        return front.cut(count, Keep::Content);
+    }
+    spans.pop_front().expect("the caller has seen the front")
+}
+
+/// Messages that are ready again.
+#[derive(Debug)]
+pub(super) struct Returned<C> {
+    pub(super) run: Run<C>,
+    /// How often they have been delivered and came back; 0 for those that only came out of order.
+    pub(super) deliveries: u32,
+}
+
+impl<C: Content> Span for Returned<C> {
+    fn start(&self) -> u64 {
+        self.run.first.0
+    }
+
+    fn count(&self) -> u16 {
+        self.run.count()
+    }
+
+    fn seq(&self) -> u64 {
+        self.run.first.0
+    }
+
+    fn cut(&mut self, count: u16, keep: Keep) -> Self {
+        Returned {
+            run: self.run.cut(count, keep),
+            deliveries: self.deliveries,
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.run.compact();
+    }
+
+    fn absorb(&mut self, next: &Self) -> bool {
+        self.deliveries == next.deliveries && self.run.absorb(&next.run)
+    }
+}

@@ -1,0 +1,100 @@
+//! Coming back after a restart: queues as a checkpoint has them, then what the log says since.
+
+use crate::ids::{QueueId, Seq};
+
+use super::Partition;
+use super::query::LiveRun;
+use super::queue::{Queue, Returned};
+use super::run::{Content, Run};
+use super::settlement;
+use super::spans::Keep;
+
+/// A queue as a checkpoint has it, without its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Its id.
+    pub queue: QueueId,
+    /// See [`super::Command::CreateQueue`].
+    pub durable: bool,
+    /// See [`super::Command::CreateQueue`].
+    pub auto_delete: bool,
+    /// Above all numbers that were ever given.
+    pub next_seq: Seq,
+}
+
+impl<C: Content> Partition<C> {
+    /// Brings a queue back with its live messages, in rising order of their numbers. They count as accepted.
+    ///
+    /// Then replay what came later in the log: `Enqueue`, `ReplaySettled`, `ReplayReturned`, `Relocate`,
+    /// `Quarantine`; draw the effects now and then with `finish`; end with [`Partition::recovered`].
+    pub fn restore_queue(&mut self, restored: Restored, runs: impl IntoIterator<Item = LiveRun>) {
+        let Restored {
+            queue: id,
+            durable,
+            auto_delete,
+            next_seq,
+        } = restored;
+        assert!(
+            !self.queue_slots.contains_key(&id),
+            "queue {id} is restored twice"
+        );
+        let mut queue = Queue::new(id, durable, auto_delete);
+        for LiveRun {
+            first,
+            location,
+            bytes,
+            from,
+            to,
+            deliveries,
+        } in runs
+        {
+            let run = Run {
+                first,
+                location,
+                content: None,
+                bytes,
+                from,
+                to,
+            };
+            queue.counters.enter(u64::from(run.count()), u64::from(bytes));
+            self.totals.ready += u64::from(run.count());
+            self.totals.ready_bytes += u64::from(bytes);
+            queue.put(run, deliveries);
+        }
+        queue.next_seq = queue.next_seq.max(next_seq);
+        queue.fresh = 0;
+        let slot = self.queues.insert(queue);
+        self.queue_slots.insert(id, slot);
+    }
+
+    /// The replay is over. Everything that is there may have been delivered before, and is flagged so.
+    pub fn recovered(&mut self) {
+        for slot in self.queue_slots.values() {
+            let queue = &mut self.queues[*slot];
+            queue.redelivered_below = queue.next_seq;
+        }
+    }
+
+    pub(super) fn replay_returned(&mut self, id: QueueId, first: Seq, count: u32) {
+        let Some(&slot) = self.queue_slots.get(&id) else {
+            return;
+        };
+        let (start, end) = (first.0, first.plus(u64::from(count)).0);
+        let queue = &mut self.queues[slot];
+        let mut back = Vec::new();
+        queue
+            .returned
+            .take(start, end, Keep::Content, |returned| back.push(returned));
+        queue.main.take(start, end, Keep::Content, |run| {
+            back.push(Returned { run, deliveries: 0 })
+        });
+        for Returned { run, deliveries } in back {
+            queue.counters.returned += u64::from(run.count());
+            settlement::tell_returned(&mut self.effects, id, &run);
+            queue.returned.insert(Returned {
+                run,
+                deliveries: deliveries.saturating_add(1),
+            });
+        }
+    }
+}

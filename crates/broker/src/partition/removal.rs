@@ -1,0 +1,138 @@
+//! Messages that leave by order: purge, delete, and what the log or a damaged disk says.
+
+use crate::ids::{QueueId, Seq, Ticket};
+
+use super::consumer::{Kind, Standing};
+use super::effect::{Effect, Refusal};
+use super::queue::{Queue, Returned};
+use super::run::{Content, Run};
+use super::slots::Slot;
+use super::spans::Keep;
+use super::{Partition, SettleReason, settlement};
+
+impl<C: Content> Partition<C> {
+    pub(super) fn create_queue(&mut self, id: QueueId, durable: bool, auto_delete: bool) {
+        if !self.queue_slots.contains_key(&id) {
+            let slot = self.queues.insert(Queue::new(id, durable, auto_delete));
+            self.queue_slots.insert(id, slot);
+        }
+    }
+
+    pub(super) fn delete_queue(&mut self, queue: QueueId) {
+        let Some(slot) = self.queue_slots.remove(&queue) else {
+            return;
+        };
+        self.remove_ready(slot, SettleReason::Deleted);
+        for consumer in std::mem::take(&mut self.queues[slot].members) {
+            self.lose_queue(consumer);
+        }
+        let queue = self.queues.remove(slot);
+        self.totals.deleted.add(&queue.counters);
+    }
+
+    pub(super) fn check_delete(&mut self, queue: QueueId, if_unused: bool, if_empty: bool, ticket: Ticket) {
+        let Some(&slot) = self.queue_slots.get(&queue) else {
+            return self.refuse(ticket, Refusal::NoQueue);
+        };
+        let queue = &self.queues[slot];
+        if if_unused && queue.consumers > 0 {
+            self.refuse(ticket, Refusal::InUse);
+        } else if if_empty && queue.ready > 0 {
+            self.refuse(ticket, Refusal::NotEmpty);
+        } else {
+            self.effects.push(Effect::DeleteAllowed {
+                ticket,
+                messages: queue.ready,
+            });
+        }
+    }
+
+    pub(super) fn purge(&mut self, queue: QueueId, ticket: Ticket) {
+        let Some(&slot) = self.queue_slots.get(&queue) else {
+            return self.refuse(ticket, Refusal::NoQueue);
+        };
+        let messages = self.remove_ready(slot, SettleReason::Purged);
+        self.effects.push(Effect::Purged { ticket, messages });
+    }
+
+    /// Removes messages by their numbers, wherever they are.
+    pub(super) fn remove(&mut self, queue: QueueId, first: Seq, count: u32, reason: SettleReason) {
+        let Some(&slot) = self.queue_slots.get(&queue) else {
+            return;
+        };
+        let end = first.plus(u64::from(count));
+        let Self {
+            queues,
+            effects,
+            totals,
+            ..
+        } = self;
+        let queue = &mut queues[slot];
+        let (mut main, mut returned) = (
+            std::mem::take(&mut queue.main),
+            std::mem::take(&mut queue.returned),
+        );
+        let mut gone = |run: Run<C>| {
+            Self::unready(totals, &run);
+            queue.discard(&run, reason);
+            settlement::tell_settled(effects, queue.id, &run, reason);
+        };
+        // The content is kept until here: it says what leaves the memory.
+        returned.take(first.0, end.0, Keep::Content, |Returned { run, .. }| gone(run));
+        main.take(first.0, end.0, Keep::Content, &mut gone);
+        (queue.main, queue.returned) = (main, returned);
+        for (consumer, delivery, end) in self.held(slot, first, end) {
+            let count = self.settle_range(consumer, delivery, end, reason);
+            self.release(consumer, count);
+        }
+    }
+
+    fn remove_ready(&mut self, slot: Slot, reason: SettleReason) -> u64 {
+        let Self {
+            queues,
+            effects,
+            totals,
+            ..
+        } = self;
+        let queue = &mut queues[slot];
+        let ready = queue.ready;
+        let (mut main, mut returned) = (
+            std::mem::take(&mut queue.main),
+            std::mem::take(&mut queue.returned),
+        );
+        let mut gone = |run: Run<C>| {
+            Self::unready(totals, &run);
+            queue.discard(&run, reason);
+            settlement::tell_settled(effects, queue.id, &run, reason);
+        };
+        returned.drain(|Returned { run, .. }| gone(run));
+        main.drain(&mut gone);
+        ready
+    }
+
+    /// A consumer's queue is gone, and with it what the consumer holds.
+    fn lose_queue(&mut self, slot: Slot) {
+        let count = self.settle_range(slot, 0, u64::MAX, SettleReason::Deleted);
+        self.release_limit(slot, count);
+        self.stand(slot, Standing::Aside);
+        let consumer = self.consumers.remove(slot);
+        self.consumer_slots.remove(&consumer.id);
+        if consumer.kind == Kind::Active {
+            self.totals.consumers -= 1;
+            self.effects.push(Effect::ConsumerGone {
+                consumer: consumer.id,
+                connection: consumer.connection,
+            });
+        }
+    }
+}
+
+impl<C> Queue<C> {
+    /// Counts a ready run out.
+    fn discard(&mut self, run: &Run<C>, reason: SettleReason) {
+        self.ready -= u64::from(run.count());
+        self.ready_bytes -= u64::from(run.bytes);
+        self.counters
+            .leave(u64::from(run.count()), u64::from(run.bytes), reason);
+    }
+}

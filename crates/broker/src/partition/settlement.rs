@@ -1,0 +1,200 @@
+//! What consumers do with what they got: done, discarded, or back to the old place.
+
+use crate::ids::{ConsumerId, QueueId};
+
+use super::consumer::{Kind, Standing, Unsettled};
+use super::effect::Effect;
+use super::run::{Content, Run, segment};
+use super::slots::Slot;
+use super::spans::Keep;
+use super::standing::address;
+use super::{Awakened, Partition, SettleOutcome, SettleReason};
+
+impl<C: Content> Partition<C> {
+    pub(super) fn settle(&mut self, consumer: ConsumerId, first: u64, count: u32, outcome: SettleOutcome) {
+        let Some(&slot) = self.consumer_slots.get(&consumer) else {
+            return;
+        };
+        let end = first.saturating_add(u64::from(count));
+        let count = match outcome {
+            SettleOutcome::Done => self.settle_range(slot, first, end, SettleReason::Done),
+            SettleOutcome::Discard => self.settle_range(slot, first, end, SettleReason::Rejected),
+            SettleOutcome::Requeue => self.return_range(slot, first, end),
+        };
+        self.release(slot, count);
+    }
+
+    pub(super) fn recover(&mut self, consumer: ConsumerId) {
+        let Some(&slot) = self.consumer_slots.get(&consumer) else {
+            return;
+        };
+        let count = self.return_range(slot, 0, u64::MAX);
+        self.release(slot, count);
+    }
+
+    pub(super) fn return_all(&mut self, consumer: ConsumerId) {
+        let Some(&slot) = self.consumer_slots.get(&consumer) else {
+            return;
+        };
+        self.withdraw(slot);
+        let count = self.return_range(slot, 0, u64::MAX);
+        self.consumers[slot].kind = Kind::Cancelled;
+        self.release(slot, count);
+    }
+
+    /// Settles deliveries `first..end` of a consumer; says how many there were.
+    pub(super) fn settle_range(&mut self, slot: Slot, first: u64, end: u64, reason: SettleReason) -> u64 {
+        let Self {
+            consumers,
+            queues,
+            effects,
+            ..
+        } = self;
+        let consumer = &mut consumers[slot];
+        let queue = &mut queues[consumer.queue];
+        let mut total = 0;
+        consumer
+            .window
+            .take(first, end, Keep::Nothing, |Unsettled { run, .. }| {
+                let count = u64::from(run.count());
+                total += count;
+                queue.counters.leave(count, u64::from(run.bytes), reason);
+                tell_settled(effects, queue.id, &run, reason);
+            });
+        queue.unsettled -= total;
+        total
+    }
+
+    /// Returns deliveries `first..end` of a consumer to their old place; says how many there were.
+    fn return_range(&mut self, slot: Slot, first: u64, end: u64) -> u64 {
+        let Self {
+            consumers,
+            queues,
+            effects,
+            totals,
+            ..
+        } = self;
+        let consumer = &mut consumers[slot];
+        let queue_slot = consumer.queue;
+        let queue = &mut queues[queue_slot];
+        let mut total = 0;
+        consumer.window.take(
+            first,
+            end,
+            Keep::Content,
+            |Unsettled {
+                 mut run, deliveries, ..
+             }| {
+                run.compact();
+                total += u64::from(run.count());
+                totals.ready_bytes += u64::from(run.bytes);
+                tell_returned(effects, queue.id, &run);
+                queue.put(run, deliveries.saturating_add(1));
+            },
+        );
+        totals.ready += total;
+        queue.unsettled -= total;
+        queue.counters.returned += total;
+        if total > 0 {
+            self.touch(queue_slot);
+        }
+        total
+    }
+
+    /// A consumer holds `count` messages fewer: it, and others of its channel, may get more.
+    pub(super) fn release(&mut self, slot: Slot, count: u64) {
+        let consumer = &mut self.consumers[slot];
+        consumer.unsettled -= count;
+        let (standing, credit) = (consumer.standing, consumer.credit());
+        let gone = consumer.kind == Kind::Cancelled && consumer.unsettled == 0;
+        self.release_limit(slot, count);
+        if gone {
+            self.forget(slot);
+        } else if standing == Standing::Sated && credit > 0 {
+            self.line_up(slot);
+        }
+    }
+
+    pub(super) fn release_limit(&mut self, slot: Slot, count: u64) {
+        let consumer = &self.consumers[slot];
+        let Some(limit) = consumer.limit.as_ref().filter(|_| count > 0) else {
+            return;
+        };
+        if limit.release(count) {
+            let (connection, consumer, limit) = (consumer.connection, consumer.id, limit.clone());
+            self.awaken(Awakened::Limit(address(&limit)));
+            self.effects.push(Effect::LimitFreed {
+                connection,
+                consumer,
+                limit,
+            });
+        }
+    }
+}
+
+/// Tells of settled messages, together with their neighbours if those were the last effect.
+pub(super) fn tell_settled<C>(
+    effects: &mut Vec<Effect<C>>,
+    queue: QueueId,
+    run: &Run<C>,
+    reason: SettleReason,
+) {
+    if let Some(Effect::Settled {
+        queue: last,
+        first,
+        count,
+        location,
+        bytes,
+        reason: why,
+    }) = effects.last_mut()
+        && *last == queue
+        && *why == reason
+        && first.plus(u64::from(*count)) == run.first
+        && segment(*location) == segment(run.location)
+        && let Some(sum) = count.checked_add(u32::from(run.count()))
+    {
+        *count = sum;
+        *bytes += u64::from(run.bytes);
+        return;
+    }
+    let Run {
+        first,
+        location,
+        bytes,
+        ..
+    } = *run;
+    let (count, bytes) = (u32::from(run.count()), u64::from(bytes));
+    effects.push(Effect::Settled {
+        queue,
+        first,
+        count,
+        location,
+        bytes,
+        reason,
+    });
+}
+
+/// Tells of returned messages, together with their neighbours if those were the last effect.
+pub(super) fn tell_returned<C>(effects: &mut Vec<Effect<C>>, queue: QueueId, run: &Run<C>) {
+    let is_durable = run.location.is_durable();
+    if let Some(Effect::Returned {
+        queue: last,
+        first,
+        count,
+        durable,
+    }) = effects.last_mut()
+        && *last == queue
+        && *durable == is_durable
+        && first.plus(u64::from(*count)) == run.first
+        && let Some(sum) = count.checked_add(u32::from(run.count()))
+    {
+        *count = sum;
+        return;
+    }
+    effects.push(Effect::Returned {
+        queue,
+        first: run.first,
+        count: u32::from(run.count()),
+        durable: is_durable,
+    });
+}

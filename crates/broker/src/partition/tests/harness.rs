@@ -1,0 +1,330 @@
+//! A partition that is validated after every round, and a language in which cases are short.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
+use crate::partition::{
+    Command, Content, Delivery, Effect, Gate, Limits, Move, Partition, Run, SettleOutcome, SettleReason,
+    SharedLimit,
+};
+
+/// A batch whose messages have the given sizes.
+#[derive(Clone, Debug)]
+pub(super) struct Batch(pub(super) Arc<Vec<u64>>);
+
+impl Batch {
+    pub(super) fn even(count: u16, size: u64) -> Self {
+        Self(Arc::new(vec![size; usize::from(count)]))
+    }
+}
+
+impl Content for Batch {
+    fn bytes(&self, from: u16, to: u16) -> u64 {
+        self.0[usize::from(from)..usize::from(to)].iter().sum()
+    }
+
+    fn compact(&self, from: u16, to: u16) -> Option<Self> {
+        let part = &self.0[usize::from(from)..usize::from(to)];
+        (part.len() * 4 < self.0.len()).then(|| Self(Arc::new(part.to_vec())))
+    }
+
+    fn pinned(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A run of messages of 10 bytes each, at `location` in segment 1 (0 is nowhere), indices from 0.
+pub(super) fn run(first: u64, count: u16, location: u64) -> Run<Batch> {
+    let location = if location == 0 {
+        Location::NOWHERE
+    } else {
+        Location(1 << 32 | location)
+    };
+    let content = Some(Batch::even(count, 10));
+    Run {
+        first: Seq(first),
+        location,
+        content,
+        bytes: u32::from(count) * 10,
+        from: 0,
+        to: count,
+    }
+}
+
+/// One partition with queue 1 in it, and a gate for each connection.
+pub(super) struct Bench {
+    pub(super) partition: Partition<Batch>,
+    pub(super) effects: Vec<Effect<Batch>>,
+    gates: Vec<Arc<Gate>>,
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self::with(Limits::default(), 1 << 40)
+    }
+
+    pub(super) fn with(limits: Limits, gate: u64) -> Self {
+        let gates = (0..10).map(|_| Arc::new(Gate::new(gate))).collect();
+        let mut bench = Self {
+            partition: Partition::new(limits),
+            effects: Vec::new(),
+            gates,
+        };
+        bench.apply(Command::CreateQueue {
+            queue: QueueId(1),
+            durable: true,
+            auto_delete: false,
+        });
+        bench
+    }
+
+    pub(super) fn apply(&mut self, command: Command<Batch>) {
+        self.partition.apply(command, Millis(0));
+    }
+
+    /// Ends the round and says what happened, one effect a line.
+    pub(super) fn round(&mut self) -> String {
+        self.partition.finish(&mut self.effects);
+        self.partition.validate().expect("all invariants hold");
+        let mut told = String::new();
+        for effect in self.effects.drain(..) {
+            writeln!(told, "{}", describe(&effect)).expect("a string takes all");
+        }
+        told.trim_end().to_string()
+    }
+
+    pub(super) fn gate(&self, connection: u64) -> &Arc<Gate> {
+        &self.gates[connection as usize]
+    }
+
+    pub(super) fn enqueue(&mut self, run: Run<Batch>) {
+        self.apply(Command::Enqueue {
+            queue: QueueId(1),
+            run,
+        });
+    }
+
+    /// Consumer `n` of connection `n` on queue 1.
+    pub(super) fn consume(&mut self, consumer: u64, prefetch: u16) {
+        self.consume_as(
+            consumer,
+            Wish {
+                prefetch,
+                ..Wish::default()
+            },
+        );
+    }
+
+    pub(super) fn consume_as(&mut self, consumer: u64, wish: Wish) {
+        let Wish {
+            queue,
+            connection,
+            no_ack,
+            exclusive,
+            priority,
+            prefetch,
+            limit,
+        } = wish;
+        let connection = connection.unwrap_or(consumer);
+        self.apply(Command::Consume {
+            consumer: ConsumerId(consumer),
+            connection: ConnectionId(connection),
+            queue: QueueId(queue),
+            no_ack,
+            exclusive,
+            priority,
+            prefetch,
+            gate: self.gates[connection as usize].clone(),
+            limit,
+            ticket: Ticket(consumer),
+        });
+    }
+
+    pub(super) fn get(&mut self, consumer: u64, no_ack: bool) {
+        let (consumer, connection, queue) = (ConsumerId(consumer), ConnectionId(9), QueueId(1));
+        self.apply(Command::Get {
+            consumer,
+            connection,
+            queue,
+            no_ack,
+            ticket: Ticket(7),
+        });
+    }
+
+    pub(super) fn settle(&mut self, consumer: u64, first: u64, count: u32, outcome: SettleOutcome) {
+        self.apply(Command::Settle {
+            consumer: ConsumerId(consumer),
+            first,
+            count,
+            outcome,
+        });
+    }
+
+    pub(super) fn ack(&mut self, consumer: u64, first: u64, count: u32) {
+        self.settle(consumer, first, count, SettleOutcome::Done);
+    }
+
+    pub(super) fn nack(&mut self, consumer: u64, first: u64, count: u32) {
+        self.settle(consumer, first, count, SettleOutcome::Requeue);
+    }
+
+    pub(super) fn relocate(&mut self, moves: &[(u64, u16, u64, u16)]) {
+        let moves = moves.iter().map(|&(first, count, location, from)| Move {
+            first: Seq(first),
+            count,
+            location: Location(2 << 32 | location),
+            from,
+        });
+        self.apply(Command::Relocate {
+            queue: QueueId(1),
+            moves: moves.collect(),
+        });
+    }
+}
+
+/// How a consumer differs from the usual one.
+pub(super) struct Wish {
+    pub(super) queue: u64,
+    pub(super) connection: Option<u64>,
+    pub(super) no_ack: bool,
+    pub(super) exclusive: bool,
+    pub(super) priority: i32,
+    pub(super) prefetch: u16,
+    pub(super) limit: Option<Arc<SharedLimit>>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            queue: 1,
+            connection: None,
+            no_ack: false,
+            exclusive: false,
+            priority: 0,
+            prefetch: 0,
+            limit: None,
+        }
+    }
+}
+
+fn describe(effect: &Effect<Batch>) -> String {
+    match effect {
+        Effect::Deliver(delivery) => describe_delivery(delivery),
+        Effect::Got {
+            ticket,
+            delivery,
+            remaining,
+        } => format!("{ticket}: got {}, {remaining} left", describe_delivery(delivery)),
+        Effect::GotEmpty { ticket } => format!("{ticket}: empty"),
+        Effect::Settled {
+            queue,
+            first,
+            count,
+            location,
+            bytes,
+            reason,
+        } => {
+            format!(
+                "q{queue} {} {}b @{} {}",
+                span(*first, *count),
+                bytes,
+                place(*location),
+                word(*reason)
+            )
+        }
+        Effect::Returned {
+            queue,
+            first,
+            count,
+            durable,
+        } => {
+            format!(
+                "q{queue} {} back{}",
+                span(*first, *count),
+                if *durable { "" } else { " transient" }
+            )
+        }
+        Effect::ConsumeOk { ticket } => format!("{ticket}: consuming"),
+        Effect::Cancelled { ticket } => format!("{ticket}: cancelled"),
+        Effect::Refused { ticket, refusal } => format!("{ticket}: {refusal:?}"),
+        Effect::Counts {
+            ticket,
+            messages,
+            consumers,
+        } => format!("{ticket}: {messages} messages, {consumers} consumers"),
+        Effect::DeleteAllowed { ticket, messages } => format!("{ticket}: delete with {messages}"),
+        Effect::Purged { ticket, messages } => format!("{ticket}: purged {messages}"),
+        Effect::ConsumerGone { consumer, .. } => format!("c{consumer} gone"),
+        Effect::Unused { queue } => format!("q{queue} unused"),
+        Effect::LimitFreed { consumer, .. } => format!("c{consumer} limit freed"),
+        Effect::Relocated {
+            queue,
+            first,
+            count,
+            old,
+            location,
+            bytes,
+        } => {
+            format!(
+                "q{queue} {} {bytes}b {} to {}",
+                span(*first, *count),
+                place(*old),
+                place(*location)
+            )
+        }
+        Effect::Orphaned { queue, run } => {
+            format!("q{queue} orphaned {}", span(run.first, run.count().into()))
+        }
+    }
+}
+
+/// `c1 <- 5..8 #0 @1:7[2] again 1`: consumer, messages, delivery number, location and index; `lean` if without content.
+fn describe_delivery(delivery: &Delivery<Batch>) -> String {
+    let Delivery {
+        consumer,
+        run,
+        first_delivery,
+        deliveries,
+        redelivered,
+        ..
+    } = delivery;
+    let mut told = format!(
+        "c{consumer} <- {} #{first_delivery}",
+        span(run.first, run.count().into())
+    );
+    if run.location.is_durable() {
+        write!(told, " @{}[{}]", place(run.location), run.from).expect("a string takes all");
+    }
+    if run.content.is_none() {
+        told += " lean";
+    }
+    if *redelivered {
+        write!(told, " again {deliveries}").expect("a string takes all");
+    }
+    told
+}
+
+fn span(first: Seq, count: u32) -> String {
+    if count == 1 {
+        format!("{first}")
+    } else {
+        format!("{first}..{}", first.plus(u64::from(count)))
+    }
+}
+
+fn place(location: Location) -> String {
+    if location.is_durable() {
+        format!("{}:{}", location.0 >> 32, location.0 & 0xffff_ffff)
+    } else {
+        "-".into()
+    }
+}
+
+fn word(reason: SettleReason) -> String {
+    format!("{reason:?}").to_lowercase()
+}

@@ -1,0 +1,262 @@
+//! All invariants of a partition, in one place.
+
+use super::consumer::{Consumer, Kind, Standing};
+use super::queue::Queue;
+use super::run::{Content, Run};
+use super::slots::Slot;
+use super::standing::address;
+use super::{Awakened, Partition};
+
+impl<C: Content> Partition<C> {
+    /// Checks everything that must hold between rounds, at the cost of looking at everything. For tests and inspection.
+    pub fn validate(&self) -> Result<(), String> {
+        for (slot, queue) in self.queues.iter() {
+            self.validate_queue(slot, queue)
+                .map_err(|why| format!("queue {}: {why}", queue.id))?;
+        }
+        for (slot, consumer) in self.consumers.iter() {
+            self.validate_consumer(slot, consumer)
+                .map_err(|why| format!("consumer {}: {why}", consumer.id))?;
+        }
+        self.validate_maps()?;
+        self.validate_totals()
+    }
+
+    fn validate_queue(&self, slot: Slot, queue: &Queue<C>) -> Result<(), String> {
+        queue.main.validate()?;
+        queue.returned.validate()?;
+        let ready = Sum::of(
+            queue
+                .main
+                .iter()
+                .chain(queue.returned.iter().map(|returned| &returned.run)),
+        );
+        let members = || queue.members.iter().map(|&member| &self.consumers[member]);
+        let unsettled = Sum::of(members().flat_map(|member| member.window.iter().map(|held| &held.run)));
+        equal("ready messages", queue.ready, ready.messages)?;
+        equal("ready bytes", queue.ready_bytes, ready.bytes)?;
+        equal("unsettled messages", queue.unsettled, unsettled.messages)?;
+        // The promise: what was accepted is settled, discarded for a reason, or still there.
+        equal(
+            "live messages",
+            queue.counters.live(),
+            ready.messages + unsettled.messages,
+        )?;
+        equal(
+            "live bytes",
+            queue.counters.live_bytes(),
+            ready.bytes + unsettled.bytes,
+        )?;
+        let active = members().filter(|member| member.kind == Kind::Active).count() as u64;
+        equal("consumers", u64::from(queue.consumers), active)?;
+        if queue.exclusive && queue.consumers != 1 {
+            return Err("an exclusive consumer is not alone".into());
+        }
+        for (place, &member) in queue.members.iter().enumerate() {
+            equal(
+                "a member's queue",
+                u64::from(self.consumers[member].queue),
+                u64::from(slot),
+            )?;
+            equal(
+                "a member's place",
+                self.consumers[member].member as u64,
+                place as u64,
+            )?;
+        }
+        self.validate_lines(slot, queue)?;
+        self.validate_owners(queue)
+    }
+
+    fn validate_lines(&self, slot: Slot, queue: &Queue<C>) -> Result<(), String> {
+        if !queue
+            .lines
+            .is_sorted_by(|left, right| left.priority > right.priority)
+        {
+            return Err("lines are out of order".into());
+        }
+        for (at, line) in queue.lines.iter().enumerate() {
+            let mut members = 0;
+            for member in line.ring.iter(&self.consumers) {
+                let consumer = &self.consumers[member];
+                if consumer.queue != slot
+                    || consumer.standing != Standing::InLine
+                    || consumer.priority != line.priority
+                {
+                    return Err(format!(
+                        "consumer {} stands in a line that is not its own",
+                        consumer.id
+                    ));
+                }
+                members += 1;
+            }
+            equal("members of a line's ring", u64::from(line.ring.len()), members)?;
+            if !line.ring.is_empty() && at < queue.line_first {
+                return Err(format!(
+                    "somebody stands in line {at}, before {}",
+                    queue.line_first
+                ));
+            }
+            if !line.ring.is_empty() && queue.ready > 0 && !queue.touched {
+                return Err("messages are ready, and so is a consumer".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// No message has two owners, and all numbers are below the next one.
+    fn validate_owners(&self, queue: &Queue<C>) -> Result<(), String> {
+        let windows = queue
+            .members
+            .iter()
+            .flat_map(|&member| self.consumers[member].window.iter());
+        let ready = queue
+            .main
+            .iter()
+            .chain(queue.returned.iter().map(|returned| &returned.run));
+        let mut runs: Vec<&Run<C>> = ready.chain(windows.map(|held| &held.run)).collect();
+        runs.sort_unstable_by_key(|run| run.first);
+        for pair in runs.windows(2) {
+            if pair[0].end() > pair[1].first {
+                return Err(format!("message {} is there twice", pair[1].first));
+            }
+        }
+        if runs.last().is_some_and(|last| last.end() > queue.next_seq) {
+            return Err(format!(
+                "a message has a number that is not below {}",
+                queue.next_seq
+            ));
+        }
+        match runs
+            .iter()
+            .find(|run| !run.location.is_durable() && run.content.is_none())
+        {
+            Some(run) => Err(format!("message {} is nowhere", run.first)),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_consumer(&self, slot: Slot, consumer: &Consumer<C>) -> Result<(), String> {
+        consumer.window.validate()?;
+        let held = Sum::of(consumer.window.iter().map(|held| &held.run));
+        equal("messages in the window", consumer.unsettled, held.messages)?;
+        if consumer
+            .window
+            .back()
+            .is_some_and(|back| back.delivery + u64::from(back.run.count()) > consumer.next_delivery)
+        {
+            return Err("a delivery has a number that was not given yet".into());
+        }
+        let fits = match consumer.kind {
+            Kind::Active => consumer.standing != Standing::Aside,
+            Kind::Cancelled => consumer.standing == Standing::Aside && consumer.unsettled > 0,
+            Kind::Getter => consumer.standing == Standing::Aside,
+        };
+        if !fits {
+            return Err(format!(
+                "{:?} but {:?} with {} messages",
+                consumer.kind, consumer.standing, consumer.unsettled
+            ));
+        }
+        if consumer.standing == Standing::Sated && consumer.credit() > 0 {
+            return Err("sated, but it has credit".into());
+        }
+        if consumer.standing == Standing::InLine && consumer.credit() == 0 {
+            return Err("in line, but it has no credit".into());
+        }
+        let ring = match consumer.standing {
+            Standing::AtGate => Awakened::Gate(consumer.connection),
+            Standing::AtLimit => Awakened::Limit(consumer.limit.as_ref().map_or(0, address)),
+            _ => return Ok(()),
+        };
+        if !self
+            .ring(ring)
+            .is_some_and(|ring| ring.iter(&self.consumers).any(|member| member == slot))
+        {
+            return Err("it waits in no ring".into());
+        }
+        Ok(())
+    }
+
+    fn validate_maps(&self) -> Result<(), String> {
+        equal(
+            "queues by id",
+            self.queue_slots.len() as u64,
+            self.queues.iter().count() as u64,
+        )?;
+        equal(
+            "consumers by id",
+            self.consumer_slots.len() as u64,
+            self.consumers.iter().count() as u64,
+        )?;
+        let waiting = |standing| {
+            self.consumers
+                .iter()
+                .filter(|(_, consumer)| consumer.standing == standing)
+                .count() as u64
+        };
+        let in_rings = |lens: u32| u64::from(lens);
+        equal(
+            "waiting at gates",
+            in_rings(self.at_gate.values().map(|ring| ring.len()).sum()),
+            waiting(Standing::AtGate),
+        )?;
+        equal(
+            "waiting at limits",
+            in_rings(self.at_limit.values().map(|ring| ring.len()).sum()),
+            waiting(Standing::AtLimit),
+        )
+    }
+
+    fn validate_totals(&self) -> Result<(), String> {
+        let (mut ready, mut resident) = (Sum::default(), 0);
+        for (_, queue) in self.queues.iter() {
+            for run in queue
+                .main
+                .iter()
+                .chain(queue.returned.iter().map(|returned| &returned.run))
+            {
+                ready.add(run);
+                if run.location.is_durable() && run.content.is_some() {
+                    resident += u64::from(run.bytes);
+                }
+            }
+        }
+        equal("ready messages", self.totals.ready, ready.messages)?;
+        equal("ready bytes", self.totals.ready_bytes, ready.bytes)?;
+        equal("resident bytes", self.totals.resident_bytes, resident)?;
+        let active = self
+            .consumers
+            .iter()
+            .filter(|(_, consumer)| consumer.kind == Kind::Active)
+            .count() as u64;
+        equal("consumers", self.totals.consumers, active)
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    messages: u64,
+    bytes: u64,
+}
+
+impl Sum {
+    fn of<'a, C: 'a>(runs: impl Iterator<Item = &'a Run<C>>) -> Self {
+        let mut sum = Self::default();
+        runs.for_each(|run| sum.add(run));
+        sum
+    }
+
+    fn add<C>(&mut self, run: &Run<C>) {
+        self.messages += u64::from(run.count());
+        self.bytes += u64::from(run.bytes);
+    }
+}
+
+fn equal(what: &str, counted: u64, found: u64) -> Result<(), String> {
+    if counted == found {
+        Ok(())
+    } else {
+        Err(format!("{what}: counted {counted}, found {found}"))
+    }
+}

@@ -1,0 +1,238 @@
+//! The hot loop: a run of small publishes at the front of the read buffer becomes one batch, without a copy.
+//!
+//! Takes only what lies there completely, one body frame a message, all on one channel, all correct. At anything else
+//! it stops and leaves the rest to the general way, which also finds the right words when something is wrong.
+
+use crate::content::{Entry, Group, entry_flags};
+use crate::wire::frame::{self, ContentHeader, HEAD_BYTES, OVERHEAD_BYTES};
+use crate::wire::properties;
+
+/// Frame head and ids: the least that tells a publish.
+pub(super) const RECOGNISED_BYTES: usize = HEAD_BYTES + 4;
+/// Class and method number of `basic.publish` as one number.
+pub(super) const PUBLISH_IDS: u32 = 60 << 16 | 40;
+
+/// Class 60 and weight 0 as one number.
+const CLASS_AND_WEIGHT: u32 = 60 << 16;
+/// Ids, reserved short, two empty strings, bits.
+const METHOD_BYTES_MIN: usize = 4 + 2 + 1 + 1 + 1;
+const HEADER_BYTES_MIN: usize = ContentHeader::FIXED_BYTES + 2;
+const MANDATORY: u8 = 1;
+
+/// What a run may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Largest payload of a frame.
+    pub(super) payload_bytes_max: usize,
+    /// Largest body that may wait in the buffer for its end.
+    pub(super) body_bytes_max: usize,
+    pub(super) messages_max: usize,
+}
+
+/// The run found.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    pub(super) entries: Vec<Entry>,
+    pub(super) groups: Vec<Group>,
+    /// Bytes from the front that the run covers.
+    pub(super) bytes: usize,
+    /// When there is no run because the first publish is not complete: how many bytes the buffer must hold to look
+    /// again. 0 when the general way must look at it.
+    pub(super) wanted: usize,
+}
+
+/// Why a message was not taken.
+enum Stop {
+    /// It is not all there; so many bytes from its start are needed to say more.
+    Incomplete(usize),
+    /// It is not one for the hot loop.
+    Other,
+}
+
+/// A message found, with offsets from its own start.
+struct Message {
+    method: Method,
+    header_len: usize,
+    body_len: usize,
+    bytes: usize,
+    flags: u16,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Method {
+    /// Bytes of the frame; 0 in the beginning, when there is none yet.
+    bytes: usize,
+    address_len: usize,
+    mandatory: bool,
+}
+
+/// Address within a publish frame: behind head, ids and reserved short.
+const ADDRESS_OFF: usize = HEAD_BYTES + 6;
+
+/// Finds the run at the front of `input`, which begins with a publish on an open channel.
+pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
+    // Offsets are 32 bits; no read buffer is that large.
+    let input = &input[..input.len().min(i32::MAX as usize)];
+    let mut run = Run::default();
+    let mut last: &[u8] = &[];
+    let mut method = Method::default();
+    let mut flags = 0;
+    while run.entries.len() < limits.messages_max {
+        let rest = &input[run.bytes..];
+        // Publishers repeat themselves: a frame equal to the last needs no second look.
+        let same = !last.is_empty() && rest.starts_with(last);
+        let found = if same {
+            Ok(method)
+        } else {
+            find_method(rest, input, limits)
+        };
+        let message = match found.and_then(|method| find_content(rest, method, limits)) {
+            Ok(message) => message,
+            Err(Stop::Incomplete(wanted)) if run.entries.is_empty() => {
+                run.wanted = wanted;
+                break;
+            }
+            Err(_) => break,
+        };
+        if run.entries.is_empty() {
+            run.entries
+                .reserve((input.len() / message.bytes + 1).min(limits.messages_max));
+        }
+        let index = run.entries.len() as u16;
+        match run.groups.last_mut() {
+            Some(group) if same && message.flags == flags => group.to = index + 1,
+            _ => run.groups.push(Group {
+                from: index,
+                to: index + 1,
+                mandatory: message.method.mandatory,
+            }),
+        }
+        run.entries.push(entry(run.bytes, &message));
+        (method, flags) = (message.method, message.flags);
+        last = &rest[..method.bytes];
+        run.bytes += message.bytes;
+    }
+    run
+}
+
+#[inline]
+fn entry(start: usize, message: &Message) -> Entry {
+    let header_off = start + message.method.bytes + HEAD_BYTES;
+    let header_end = header_off + message.header_len;
+    Entry {
+        address_off: (start + ADDRESS_OFF) as u32,
+        header_off: header_off as u32,
+        header_len: message.header_len as u32,
+        body_off: (header_end + if message.body_len == 0 { 1 } else { OVERHEAD_BYTES }) as u32,
+        body_len: message.body_len as u32,
+        address_len: message.method.address_len as u16,
+        flags: message.flags,
+    }
+}
+
+/// A complete and correct publish frame at the front of `rest`, on the channel of the frame at the front of `run`.
+fn find_method(rest: &[u8], run: &[u8], limits: Limits) -> Result<Method, Stop> {
+    let payload = payload(rest, frame::METHOD, &run[1..3], limits.payload_bytes_max)?;
+    let bytes = payload.len() + OVERHEAD_BYTES;
+    if payload.len() < METHOD_BYTES_MIN || long(payload) != PUBLISH_IDS {
+        return Err(Stop::Other);
+    }
+    let address = &payload[6..payload.len() - 1];
+    let exchange = usize::from(address[0]);
+    let key = usize::from(*address.get(1 + exchange).ok_or(Stop::Other)?);
+    let bits = payload[payload.len() - 1];
+    // Anything but `mandatory`, above all `immediate`, is for the general way.
+    if address.len() != 2 + exchange + key || bits & !MANDATORY != 0 {
+        return Err(Stop::Other);
+    }
+    Ok(Method {
+        bytes,
+        address_len: address.len(),
+        mandatory: bits & MANDATORY != 0,
+    })
+}
+
+/// Header frame and body frame behind a publish frame.
+#[inline]
+fn find_content(rest: &[u8], method: Method, limits: Limits) -> Result<Message, Stop> {
+    let behind = |stop, bytes| match stop {
+        Stop::Incomplete(wanted) => Stop::Incomplete(bytes + wanted),
+        Stop::Other => Stop::Other,
+    };
+    let channel = &rest[1..3];
+    let header = payload(
+        &rest[method.bytes..],
+        frame::HEADER,
+        channel,
+        limits.payload_bytes_max,
+    )
+    .map_err(|stop| behind(stop, method.bytes))?;
+    if header.len() < HEADER_BYTES_MIN || long(header) != CLASS_AND_WEIGHT {
+        return Err(Stop::Other);
+    }
+    let body_len = u64::from_be_bytes(header[4..12].try_into().map_err(|_| Stop::Other)?);
+    if body_len > limits.body_bytes_max as u64 {
+        return Err(Stop::Other);
+    }
+    let body_len = body_len as usize;
+    let mut bytes = method.bytes + header.len() + OVERHEAD_BYTES;
+    if body_len > 0 {
+        bytes += find_body(&rest[bytes..], channel, body_len, limits).map_err(|stop| behind(stop, bytes))?;
+    }
+    let summary = properties::validate(&header[ContentHeader::FIXED_BYTES..]).map_err(|_| Stop::Other)?;
+    let flags = entry_flags(summary, method.mandatory);
+    Ok(Message {
+        method,
+        header_len: header.len(),
+        body_len,
+        bytes,
+        flags,
+    })
+}
+
+/// Bytes of the body frame at the front of `rest` if it holds a whole body of `body_len` bytes.
+#[inline]
+fn find_body(rest: &[u8], channel: &[u8], body_len: usize, limits: Limits) -> Result<usize, Stop> {
+    if body_len > limits.payload_bytes_max {
+        return Err(Stop::Other);
+    }
+    if let Some(size) = rest.get(3..HEAD_BYTES)
+        && long(size) as usize != body_len
+    {
+        return Err(Stop::Other);
+    }
+    match payload(rest, frame::BODY, channel, limits.payload_bytes_max) {
+        Ok(body) => Ok(body.len() + OVERHEAD_BYTES),
+        // The head is not there yet, but we know what is to come.
+        Err(Stop::Incomplete(_)) => Err(Stop::Incomplete(body_len + OVERHEAD_BYTES)),
+        Err(other) => Err(other),
+    }
+}
+
+/// Payload of the frame at the front of `rest` if it is complete, of this kind and on this channel.
+#[inline]
+fn payload<'a>(rest: &'a [u8], kind: u8, channel: &[u8], size_max: usize) -> Result<&'a [u8], Stop> {
+    let Some(head) = rest.first_chunk::<HEAD_BYTES>() else {
+        // A beginning that is already wrong must not wait for more.
+        let wrong = rest.first().is_some_and(|first| *first != kind);
+        return Err(if wrong {
+            Stop::Other
+        } else {
+            Stop::Incomplete(HEAD_BYTES)
+        });
+    };
+    let size = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
+    if head[0] != kind || head[1..3] != *channel || size > size_max {
+        return Err(Stop::Other);
+    }
+    match rest.get(HEAD_BYTES + size) {
+        None => Err(Stop::Incomplete(size + OVERHEAD_BYTES)),
+        Some(&frame::END) => Ok(&rest[HEAD_BYTES..HEAD_BYTES + size]),
+        Some(_) => Err(Stop::Other),
+    }
+}
+
+#[inline]
+fn long(bytes: &[u8]) -> u32 {
+    bytes.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}

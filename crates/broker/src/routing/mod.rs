@@ -1,1 +1,177 @@
-//! Routing on a snapshot of the catalog.
+//! From an exchange, a routing key and headers to queues, read-only on a snapshot of the catalog.
+//!
+//! The tables are kept by the catalog as bindings come and go; nothing here decides what may be bound (see
+//! [`crate::catalog`]), nor who may publish. Routing follows exchange-to-exchange bindings, visiting each exchange once, and
+//! the alternate exchange of one that knows no destination.
+
+pub(crate) mod bucket;
+mod direct;
+mod headers;
+pub(crate) mod keyed_hash;
+mod route;
+pub(crate) mod small_map;
+pub(crate) mod table;
+mod topic;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub use headers::{HeaderValue, Headers, NoHeaders};
+pub use route::{Route, Target};
+
+use self::bucket::{Bucket, Member};
+use self::table::Table;
+use crate::catalog::exchange::Exchange;
+use crate::catalog::vhost::Vhost;
+use crate::catalog::{Refusal, RefusalKind, resource};
+
+/// Why a message cannot be published to an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// There is no such exchange.
+    #[error("no such exchange")]
+    NotFound,
+    /// Only other exchanges may publish to it.
+    #[error("the exchange is internal")]
+    Internal,
+}
+
+impl RouteError {
+    /// What the client is told; the message concerned `exchange` of `vhost`.
+    pub fn refusal(self, vhost: &[u8], exchange: &[u8]) -> Refusal {
+        let exchange = resource("exchange", exchange, vhost);
+        match self {
+            RouteError::NotFound => Refusal::new(RefusalKind::NotFound, format!("no {exchange}")),
+            RouteError::Internal => Refusal::new(
+                RefusalKind::AccessRefused,
+                format!("cannot publish to internal {exchange}"),
+            ),
+        }
+    }
+}
+
+/// Where a message published to `exchange` goes. `headers` are looked at only by headers exchanges.
+pub(crate) fn route(
+    vhost: &Vhost,
+    exchange: &[u8],
+    routing_key: &[u8],
+    headers: &dyn Headers,
+) -> Result<Arc<Route>, RouteError> {
+    if exchange.is_empty() {
+        return Ok(vhost
+            .queues
+            .get(routing_key)
+            .map_or_else(|| Route::none(false), |queue| queue.route.clone()));
+    }
+    let exchange = vhost.exchanges.get(exchange).ok_or(RouteError::NotFound)?;
+    if exchange.internal {
+        return Err(RouteError::Internal);
+    }
+    // The common case: what is found in one place leads to queues only, whose route is ready-made.
+    match &exchange.table {
+        Table::Direct(direct) => {
+            if let Some(route) = direct.find(routing_key).and_then(Bucket::route) {
+                return Ok(route.clone());
+            }
+        }
+        Table::Fanout(bucket) if !bucket.is_empty() => {
+            if let Some(route) = bucket.route() {
+                return Ok(route.clone());
+            }
+        }
+        _ => {}
+    }
+    Ok(Walk::new(vhost, exchange, routing_key, headers).run())
+}
+
+/// The walk from exchange to exchange.
+struct Walk<'a> {
+    vhost: &'a Vhost,
+    routing_key: &'a [u8],
+    headers: &'a dyn Headers,
+    start: &'a Exchange,
+    /// Where the walk came by after the start. Each exchange is entered once, which is what ends the walk when bindings
+    /// form a circle.
+    seen: BTreeSet<*const Exchange>,
+    pending: Vec<&'a Exchange>,
+    targets: Vec<Target>,
+    by_headers: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(vhost: &'a Vhost, start: &'a Exchange, routing_key: &'a [u8], headers: &'a dyn Headers) -> Self {
+        let (seen, pending, targets) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Walk {
+            vhost,
+            routing_key,
+            headers,
+            start,
+            seen,
+            pending,
+            targets,
+            by_headers: false,
+        }
+    }
+
+    fn run(mut self) -> Arc<Route> {
+        let mut found = Vec::new();
+        let mut next = Some(self.start);
+        while let Some(exchange) = next {
+            found.clear();
+            self.by_headers |= exchange.table.is_by_headers();
+            exchange
+                .table
+                .find(self.routing_key, self.headers, self.vhost.keyed, &mut found);
+            if let Some(route) = self.ready_made(&found) {
+                return route;
+            }
+            self.take(exchange, &found);
+            next = self.pending.pop();
+        }
+        Route::new(self.targets, self.by_headers)
+    }
+
+    /// The route of the only bucket, where nothing else is to be found.
+    fn ready_made(&self, found: &[&'a Bucket]) -> Option<Arc<Route>> {
+        let [bucket] = found else { return None };
+        let alone =
+            self.pending.is_empty() && self.targets.is_empty() && !self.by_headers && !bucket.is_empty();
+        if alone { bucket.route().cloned() } else { None }
+    }
+
+    fn take(&mut self, exchange: &'a Exchange, found: &[&'a Bucket]) {
+        let mut nowhere = true;
+        for (member, _) in found.iter().flat_map(|bucket| bucket.members()) {
+            nowhere = false;
+            match member {
+                Member::Queue(target) => self.targets.push(*target),
+                Member::Exchange(name) => self.visit(name),
+            }
+        }
+        if nowhere && let Some(alternate) = &exchange.alternate {
+            self.visit(alternate);
+        }
+    }
+
+    /// An exchange that is not there (an alternate need not be) leads nowhere. The default exchange as an alternate leads
+    /// to the queue of that name, like any publish to it.
+    fn visit(&mut self, name: &'a [u8]) {
+        if name.is_empty() {
+            self.targets.extend(
+                self.vhost
+                    .queues
+                    .get(self.routing_key)
+                    .map(|queue| queue.target()),
+            );
+            return;
+        }
+        let Some(exchange) = self.vhost.exchanges.get(name) else {
+            return;
+        };
+        if !std::ptr::eq(self.start, exchange.as_ref())
+            && self.seen.insert(std::ptr::from_ref(exchange.as_ref()))
+        {
+            self.pending.push(exchange);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! All that can be asked of the catalog.
+
+use super::binding::Binding;
+use crate::arguments::Arguments;
+use crate::ids::{ConnectionId, QueueId};
+use crate::name::Name;
+
+/// One change, or the question whether something is there. Whether the asker may is decided before: [`super::Snapshot::authorise`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Creates a virtual host with the exchanges that each has; nothing if it is there.
+    DeclareVhost {
+        /// Its name.
+        vhost: Name,
+    },
+    /// Deletes a virtual host and all that is in it; nothing if it is not there.
+    DeleteVhost {
+        /// Its name.
+        vhost: Name,
+    },
+    /// Creates a user, or gives it another password and other tags.
+    DeclareUser {
+        /// Its name.
+        user: Name,
+        /// Opaque here.
+        password_hash: String,
+        /// Such as `administrator`.
+        tags: Vec<String>,
+    },
+    /// Deletes a user and its permissions; nothing if it is not there.
+    DeleteUser {
+        /// Its name.
+        user: Name,
+    },
+    /// Sets what a user may do in a virtual host. Both must exist.
+    SetPermissions {
+        /// Whose.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// Pattern of names that may be declared and deleted.
+        configure: String,
+        /// Pattern of names that may be published to.
+        write: String,
+        /// Pattern of names that may be consumed from.
+        read: String,
+    },
+    /// Takes a user's permissions in a virtual host away.
+    ClearPermissions {
+        /// Whose.
+        user: Name,
+        /// Where.
+        vhost: Name,
+    },
+    /// Creates an exchange, or checks that one is there and as asked for.
+    DeclareExchange(DeclareExchange),
+    /// Deletes an exchange with its bindings; nothing if it is not there.
+    DeleteExchange {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Only if no binding starts there.
+        if_unused: bool,
+    },
+    /// Creates a queue, or checks that one is there and as asked for.
+    DeclareQueue(DeclareQueue),
+    /// Deletes a queue with its bindings; nothing if it is not there. Whether it is unused or empty the partition knows.
+    DeleteQueue {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Who asks; none for an operator.
+        connection: Option<ConnectionId>,
+    },
+    /// Deletes the very queue, not one that was declared under its name since: it was unused or has expired.
+    RemoveQueue {
+        /// Which.
+        queue: QueueId,
+    },
+    /// Binds; nothing if that binding is there.
+    Bind {
+        /// Where.
+        vhost: Name,
+        /// What to what.
+        binding: Binding,
+        /// Who asks; none for an operator.
+        connection: Option<ConnectionId>,
+    },
+    /// Unbinds; nothing if that binding is not there.
+    Unbind {
+        /// Where.
+        vhost: Name,
+        /// What from what.
+        binding: Binding,
+        /// Who asks; none for an operator.
+        connection: Option<ConnectionId>,
+    },
+    /// Removes the exclusive queues of a connection that is gone.
+    ConnectionClosed {
+        /// Which.
+        connection: ConnectionId,
+    },
+}
+
+/// See [`Command::DeclareExchange`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeclareExchange {
+    /// Where.
+    pub vhost: Name,
+    /// Its name.
+    pub name: Name,
+    /// Only ask whether it is there; what follows does not count then.
+    pub passive: bool,
+    /// The name of its type.
+    pub kind: Name,
+    /// Whether it survives a restart.
+    pub durable: bool,
+    /// Whether it goes with its last binding.
+    pub auto_delete: bool,
+    /// Whether clients may not publish to it.
+    pub internal: bool,
+    /// Its arguments.
+    pub arguments: Arguments,
+}
+
+/// See [`Command::DeclareQueue`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeclareQueue {
+    /// Where.
+    pub vhost: Name,
+    /// Its name.
+    pub name: Name,
+    /// Whether the name is one that the broker made up, since the client gave none. Only those may begin with `amq.`.
+    pub generated: bool,
+    /// Only ask whether it is there; what follows does not count then, but for the connection.
+    pub passive: bool,
+    /// Whether it survives a restart.
+    pub durable: bool,
+    /// Whether it is for this connection alone and goes with it.
+    pub exclusive: bool,
+    /// Whether it goes with its last consumer.
+    pub auto_delete: bool,
+    /// Its arguments.
+    pub arguments: Arguments,
+    /// Who asks; none for an operator, who cannot declare exclusive queues.
+    pub connection: Option<ConnectionId>,
+}
+
+impl Command {
+    /// The command as it is carried out: names without line ends, arguments of bindings in order.
+    pub(crate) fn normalized(self) -> Self {
+        match self {
+            Command::DeclareExchange(declare) => {
+                let name = declare.name.without_line_ends();
+                Command::DeclareExchange(DeclareExchange { name, ..declare })
+            }
+            Command::DeleteExchange {
+                vhost,
+                name,
+                if_unused,
+            } => Command::DeleteExchange {
+                vhost,
+                name: name.without_line_ends(),
+                if_unused,
+            },
+            Command::DeclareQueue(declare) => {
+                let name = declare.name.without_line_ends();
+                Command::DeclareQueue(DeclareQueue { name, ..declare })
+            }
+            Command::DeleteQueue {
+                vhost,
+                name,
+                connection,
+            } => Command::DeleteQueue {
+                vhost,
+                name: name.without_line_ends(),
+                connection,
+            },
+            Command::Bind {
+                vhost,
+                binding,
+                connection,
+            } => Command::Bind {
+                vhost,
+                binding: binding.normalized(),
+                connection,
+            },
+            Command::Unbind {
+                vhost,
+                binding,
+                connection,
+            } => Command::Unbind {
+                vhost,
+                binding: binding.normalized(),
+                connection,
+            },
+            other => other,
+        }
+    }
+}

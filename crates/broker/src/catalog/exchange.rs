@@ -1,0 +1,167 @@
+//! One exchange: what was declared, the bindings that start here and the table made of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::binding::Binding;
+use super::equivalence;
+use super::refusal::{Refusal, RefusalKind, resource};
+use crate::arguments::{Arguments, Value};
+use crate::name::Name;
+use crate::routing::small_map::SmallMap;
+use crate::routing::table::Table;
+
+/// How an exchange chooses.
+///
+/// Part of the log's format by way of [`super::Fact`]: variants are appended, never reordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExchangeKind {
+    /// By the routing key.
+    Direct,
+    /// Not at all: to every destination.
+    Fanout,
+    /// By patterns of words.
+    Topic,
+    /// By headers.
+    Headers,
+}
+
+/// One exchange.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Unique in its virtual host.
+    pub name: Name,
+    /// How it chooses.
+    pub kind: ExchangeKind,
+    /// Whether it survives a restart.
+    pub durable: bool,
+    /// Whether it goes with the last binding that starts here.
+    pub auto_delete: bool,
+    /// Whether clients may not publish to it.
+    pub internal: bool,
+    /// As declared.
+    pub arguments: Arguments,
+    /// Where messages go that find no destination here. Need not exist.
+    pub alternate: Option<Name>,
+    pub(crate) bindings: SmallMap<Arc<Binding>, ()>,
+    pub(crate) table: Table,
+}
+
+/// What was asked for when an exchange is declared.
+#[derive(Clone, Debug)]
+pub(crate) struct Declaration {
+    pub(crate) kind: ExchangeKind,
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) internal: bool,
+    pub(crate) arguments: Arguments,
+}
+
+/// The argument that names the alternate exchange; the only one that a redeclaration must repeat.
+pub(crate) const ALTERNATE: &str = "alternate-exchange";
+
+impl ExchangeKind {
+    /// The kind of that name.
+    pub fn parse(name: &[u8]) -> Result<Self, Refusal> {
+        Ok(match name {
+            b"direct" => ExchangeKind::Direct,
+            b"fanout" => ExchangeKind::Fanout,
+            b"topic" => ExchangeKind::Topic,
+            b"headers" => ExchangeKind::Headers,
+            other => {
+                let text = format!("unknown exchange type '{}'", String::from_utf8_lossy(other));
+                return Err(Refusal::new(RefusalKind::CommandInvalid, text));
+            }
+        })
+    }
+}
+
+impl fmt::Display for ExchangeKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            ExchangeKind::Direct => "direct",
+            ExchangeKind::Fanout => "fanout",
+            ExchangeKind::Topic => "topic",
+            ExchangeKind::Headers => "headers",
+        })
+    }
+}
+
+impl Exchange {
+    pub(crate) fn new(name: Name, declaration: Declaration) -> Self {
+        let Declaration {
+            kind,
+            durable,
+            auto_delete,
+            internal,
+            arguments,
+        } = declaration;
+        let table = match kind {
+            ExchangeKind::Direct => Table::Direct(Default::default()),
+            ExchangeKind::Fanout => Table::Fanout(Default::default()),
+            ExchangeKind::Topic => Table::Topic(Default::default()),
+            ExchangeKind::Headers => Table::Headers(Default::default()),
+        };
+        let alternate = arguments
+            .get(ALTERNATE)
+            .and_then(Value::as_long_string)
+            .map(Name::new);
+        let bindings = SmallMap::default();
+        Exchange {
+            name,
+            kind,
+            durable,
+            auto_delete,
+            internal,
+            arguments,
+            alternate,
+            bindings,
+            table,
+        }
+    }
+
+    /// Whether no binding starts here.
+    pub fn is_unused(&self) -> bool {
+        self.bindings.is_empty()
+    }
+
+    /// How many bindings start here.
+    pub fn binding_count(&self) -> usize {
+        self.bindings.len()
+    }
+
+    /// The bindings that start here, in no particular order.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.bindings.iter().map(|(binding, ())| binding)
+    }
+
+    /// Whether a declaration says the same as this.
+    pub(crate) fn check_equivalence(&self, vhost: &Name, declared: &Declaration) -> Result<(), Refusal> {
+        let resource = resource("exchange", &self.name, vhost);
+        equivalence::check_property("type", &resource, self.kind, declared.kind)?;
+        equivalence::check_property("durable", &resource, self.durable, declared.durable)?;
+        equivalence::check_property("auto_delete", &resource, self.auto_delete, declared.auto_delete)?;
+        equivalence::check_property("internal", &resource, self.internal, declared.internal)?;
+        equivalence::check_arguments(&[ALTERNATE], &resource, &self.arguments, &declared.arguments)
+    }
+}
+
+/// Whether an argument that names an exchange is a string, if it is there; `resource` is what is being declared.
+pub(crate) fn check_exchange_argument(
+    name: &str,
+    arguments: &Arguments,
+    resource: &str,
+) -> Result<(), Refusal> {
+    match arguments.get(name) {
+        None | Some(Value::LongString(_)) => Ok(()),
+        Some(other) => {
+            let text = format!(
+                "invalid type '{}' for arg '{name}' in {resource}",
+                other.type_name()
+            );
+            Err(Refusal::precondition_failed(text))
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! One queue as the catalog knows it: what was declared, its number and its place. The messages are the partition's.
+
+use std::sync::Arc;
+
+use super::equivalence;
+use super::queue_arguments::{QueueKind, QueueSettings};
+use super::refusal::{Refusal, resource};
+use crate::arguments::Arguments;
+use crate::ids::{ConnectionId, PartitionId, QueueId};
+use crate::name::Name;
+use crate::routing::{Route, Target};
+
+/// One queue. Never changes once it is declared.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Never used again for another queue.
+    pub id: QueueId,
+    /// Where its messages are.
+    pub partition: PartitionId,
+    /// Its virtual host.
+    pub vhost: Name,
+    /// Unique in its virtual host.
+    pub name: Name,
+    /// Whether it survives a restart. An exclusive queue does not, whatever was asked for: it goes with its connection.
+    pub durable: bool,
+    /// Whether it goes with its last consumer.
+    pub auto_delete: bool,
+    /// The connection that alone may use it.
+    pub owner: Option<ConnectionId>,
+    /// As declared.
+    pub arguments: Arguments,
+    /// What the arguments mean.
+    pub settings: QueueSettings,
+    /// The route of what is published to it through the default exchange.
+    pub(crate) route: Arc<Route>,
+}
+
+/// What was asked for when a queue is declared.
+#[derive(Clone, Debug)]
+pub(crate) struct Declaration {
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) owner: Option<ConnectionId>,
+    pub(crate) arguments: Arguments,
+}
+
+impl Queue {
+    pub(crate) fn new(
+        id: QueueId,
+        partition: PartitionId,
+        vhost: Name,
+        name: Name,
+        declaration: Declaration,
+        settings: QueueSettings,
+    ) -> Self {
+        let Declaration {
+            durable,
+            auto_delete,
+            owner,
+            arguments,
+        } = declaration;
+        let route = Route::new(
+            vec![Target {
+                partition,
+                queue: id,
+                durable,
+            }],
+            false,
+        );
+        Queue {
+            id,
+            partition,
+            vhost,
+            name,
+            durable,
+            auto_delete,
+            owner,
+            arguments,
+            settings,
+            route,
+        }
+    }
+
+    /// The queue as a destination.
+    pub fn target(&self) -> Target {
+        Target {
+            partition: self.partition,
+            queue: self.id,
+            durable: self.durable,
+        }
+    }
+
+    /// Whether only one connection may use it.
+    pub fn is_exclusive(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// The type that was asked for.
+    pub fn kind(&self) -> QueueKind {
+        self.settings.kind
+    }
+
+    /// Whether `connection` may use the queue; none stands for the broker itself or an operator.
+    pub fn check_access(&self, connection: Option<ConnectionId>) -> Result<(), Refusal> {
+        if self.owner.is_none() || self.owner == connection {
+            Ok(())
+        } else {
+            Err(Refusal::locked(self.describe()))
+        }
+    }
+
+    /// Whether a declaration says the same as this.
+    pub(crate) fn check_equivalence(&self, declared: &Declaration) -> Result<(), Refusal> {
+        let resource = self.describe();
+        if self.owner != declared.owner {
+            return Err(Refusal::locked(resource));
+        }
+        equivalence::check_property("durable", &resource, self.durable, declared.durable)?;
+        equivalence::check_property("auto_delete", &resource, self.auto_delete, declared.auto_delete)?;
+        let names = self.settings.kind.argument_names();
+        equivalence::check_arguments(names, &resource, &self.arguments, &declared.arguments)
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        resource("queue", &self.name, &self.vhost)
+    }
+}

@@ -1,0 +1,287 @@
+//! Facts back into a catalog, and a catalog into facts.
+
+use std::sync::Arc;
+
+use super::Catalog;
+use super::binding::Binding;
+use super::exchange::{self, Exchange};
+use super::fact::Fact;
+use super::permission::Permissions;
+use super::queue_arguments::QueueSettings;
+use super::queue_definition::{self, Queue};
+use super::snapshot::{Snapshot, State};
+use super::user::User;
+use super::vhost::{PREDECLARED, Vhost};
+use crate::ids::{PartitionId, QueueId};
+use crate::name::Name;
+
+/// A fact that cannot be true after those before it: the log is not what it was, or is not ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the catalog's facts contradict each other: {0}")]
+pub struct Contradiction(String);
+
+impl Catalog {
+    /// Takes over a fact from a checkpoint or the log. One that says what is so already changes nothing.
+    ///
+    /// # Errors
+    /// The fact cannot be true after those before it; the catalog is as it was.
+    pub fn replay(&mut self, fact: Fact) -> Result<(), Contradiction> {
+        match fact {
+            Fact::QueueIds { below } => self.forget_queue_ids(below),
+            Fact::VhostDeclared { vhost } => {
+                if !self.state.vhosts.contains_key(&vhost) {
+                    self.add_vhost(vhost);
+                }
+            }
+            Fact::VhostDeleted { vhost } => {
+                self.remove_vhost(&vhost);
+            }
+            Fact::UserDeclared {
+                user,
+                password_hash,
+                tags,
+            } => {
+                self.state.users.insert(
+                    user.clone(),
+                    Arc::new(User {
+                        name: user,
+                        password_hash,
+                        tags,
+                    }),
+                );
+            }
+            Fact::UserDeleted { user } => {
+                self.remove_user(&user);
+            }
+            Fact::PermissionsSet {
+                user,
+                vhost,
+                configure,
+                write,
+                read,
+            } => {
+                self.replay_permissions(user, vhost, &configure, &write, &read)?;
+            }
+            Fact::PermissionsCleared { user, vhost } => {
+                self.state.permissions.remove(&(user, vhost));
+            }
+            Fact::ExchangeDeclared {
+                vhost,
+                name,
+                kind,
+                auto_delete,
+                internal,
+                arguments,
+            } => {
+                let declaration = exchange::Declaration {
+                    kind,
+                    durable: true,
+                    auto_delete,
+                    internal,
+                    arguments,
+                };
+                self.replay_exchange(&vhost, name, declaration)?;
+            }
+            Fact::ExchangeDeleted { vhost, name } => {
+                self.replay_vhost(&vhost)?.remove_exchange(&name);
+            }
+            Fact::QueueDeclared {
+                vhost,
+                name,
+                queue,
+                partition,
+                auto_delete,
+                arguments,
+            } => {
+                let declaration = queue_definition::Declaration {
+                    durable: true,
+                    auto_delete,
+                    owner: None,
+                    arguments,
+                };
+                self.replay_queue(vhost, name, queue, partition, declaration)?;
+            }
+            Fact::QueueDeleted { queue, .. } => {
+                self.drop_queue(queue);
+            }
+            Fact::Bound { vhost, binding } => self.replay_binding(&vhost, binding)?,
+            Fact::Unbound { vhost, binding } => {
+                let vhost = self.replay_vhost(&vhost)?;
+                if vhost.has_binding(&binding) {
+                    vhost.remove_binding(&binding);
+                }
+            }
+        }
+        self.state.epoch += 1;
+        Ok(())
+    }
+
+    /// All facts of which the durable part of the catalog can be rebuilt: a checkpoint.
+    pub fn facts(&self) -> impl Iterator<Item = Fact> + '_ {
+        self.state.facts()
+    }
+
+    fn replay_vhost(&mut self, vhost: &Name) -> Result<&mut Vhost, Contradiction> {
+        self.vhost_mut(vhost)
+            .map_err(|_| Contradiction(format!("there is no virtual host '{vhost}'")))
+    }
+
+    fn replay_permissions(
+        &mut self,
+        user: Name,
+        vhost: Name,
+        configure: &str,
+        write: &str,
+        read: &str,
+    ) -> Result<(), Contradiction> {
+        self.replay_vhost(&vhost)?;
+        if !self.state.users.contains_key(&user) {
+            return Err(Contradiction(format!("there is no user '{user}'")));
+        }
+        let permissions = Permissions::new(user.clone(), vhost.clone(), configure, write, read);
+        let permissions = permissions.map_err(|refusal| Contradiction(refusal.text))?;
+        self.state
+            .permissions
+            .insert((user, vhost), Arc::new(permissions));
+        Ok(())
+    }
+
+    fn replay_exchange(
+        &mut self,
+        vhost: &Name,
+        name: Name,
+        declaration: exchange::Declaration,
+    ) -> Result<(), Contradiction> {
+        let vhost = self.replay_vhost(vhost)?;
+        if let Some(existing) = vhost.exchanges.get(&name) {
+            let same = existing.check_equivalence(&vhost.name, &declaration);
+            return same.map_err(|refusal| Contradiction(refusal.text));
+        }
+        vhost
+            .exchanges
+            .insert(name.clone(), Arc::new(Exchange::new(name, declaration)));
+        Ok(())
+    }
+
+    fn replay_queue(
+        &mut self,
+        vhost: Name,
+        name: Name,
+        id: QueueId,
+        partition: PartitionId,
+        declaration: queue_definition::Declaration,
+    ) -> Result<(), Contradiction> {
+        let by_name = self.replay_vhost(&vhost)?.queues.get(&name).map(|queue| queue.id);
+        let by_id = self
+            .state
+            .queues
+            .get(&id)
+            .map(|queue| (&queue.vhost, &queue.name));
+        match (by_name, by_id) {
+            (None, None) => {}
+            (Some(known), Some(_)) if known == id => return Ok(()),
+            (Some(known), _) => {
+                return Err(Contradiction(format!(
+                    "queue '{name}' in vhost '{vhost}' is {known}, not {id}"
+                )));
+            }
+            (None, Some((vhost, name))) => {
+                return Err(Contradiction(format!(
+                    "{id} is queue '{name}' in vhost '{vhost}' already"
+                )));
+            }
+        }
+        self.forget_queue_ids(QueueId(id.0 + 1));
+        let settings = QueueSettings::read(&declaration.arguments);
+        self.add_queue(Arc::new(Queue::new(
+            id,
+            partition,
+            vhost,
+            name,
+            declaration,
+            settings,
+        )));
+        Ok(())
+    }
+
+    fn replay_binding(&mut self, vhost: &Name, binding: Binding) -> Result<(), Contradiction> {
+        let vhost = self.replay_vhost(vhost)?;
+        if vhost.has_binding(&binding) {
+            return Ok(());
+        }
+        let text = format!("an end is missing of the binding {binding:?}");
+        vhost.add_binding(binding.normalized()).ok_or(Contradiction(text))
+    }
+}
+
+impl Snapshot {
+    /// All facts of which the durable part of the catalog can be rebuilt: a checkpoint, which may be written while the
+    /// catalog goes on.
+    pub fn facts(&self) -> impl Iterator<Item = Fact> + '_ {
+        self.0.facts()
+    }
+}
+
+impl State {
+    /// In an order that depends on nothing but the content.
+    fn facts(&self) -> impl Iterator<Item = Fact> + '_ {
+        let ids = [Fact::QueueIds {
+            below: self.queue_ids_below,
+        }];
+        let users = self.users.values().map(|user| Fact::UserDeclared {
+            user: user.name.clone(),
+            password_hash: user.password_hash.clone(),
+            tags: user.tags.clone(),
+        });
+        let vhosts = self.vhosts.values().flat_map(|vhost| vhost_facts(vhost));
+        let permissions = self.permissions.values().map(|permissions| permissions.fact());
+        ids.into_iter().chain(users).chain(vhosts).chain(permissions)
+    }
+}
+
+fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
+    let declared = [Fact::VhostDeclared {
+        vhost: vhost.name.clone(),
+    }];
+
+    let given = |name: &[u8]| PREDECLARED.iter().any(|(given, _)| given.as_bytes() == name);
+    let mut exchanges: Vec<&Arc<Exchange>> = vhost
+        .exchanges
+        .values()
+        .filter(|exchange| exchange.durable && !given(&exchange.name))
+        .collect();
+    exchanges.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+
+    let mut queues: Vec<&Arc<Queue>> = vhost.queues.values().filter(|queue| queue.durable).collect();
+    queues.sort_unstable_by_key(|queue| queue.id);
+
+    let bindings = vhost.exchanges.values().flat_map(|exchange| exchange.bindings());
+    let mut bindings: Vec<&Arc<Binding>> = bindings.filter(|binding| vhost.is_durable(binding)).collect();
+    bindings.sort_unstable();
+
+    let exchanges = exchanges.into_iter().map(|exchange| Fact::ExchangeDeclared {
+        vhost: vhost.name.clone(),
+        name: exchange.name.clone(),
+        kind: exchange.kind,
+        auto_delete: exchange.auto_delete,
+        internal: exchange.internal,
+        arguments: exchange.arguments.clone(),
+    });
+    let queues = queues.into_iter().map(|queue| Fact::QueueDeclared {
+        vhost: vhost.name.clone(),
+        name: queue.name.clone(),
+        queue: queue.id,
+        partition: queue.partition,
+        auto_delete: queue.auto_delete,
+        arguments: queue.arguments.clone(),
+    });
+    let bindings = bindings.into_iter().map(|binding| Fact::Bound {
+        vhost: vhost.name.clone(),
+        binding: Binding::clone(binding),
+    });
+    declared
+        .into_iter()
+        .chain(exchanges)
+        .chain(queues)
+        .chain(bindings)
+}

@@ -1,0 +1,179 @@
+//! The catalog at one moment, for all to read.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use super::binding::{Binding, Destination};
+use super::exchange::Exchange;
+use super::permission::Permissions;
+use super::queue_arguments::ConsumerSettings;
+use super::queue_definition::Queue;
+use super::refusal::{Refusal, RefusalKind, resource};
+use super::user::User;
+use super::vhost::Vhost;
+use crate::arguments::Arguments;
+use crate::ids::{ConnectionId, QueueId};
+use crate::name::Name;
+use crate::routing::keyed_hash::Keyed;
+use crate::routing::small_map::Map;
+use crate::routing::{self, Headers, Route, RouteError};
+
+/// All that the catalog knows, made of persistent maps: a clone costs a few counters.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) keyed: Keyed,
+    pub(crate) epoch: u64,
+    pub(crate) vhosts: OrdMap<Name, Arc<Vhost>>,
+    pub(crate) users: OrdMap<Name, Arc<User>>,
+    /// By user and virtual host.
+    pub(crate) permissions: OrdMap<(Name, Name), Arc<Permissions>>,
+    pub(crate) queues: Map<QueueId, Arc<Queue>>,
+    pub(crate) exclusive: OrdSet<(ConnectionId, QueueId)>,
+    /// No id from here on was ever used. Every id that is in use was reserved by a fact before.
+    pub(crate) queue_ids_below: QueueId,
+}
+
+/// The catalog at one moment. Immutable and cheap to clone and to keep.
+#[derive(Clone, Debug)]
+pub struct Snapshot(pub(crate) Arc<State>);
+
+/// One virtual host at one moment. Immutable and cheap to clone and to keep.
+#[derive(Clone, Debug)]
+pub struct VhostView(pub(crate) Arc<Vhost>);
+
+impl Snapshot {
+    /// Grows with each change. What was derived from a snapshot holds as long as the epoch is the same.
+    pub fn epoch(&self) -> u64 {
+        self.0.epoch
+    }
+
+    /// The virtual host of that name.
+    pub fn vhost(&self, name: &[u8]) -> Option<VhostView> {
+        self.0.vhosts.get(name).cloned().map(VhostView)
+    }
+
+    /// All virtual hosts, by name.
+    pub fn vhosts(&self) -> impl Iterator<Item = VhostView> {
+        self.0.vhosts.values().cloned().map(VhostView)
+    }
+
+    /// The virtual host, if that user may be in it.
+    pub fn open_vhost(&self, user: &Name, vhost: &Name) -> Result<VhostView, Refusal> {
+        let refused = |text| Refusal::new(RefusalKind::NotAllowed, text);
+        let view = self
+            .vhost(vhost)
+            .ok_or_else(|| refused(format!("vhost {vhost} not found")))?;
+        match self.permissions(user, vhost) {
+            Some(_) => Ok(view),
+            None => Err(refused(format!(
+                "access to vhost '{vhost}' refused for user '{user}'"
+            ))),
+        }
+    }
+
+    /// The user of that name.
+    pub fn user(&self, name: &[u8]) -> Option<&Arc<User>> {
+        self.0.users.get(name)
+    }
+
+    /// All users, by name.
+    pub fn users(&self) -> impl Iterator<Item = &Arc<User>> {
+        self.0.users.values()
+    }
+
+    /// What a user may do in a virtual host; none if it may not even enter.
+    pub fn permissions(&self, user: &Name, vhost: &Name) -> Option<Arc<Permissions>> {
+        self.0.permissions.get(&(user.clone(), vhost.clone())).cloned()
+    }
+
+    /// All permissions, by user and virtual host.
+    pub fn all_permissions(&self) -> impl Iterator<Item = &Arc<Permissions>> {
+        self.0.permissions.values()
+    }
+
+    /// The queue with that id, in whatever virtual host.
+    pub fn queue(&self, queue: QueueId) -> Option<&Arc<Queue>> {
+        self.0.queues.get(&queue)
+    }
+
+    /// All queues of all virtual hosts, in no particular order.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.0.queues.values()
+    }
+}
+
+impl VhostView {
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    /// Where a message goes that is published to `exchange`. `headers` are looked at only if a headers exchange takes part.
+    pub fn route(
+        &self,
+        exchange: &[u8],
+        routing_key: &[u8],
+        headers: &dyn Headers,
+    ) -> Result<Arc<Route>, RouteError> {
+        routing::route(&self.0, exchange, routing_key, headers)
+    }
+
+    /// The queue of that name.
+    pub fn queue(&self, name: &[u8]) -> Option<&Arc<Queue>> {
+        self.0.queues.get(name)
+    }
+
+    /// The queue of that name, if `connection` may use it: what consuming, getting, purging and asking passively begin with.
+    pub fn require_queue(
+        &self,
+        name: &[u8],
+        connection: Option<ConnectionId>,
+    ) -> Result<&Arc<Queue>, Refusal> {
+        let queue = self
+            .queue(name)
+            .ok_or_else(|| Refusal::not_found(resource("queue", name, self.name())))?;
+        queue.check_access(connection)?;
+        Ok(queue)
+    }
+
+    /// The exchange of that name; the empty name is the default exchange.
+    pub fn exchange(&self, name: &[u8]) -> Option<&Arc<Exchange>> {
+        self.0.exchanges.get(name)
+    }
+
+    /// The exchange of that name.
+    pub fn require_exchange(&self, name: &[u8]) -> Result<&Arc<Exchange>, Refusal> {
+        self.exchange(name)
+            .ok_or_else(|| Refusal::not_found(resource("exchange", name, self.name())))
+    }
+
+    /// What the arguments of a consumer of that queue mean, if they are right.
+    pub fn consumer_settings(
+        &self,
+        queue: &Queue,
+        arguments: &Arguments,
+    ) -> Result<ConsumerSettings, Refusal> {
+        ConsumerSettings::parse(arguments, queue.kind(), &queue.describe())
+    }
+
+    /// All queues, in no particular order.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.0.queues.values()
+    }
+
+    /// All exchanges, in no particular order.
+    pub fn exchanges(&self) -> impl Iterator<Item = &Arc<Exchange>> {
+        self.0.exchanges.values()
+    }
+
+    /// The bindings that lead to a queue or an exchange, in no particular order. That every queue is bound to the default
+    /// exchange by its name is not among them.
+    pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = &Arc<Binding>> {
+        self.0
+            .inbound
+            .get(destination)
+            .into_iter()
+            .flat_map(|inbound| inbound.iter().map(|(binding, ())| binding))
+    }
+}

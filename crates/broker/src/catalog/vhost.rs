@@ -1,0 +1,181 @@
+//! One virtual host: its exchanges, queues and bindings, and the steps that change them.
+//!
+//! The steps keep the three indexes of bindings in line (by source, by destination, in the routing table); they decide
+//! nothing. What may be done, and what follows from it, is decided in `apply`.
+
+use std::sync::Arc;
+
+use super::binding::{Binding, Destination};
+use super::exchange::{self, Exchange, ExchangeKind};
+use super::queue_definition::Queue;
+use crate::arguments::Arguments;
+use crate::name::Name;
+use crate::routing::bucket::Member;
+use crate::routing::keyed_hash::Keyed;
+use crate::routing::small_map::{Map, SmallMap};
+
+/// Persistent: a clone costs a few counters, and a change copies only what leads to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Vhost {
+    pub(crate) name: Name,
+    pub(crate) keyed: Keyed,
+    pub(crate) exchanges: Map<Name, Arc<Exchange>>,
+    pub(crate) queues: Map<Name, Arc<Queue>>,
+    /// Bindings by what they lead to; no entry where there are none.
+    pub(crate) inbound: Map<Destination, SmallMap<Arc<Binding>, ()>>,
+}
+
+/// What every virtual host has from the start. The first is the default exchange, which has no bindings but leads to every
+/// queue by its name.
+pub(crate) const PREDECLARED: [(&str, ExchangeKind); 6] = [
+    ("", ExchangeKind::Direct),
+    ("amq.direct", ExchangeKind::Direct),
+    ("amq.fanout", ExchangeKind::Fanout),
+    ("amq.topic", ExchangeKind::Topic),
+    ("amq.headers", ExchangeKind::Headers),
+    ("amq.match", ExchangeKind::Headers),
+];
+
+impl Vhost {
+    pub(crate) fn new(name: Name, keyed: Keyed) -> Self {
+        let empty = || Map::with_hasher(keyed);
+        let mut exchanges = empty();
+        for (name, kind) in PREDECLARED {
+            let arguments = Arguments::default();
+            let declaration = exchange::Declaration {
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal: false,
+                arguments,
+            };
+            exchanges.insert(
+                Name::from(name),
+                Arc::new(Exchange::new(name.into(), declaration)),
+            );
+        }
+        Self {
+            name,
+            keyed,
+            exchanges,
+            queues: Map::with_hasher(keyed),
+            inbound: Map::with_hasher(keyed),
+        }
+    }
+
+    /// Whether both ends are there and durable, hence the binding too.
+    pub(crate) fn is_durable(&self, binding: &Binding) -> bool {
+        let from = self
+            .exchanges
+            .get(&binding.source)
+            .is_some_and(|exchange| exchange.durable);
+        let to = match &binding.destination {
+            Destination::Queue(name) => self.queues.get(name).is_some_and(|queue| queue.durable),
+            Destination::Exchange(name) => self.exchanges.get(name).is_some_and(|exchange| exchange.durable),
+        };
+        from && to
+    }
+
+    pub(crate) fn has_binding(&self, binding: &Binding) -> bool {
+        self.inbound
+            .get(&binding.destination)
+            .is_some_and(|inbound| inbound.get(binding).is_some())
+    }
+
+    /// Adds a binding that is not there yet; none if an end is missing.
+    pub(crate) fn add_binding(&mut self, binding: Binding) -> Option<()> {
+        let member = self.member(&binding.destination)?;
+        let exchange = Arc::make_mut(self.exchanges.get_mut(&binding.source)?);
+        let binding = Arc::new(binding);
+        exchange
+            .table
+            .add(&binding.routing_key, &binding.arguments, member, self.keyed);
+        exchange.bindings.add(binding.clone(), (), self.keyed);
+        match self.inbound.get_mut(&binding.destination) {
+            Some(inbound) => inbound.add(binding, (), self.keyed),
+            None => {
+                let mut inbound = SmallMap::default();
+                inbound.add(binding.clone(), (), self.keyed);
+                self.inbound.insert(binding.destination.clone(), inbound);
+            }
+        }
+        Some(())
+    }
+
+    /// Removes a binding that is there.
+    pub(crate) fn remove_binding(&mut self, binding: &Binding) {
+        self.remove_from_source(binding);
+        self.remove_from_destination(binding);
+    }
+
+    /// Removes a queue with the bindings to it, and returns it with the names of the exchanges that led there.
+    pub(crate) fn remove_queue(&mut self, name: &Name) -> Option<(Arc<Queue>, Vec<Name>)> {
+        let queue = self.queues.get(name)?.clone();
+        let sources = self.remove_inbound(&Destination::Queue(name.clone()));
+        self.queues.remove(name);
+        Some((queue, sources))
+    }
+
+    /// Removes an exchange with the bindings from and to it, and returns it with the names of the exchanges that led there.
+    pub(crate) fn remove_exchange(&mut self, name: &Name) -> Option<(Arc<Exchange>, Vec<Name>)> {
+        let mut sources = self.remove_inbound(&Destination::Exchange(name.clone()));
+        // An exchange may be bound to itself; it is not left behind as one that led there.
+        sources.retain(|source| source != name);
+        let exchange = self.exchanges.remove(name)?;
+        for (binding, ()) in exchange.bindings.iter() {
+            self.remove_from_destination(binding);
+        }
+        Some((exchange, sources))
+    }
+
+    fn remove_inbound(&mut self, destination: &Destination) -> Vec<Name> {
+        let inbound = self.inbound.get(destination).cloned().unwrap_or_default();
+        let mut sources = Vec::with_capacity(inbound.len());
+        for (binding, ()) in inbound.iter() {
+            self.remove_from_source(binding);
+            sources.push(binding.source.clone());
+        }
+        self.inbound.remove(destination);
+        // The order of the set depends on the key of its hash; what follows from it must not.
+        sources.sort_unstable();
+        sources.dedup();
+        sources
+    }
+
+    fn remove_from_source(&mut self, binding: &Binding) {
+        let member = self
+            .member(&binding.destination)
+            .expect("a binding leads to what is there");
+        let exchange = self
+            .exchanges
+            .get_mut(&binding.source)
+            .expect("a binding starts at what is there");
+        let exchange = Arc::make_mut(exchange);
+        let was_there = exchange.bindings.remove(binding);
+        assert!(was_there, "a binding is known at its source");
+        exchange
+            .table
+            .remove(&binding.routing_key, &binding.arguments, &member, self.keyed);
+    }
+
+    fn remove_from_destination(&mut self, binding: &Binding) {
+        let inbound = self
+            .inbound
+            .get_mut(&binding.destination)
+            .expect("a binding is known at its destination");
+        inbound.remove(binding);
+        if inbound.is_empty() {
+            self.inbound.remove(&binding.destination);
+        }
+    }
+
+    fn member(&self, destination: &Destination) -> Option<Member> {
+        match destination {
+            Destination::Queue(name) => self.queues.get(name).map(|queue| Member::Queue(queue.target())),
+            Destination::Exchange(name) => self
+                .exchanges
+                .get(name)
+                .map(|exchange| Member::Exchange(exchange.name.clone())),
+        }
+    }
+}

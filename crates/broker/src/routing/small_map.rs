@@ -1,0 +1,159 @@
+//! A persistent map that is small while it holds little.
+//!
+//! Most queues have one binding and most nodes of a trie one child: a tree node for each would cost hundreds of bytes. Up to
+//! [`FEW_MAX`] entries are kept in one shared slice, beyond that in a hash trie; either is cloned for one counter.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use imbl::{GenericHashMap, shared_ptr::DefaultSharedPtr};
+
+use super::keyed_hash::Keyed;
+
+/// A persistent hash map with the catalog's hasher.
+pub(crate) type Map<K, V> = GenericHashMap<K, V, Keyed, DefaultSharedPtr>;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) enum SmallMap<K, V> {
+    Few(Arc<[(K, V)]>),
+    Many(Map<K, V>),
+}
+
+/// Entries kept in a slice; measured, a scan of so many short names costs no more than hashing one.
+const FEW_MAX: usize = 8;
+
+impl<K, V> Default for SmallMap<K, V> {
+    fn default() -> Self {
+        SmallMap::Few(Arc::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash, V: Clone> SmallMap<K, V> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            SmallMap::Few(few) => few.len(),
+            SmallMap::Many(many) => many.len(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        match self {
+            SmallMap::Few(few) => few
+                .iter()
+                .find(|(candidate, _)| candidate.borrow() == key)
+                .map(|(_, value)| value),
+            SmallMap::Many(many) => many.get(key),
+        }
+    }
+
+    /// The value, to be changed in place where it is not shared with a snapshot.
+    pub(crate) fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        match self {
+            SmallMap::Few(few) => {
+                let at = few.iter().position(|(candidate, _)| candidate.borrow() == key)?;
+                Some(&mut Arc::make_mut(few)[at].1)
+            }
+            SmallMap::Many(many) => many.get_mut(key),
+        }
+    }
+
+    /// Adds an entry whose key is not there yet.
+    pub(crate) fn add(&mut self, key: K, value: V, keyed: Keyed) {
+        debug_assert!(self.get(&key).is_none(), "the key is there already");
+        match self {
+            SmallMap::Few(few) if few.len() < FEW_MAX => {
+                *few = few.iter().cloned().chain([(key, value)]).collect();
+            }
+            SmallMap::Few(few) => {
+                let mut many = Map::with_hasher(keyed);
+                many.extend(few.iter().cloned());
+                many.insert(key, value);
+                *self = SmallMap::Many(many);
+            }
+            SmallMap::Many(many) => {
+                many.insert(key, value);
+            }
+        }
+    }
+
+    /// Removes an entry and says whether it was there.
+    pub(crate) fn remove<Q>(&mut self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        match self {
+            SmallMap::Few(few) => {
+                let before = few.len();
+                *few = few
+                    .iter()
+                    .filter(|(candidate, _)| candidate.borrow() != key)
+                    .cloned()
+                    .collect();
+                few.len() < before
+            }
+            SmallMap::Many(many) => {
+                let was_there = many.remove(key).is_some();
+                // Half of the bound, so that a map at the border does not change its form at every step.
+                if many.len() <= FEW_MAX / 2 {
+                    *self = SmallMap::Few(
+                        many.iter()
+                            .map(|(key, value)| (key.clone(), value.clone()))
+                            .collect(),
+                    );
+                }
+                was_there
+            }
+        }
+    }
+
+    /// In no particular order, which differs by the key of the hasher.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let (few, many) = match self {
+            SmallMap::Few(few) => (Some(few.iter().map(|(key, value)| (key, value))), None),
+            SmallMap::Many(many) => (None, Some(many.iter())),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_and_shrinks_without_losing_an_entry() {
+        let mut map = SmallMap::default();
+        for number in 0..40_u64 {
+            map.add(number, number * 2, Keyed::new(1));
+            let snapshot = map.clone();
+            *map.get_mut(&number).expect("just added") += 1;
+            assert_eq!(snapshot.get(&number), Some(&(number * 2)));
+        }
+        assert!(matches!(map, SmallMap::Many(_)));
+        for number in 0..40_u64 {
+            let mut keys: Vec<u64> = map.iter().map(|(key, _)| *key).collect();
+            keys.sort_unstable();
+            assert_eq!(keys, (number..40).collect::<Vec<_>>());
+            assert_eq!(map.get(&number), Some(&(number * 2 + 1)));
+            assert!(map.remove(&number));
+            assert!(!map.remove(&number));
+        }
+        assert!(matches!(map, SmallMap::Few(_)));
+        assert!(map.is_empty());
+    }
+}

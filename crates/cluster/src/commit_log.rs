@@ -1,0 +1,72 @@
+//! The three traits between a node and whatever makes its facts last.
+
+use bytes::Bytes;
+use everack_storage::{
+    AppendError, Fatal, Found, Frames, Position, Prepared, ReadError, ReplayError, Replayed, RetireError,
+    Retired, SegmentInfo, SegmentNumber,
+};
+
+/// Where facts are written. Held by one thread.
+pub trait CommitLog: Send + 'static {
+    /// For reading from any thread.
+    type Reader: LogReader;
+    /// For the thread that retires segments.
+    type Upkeep: LogUpkeep;
+
+    /// Write records; they are promised to nobody before `commit`. Returns the position that the offsets given by
+    /// `frames` count from. `Full` leaves the log and the frames as they were.
+    fn append(&mut self, frames: &mut Frames) -> Result<Position, AppendError>;
+
+    /// As `append`, for facts that free space: settlements, deletions.
+    fn append_reserved(&mut self, frames: &mut Frames) -> Result<Position, AppendError>;
+
+    /// Wait until everything appended is committed. Returns the position before which every record is.
+    fn commit(&mut self) -> Result<Position, Fatal>;
+
+    /// To be called when nothing has come for a while.
+    fn idle(&mut self) -> Result<(), Fatal>;
+
+    /// Commit, and note that the log was stopped in order.
+    fn close(self) -> Result<(), Fatal>;
+
+    /// Everything before this position is committed.
+    fn committed(&self) -> Position;
+
+    /// A handle for reading.
+    fn reader(&self) -> Self::Reader;
+
+    /// A handle for retiring segments.
+    fn upkeep(&self) -> Self::Upkeep;
+}
+
+/// Reads records by position.
+pub trait LogReader: Clone + Send + Sync + 'static {
+    /// The payload of the record at `position`, in one disk access when it has no more than `payload_bytes`.
+    fn read(&self, position: Position, payload_bytes: usize) -> Result<Bytes, ReadError>;
+
+    /// Visit every record at or behind `from` in log order, and every damaged place.
+    fn replay<E>(
+        &self,
+        from: Position,
+        visit: impl FnMut(Found<'_>) -> Result<(), E>,
+    ) -> Result<Replayed, ReplayError<E>>;
+
+    /// As `replay`, of one segment.
+    fn replay_one<E>(
+        &self,
+        segment: SegmentNumber,
+        visit: impl FnMut(Found<'_>) -> Result<(), E>,
+    ) -> Result<Replayed, ReplayError<E>>;
+}
+
+/// Retires segments and prepares new ones.
+pub trait LogUpkeep: Clone + Send + Sync + 'static {
+    /// All segments, oldest first.
+    fn segments(&self) -> Vec<SegmentInfo>;
+    /// Give up a segment of which nothing is needed any more.
+    fn retire(&self, segment: SegmentNumber) -> Result<Retired, RetireError>;
+    /// Have the next segment's file ready.
+    fn prepare(&self) -> Result<Prepared, Fatal>;
+    /// Bytes free for more segments.
+    fn free_bytes(&self) -> std::io::Result<u64>;
+}

@@ -1,0 +1,102 @@
+//! One node: committed is what our own disk has synced.
+
+use crate::{CommitLog, LogReader, LogUpkeep};
+use bytes::Bytes;
+use everack_storage::{
+    AppendError, Fatal, Found, Frames, Log, Maintenance, Position, Prepared, ReadError, Reader, ReplayError,
+    Replayed, RetireError, Retired, SegmentInfo, SegmentNumber, disk::Disk,
+};
+
+/// Commits by fdatasync.
+pub struct Standalone<D: Disk> {
+    log: Log<D>,
+}
+
+impl<D: Disk> Standalone<D> {
+    /// Commit to `log`.
+    pub fn new(log: Log<D>) -> Standalone<D> {
+        Standalone { log }
+    }
+}
+
+impl<D: Disk> CommitLog for Standalone<D> {
+    type Reader = Reader<D>;
+    type Upkeep = Maintenance<D>;
+
+    fn append(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
+        self.log.append(frames)
+    }
+
+    fn append_reserved(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
+        self.log.append_reserved(frames)
+    }
+
+    fn commit(&mut self) -> Result<Position, Fatal> {
+        let committed = self.log.sync()?;
+        assert!(
+            committed <= self.log.end(),
+            "nothing is committed that was not appended"
+        );
+        Ok(committed)
+    }
+
+    fn idle(&mut self) -> Result<(), Fatal> {
+        self.log.mark()
+    }
+
+    fn close(self) -> Result<(), Fatal> {
+        self.log.close()
+    }
+
+    fn committed(&self) -> Position {
+        self.log.durable()
+    }
+
+    fn reader(&self) -> Reader<D> {
+        self.log.reader()
+    }
+
+    fn upkeep(&self) -> Maintenance<D> {
+        self.log.maintenance()
+    }
+}
+
+impl<D: Disk> LogReader for Reader<D> {
+    fn read(&self, position: Position, payload_bytes: usize) -> Result<Bytes, ReadError> {
+        self.read_expecting(position, payload_bytes)
+    }
+
+    fn replay<E>(
+        &self,
+        from: Position,
+        visit: impl FnMut(Found<'_>) -> Result<(), E>,
+    ) -> Result<Replayed, ReplayError<E>> {
+        Reader::replay(self, from, visit)
+    }
+
+    fn replay_one<E>(
+        &self,
+        segment: SegmentNumber,
+        visit: impl FnMut(Found<'_>) -> Result<(), E>,
+    ) -> Result<Replayed, ReplayError<E>> {
+        Reader::replay_one(self, segment, visit)
+    }
+}
+
+impl<D: Disk> LogUpkeep for Maintenance<D> {
+    fn segments(&self) -> Vec<SegmentInfo> {
+        Maintenance::segments(self)
+    }
+
+    fn retire(&self, segment: SegmentNumber) -> Result<Retired, RetireError> {
+        Maintenance::retire(self, segment)
+    }
+
+    fn prepare(&self) -> Result<Prepared, Fatal> {
+        Maintenance::prepare(self)
+    }
+
+    fn free_bytes(&self) -> std::io::Result<u64> {
+        Maintenance::free_bytes(self)
+    }
+}

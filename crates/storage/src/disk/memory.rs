@@ -1,0 +1,637 @@
+//! A disk in memory that behaves as badly as a real one may: it keeps what was written apart from what was synced,
+//! loses, tears and rots on demand, and does the same again for the same seed.
+//!
+//! A "call" is one call of [`Disk`] or [`File`]; calls are counted from 1. [`Memory::crash_at`] switches the machine
+//! off *during* that call: a write may or may not have reached the medium, a sync has not happened. Every later call
+//! fails, and [`Memory::restart`] gives the disk the next boot finds.
+
+use super::{Disk, Entry, File};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, fmt, io, sync::Arc};
+
+/// The unit in which a medium keeps or loses a write.
+const SECTOR: u64 = 512;
+
+/// What a power failure does to what was written and not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is gone.
+    Nothing,
+    /// A prefix in the order of the calls survives, the last write torn anywhere.
+    Prefix,
+    /// Each sector and each directory change survives, is lost, or (sectors) holds garbage, independently.
+    Sectors,
+    /// All of it survives.
+    Everything,
+}
+
+impl Outcome {
+    /// All four.
+    pub const ALL: [Outcome; 4] = [
+        Outcome::Nothing,
+        Outcome::Prefix,
+        Outcome::Sectors,
+        Outcome::Everything,
+    ];
+}
+
+/// An error to answer one call with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// EIO. A failed sync has lost the unsynced contents of its file, though reads still show them, as Linux does it.
+    Io,
+    /// ENOSPC; of a write a part has reached the file.
+    Full,
+}
+
+/// The disk in memory. Clones are the same disk.
+#[derive(Clone)]
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+}
+
+/// A change that a power failure may still take back.
+#[derive(Clone)]
+enum Change {
+    Write {
+        file: usize,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    Resize {
+        file: usize,
+        length: u64,
+    },
+    Link {
+        name: String,
+        file: usize,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Unlink {
+        name: String,
+    },
+}
+
+impl Change {
+    fn file(&self) -> Option<usize> {
+        match self {
+            Change::Write { file, .. } | Change::Resize { file, .. } => Some(*file),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Inode {
+    /// What a read shows.
+    seen: Vec<u8>,
+    /// What is on the medium for certain.
+    durable: Vec<u8>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<String, usize>,
+    names_durable: BTreeMap<String, usize>,
+    /// Everything since the last sync of the file or directory concerned, in order.
+    pending: Vec<Change>,
+    calls: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+    faults: BTreeMap<u64, Fault>,
+    capacity: Option<u64>,
+    lying: bool,
+    locked: bool,
+    random: u64,
+}
+
+impl Memory {
+    /// An empty disk whose behaviour follows from `seed`.
+    pub fn new(seed: u64) -> Memory {
+        Memory::from_state(State {
+            random: seed,
+            ..State::default()
+        })
+    }
+
+    fn from_state(state: State) -> Memory {
+        Memory {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Calls made so far.
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// Switch the machine off during call number `call`.
+    pub fn crash_at(&self, call: u64) {
+        self.state.lock().crash_at = Some(call);
+    }
+
+    /// Switch the machine off now.
+    pub fn crash(&self) {
+        self.state.lock().crashed = true;
+    }
+
+    /// Whether the machine is off.
+    pub fn crashed(&self) -> bool {
+        self.state.lock().crashed
+    }
+
+    /// Answer call number `call` with an error.
+    pub fn fail_at(&self, call: u64, fault: Fault) {
+        self.state.lock().faults.insert(call, fault);
+    }
+
+    /// Bytes the disk holds; `None` for no limit.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state.lock().capacity = bytes;
+    }
+
+    /// A disk that lies answers every sync with success and does nothing (also: fsync switched off).
+    pub fn set_lying(&self, lying: bool) {
+        self.state.lock().lying = lying;
+    }
+
+    /// The disk as the next boot finds it. The present one is left as it is, so that one crash can be given several
+    /// outcomes.
+    pub fn restart(&self, outcome: Outcome, seed: u64) -> Memory {
+        let state = self.state.lock();
+        let mut random = Random(seed ^ 0x5EED);
+        let mut next = State {
+            inodes: state.inodes.clone(),
+            names_durable: state.names_durable.clone(),
+            capacity: state.capacity,
+            lying: state.lying,
+            random: seed,
+            ..State::default()
+        };
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Everything => state.pending.iter().for_each(|change| next.make_durable(change)),
+            Outcome::Prefix => next.keep_prefix(&state.pending, &mut random),
+            Outcome::Sectors => state
+                .pending
+                .iter()
+                .for_each(|change| next.keep_some(change, &mut random)),
+        }
+        next.names = next.names_durable.clone();
+        for inode in &mut next.inodes {
+            inode.seen = inode.durable.clone();
+        }
+        Memory::from_state(next)
+    }
+
+    /// The process ends, the machine stays on (kill -9): what was written stays, the lock is free again.
+    pub fn kill(&self) -> Memory {
+        let mut next = self.state.lock().clone();
+        next.locked = false;
+        next.crashed = false;
+        next.crash_at = None;
+        next.faults.clear();
+        next.calls = 0;
+        Memory::from_state(next)
+    }
+
+    /// Contents of a file, as a read would show them.
+    pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.state.lock();
+        state.names.get(name).map(|file| state.inodes[*file].seen.clone())
+    }
+
+    /// Change the contents of a file on the medium behind everybody's back: bit rot, truncation, zeroed blocks.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn corrupt(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state.lock();
+        let file = *state.names.get(name).expect("the file to corrupt exists");
+        let inode = &mut state.inodes[file];
+        change(&mut inode.durable);
+        inode.seen = inode.durable.clone();
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Memory")
+            .field("calls", &state.calls)
+            .field("names", &state.names)
+            .finish()
+    }
+}
+
+impl State {
+    /// Count a call. `Ok(true)` means: do it, and then the power goes.
+    fn call(&mut self) -> io::Result<bool> {
+        if self.crashed {
+            return Err(off());
+        }
+        self.calls += 1;
+        if self.crash_at == Some(self.calls) {
+            self.crashed = true;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn fault(&mut self) -> Option<Fault> {
+        self.faults.remove(&self.calls)
+    }
+
+    /// A call that changes nothing durable by itself.
+    fn plain_call(&mut self) -> io::Result<()> {
+        if self.call()? {
+            return Err(off());
+        }
+        match self.fault() {
+            Some(fault) => Err(error_of(fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// A call that changes what is seen now and what is durable later.
+    fn change(&mut self, change: Change) -> io::Result<()> {
+        let power_goes = self.call()?;
+        if let Some(fault) = self.fault() {
+            self.fail_change(change, fault);
+            return Err(error_of(fault));
+        }
+        if self.growth_refused(&change) {
+            return Err(error_of(Fault::Full));
+        }
+        self.see(&change);
+        self.pending.push(change);
+        if power_goes { Err(off()) } else { Ok(()) }
+    }
+
+    /// Half of a failed write has happened; other changes have not.
+    fn fail_change(&mut self, change: Change, _fault: Fault) {
+        if let Change::Write {
+            file,
+            offset,
+            mut bytes,
+        } = change
+        {
+            bytes.truncate(bytes.len() / 2);
+            let half = Change::Write { file, offset, bytes };
+            self.see(&half);
+            self.pending.push(half);
+        }
+    }
+
+    fn growth_refused(&self, change: &Change) -> bool {
+        let Some(capacity) = self.capacity else {
+            return false;
+        };
+        let (file, end) = match change {
+            Change::Write { file, offset, bytes } => (*file, offset + bytes.len() as u64),
+            Change::Resize { file, length } => (*file, *length),
+            _ => return false,
+        };
+        let growth = end.saturating_sub(self.inodes[file].seen.len() as u64);
+        growth > 0 && self.used() + growth > capacity
+    }
+
+    fn used(&self) -> u64 {
+        self.names
+            .values()
+            .map(|file| self.inodes[*file].seen.len() as u64)
+            .sum()
+    }
+
+    fn see(&mut self, change: &Change) {
+        match change {
+            Change::Write { file, offset, bytes } => write(&mut self.inodes[*file].seen, *offset, bytes),
+            Change::Resize { file, length } => self.inodes[*file].seen.resize(*length as usize, 0),
+            other => name(&mut self.names, other),
+        }
+    }
+
+    fn make_durable(&mut self, change: &Change) {
+        match change {
+            Change::Write { file, offset, bytes } => write(&mut self.inodes[*file].durable, *offset, bytes),
+            Change::Resize { file, length } => self.inodes[*file].durable.resize(*length as usize, 0),
+            other => name(&mut self.names_durable, other),
+        }
+    }
+
+    /// `concerns` tells which pending changes this sync covers.
+    fn sync(&mut self, concerns: impl Fn(&Change) -> bool) -> io::Result<()> {
+        if self.call()? {
+            return Err(off());
+        }
+        let fault = self.fault();
+        if self.lying && fault.is_none() {
+            return Ok(());
+        }
+        let (covered, rest) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|change| concerns(change));
+        self.pending = rest;
+        match fault {
+            Some(fault) => Err(error_of(fault)),
+            None => {
+                let covered: Vec<Change> = covered;
+                covered.iter().for_each(|change| self.make_durable(change));
+                Ok(())
+            }
+        }
+    }
+
+    fn keep_prefix(&mut self, pending: &[Change], random: &mut Random) {
+        let whole = random.below(pending.len() as u64 + 1) as usize;
+        pending[..whole]
+            .iter()
+            .for_each(|change| self.make_durable(change));
+        if let Some(Change::Write { file, offset, bytes }) = pending.get(whole) {
+            let kept = random.below(bytes.len() as u64 + 1) as usize;
+            write(&mut self.inodes[*file].durable, *offset, &bytes[..kept]);
+        }
+    }
+
+    fn keep_some(&mut self, change: &Change, random: &mut Random) {
+        match change {
+            Change::Write { file, offset, bytes } => self.keep_sectors(*file, *offset, bytes, random),
+            other if random.below(2) == 0 => self.make_durable(other),
+            _ => {}
+        }
+    }
+
+    /// Each sector that the write touches is kept, lost, or turned to garbage as a whole: also those bytes of it that
+    /// were durable before. Whoever relies on an already durable sector must not write to it again.
+    fn keep_sectors(&mut self, file: usize, offset: u64, bytes: &[u8], random: &mut Random) {
+        let end = offset + bytes.len() as u64;
+        let mut sector = offset / SECTOR * SECTOR;
+        while sector < end {
+            let from = sector.max(offset);
+            let to = (sector + SECTOR).min(end);
+            let durable = &mut self.inodes[file].durable;
+            match random.below(5) {
+                0 | 1 => {}
+                2 | 3 => write(
+                    durable,
+                    from,
+                    &bytes[(from - offset) as usize..(to - offset) as usize],
+                ),
+                _ => {
+                    let garbage: Vec<u8> = (0..to - sector).map(|_| random.next() as u8).collect();
+                    write(durable, sector, &garbage);
+                }
+            }
+            sector += SECTOR;
+        }
+    }
+}
+
+fn write(contents: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+    let end = offset as usize + bytes.len();
+    if contents.len() < end {
+        contents.resize(end, 0);
+    }
+    contents[offset as usize..end].copy_from_slice(bytes);
+}
+
+fn name(names: &mut BTreeMap<String, usize>, change: &Change) {
+    match change {
+        Change::Link { name, file } => {
+            names.insert(name.clone(), *file);
+        }
+        Change::Rename { from, to } => {
+            // After a crash that lost the creation there is nothing to rename.
+            if let Some(file) = names.remove(from) {
+                names.insert(to.clone(), file);
+            }
+        }
+        Change::Unlink { name } => {
+            names.remove(name);
+        }
+        Change::Write { .. } | Change::Resize { .. } => unreachable!("contents are not names"),
+    }
+}
+
+fn off() -> io::Error {
+    io::Error::other("the machine is off")
+}
+
+fn error_of(fault: Fault) -> io::Error {
+    match fault {
+        Fault::Io => io::Error::from_raw_os_error(5),
+        Fault::Full => io::Error::from(io::ErrorKind::StorageFull),
+    }
+}
+
+/// splitmix64: small, seeded, good enough to choose sectors.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+impl Disk for Memory {
+    type File = MemoryFile;
+    type Lock = MemoryLock;
+
+    fn create(&self, name: &str) -> io::Result<MemoryFile> {
+        let mut state = self.state.lock();
+        if state.names.contains_key(name) {
+            state.plain_call()?;
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = state.inodes.len();
+        state.inodes.push(Inode::default());
+        state.change(Change::Link {
+            name: name.to_owned(),
+            file,
+        })?;
+        Ok(MemoryFile {
+            disk: self.clone(),
+            file,
+        })
+    }
+
+    fn open(&self, name: &str) -> io::Result<MemoryFile> {
+        let mut state = self.state.lock();
+        state.plain_call()?;
+        let file = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(MemoryFile {
+            disk: self.clone(),
+            file,
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if !state.names.contains_key(from) {
+            state.plain_call()?;
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change(Change::Rename {
+            from: from.to_owned(),
+            to: to.to_owned(),
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        if !state.names.contains_key(name) {
+            state.plain_call()?;
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change(Change::Unlink {
+            name: name.to_owned(),
+        })
+    }
+
+    fn list(&self) -> io::Result<Vec<Entry>> {
+        let mut state = self.state.lock();
+        state.plain_call()?;
+        let length = |file: &usize| state.inodes[*file].seen.len() as u64;
+        Ok(state
+            .names
+            .iter()
+            .map(|(name, file)| Entry {
+                name: name.clone(),
+                length: length(file),
+            })
+            .collect())
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.state.lock().sync(|change| change.file().is_none())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let mut state = self.state.lock();
+        state.plain_call()?;
+        Ok(state.capacity.unwrap_or(u64::MAX).saturating_sub(state.used()))
+    }
+
+    fn lock(&self) -> io::Result<Option<MemoryLock>> {
+        let mut state = self.state.lock();
+        state.plain_call()?;
+        if std::mem::replace(&mut state.locked, true) {
+            return Ok(None);
+        }
+        Ok(Some(MemoryLock { disk: self.clone() }))
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        let mut state = self.state.lock();
+        let mut random = Random(state.random);
+        let number = random.next();
+        state.random = random.0;
+        Ok(number)
+    }
+
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+/// Frees the disk when dropped.
+#[derive(Debug)]
+pub struct MemoryLock {
+    disk: Memory,
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        self.disk.state.lock().locked = false;
+    }
+}
+
+/// A file of [`Memory`].
+#[derive(Debug)]
+pub struct MemoryFile {
+    disk: Memory,
+    file: usize,
+}
+
+impl File for MemoryFile {
+    fn length(&self) -> io::Result<u64> {
+        let mut state = self.disk.state.lock();
+        state.plain_call()?;
+        Ok(state.inodes[self.file].seen.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.state.lock();
+        state.plain_call()?;
+        let seen = &state.inodes[self.file].seen;
+        let from = (offset as usize).min(seen.len());
+        let bytes = buffer.len().min(seen.len() - from);
+        buffer[..bytes].copy_from_slice(&seen[from..from + bytes]);
+        Ok(bytes)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let change = Change::Write {
+            file: self.file,
+            offset,
+            bytes: bytes.to_vec(),
+        };
+        self.disk.state.lock().change(change)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk
+            .state
+            .lock()
+            .sync(|change| change.file() == Some(self.file))
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.disk.state.lock().change(Change::Resize {
+            file: self.file,
+            length,
+        })
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state.lock();
+        let length = length.max(state.inodes[self.file].seen.len() as u64);
+        state.change(Change::Resize {
+            file: self.file,
+            length,
+        })
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        let mut state = self.disk.state.lock();
+        state.plain_call()?;
+        let mut contents = state.inodes[self.file].durable.clone();
+        for change in &state.pending {
+            match change {
+                Change::Write { file, offset, bytes } if *file == self.file => {
+                    write(&mut contents, *offset, bytes)
+                }
+                Change::Resize { file, length } if *file == self.file => contents.resize(*length as usize, 0),
+                _ => {}
+            }
+        }
+        state.inodes[self.file].seen = contents;
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! The real disk: one directory of the operating system.
+
+use super::{Disk, Entry, File};
+use std::{
+    fs, io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const LOCK_NAME: &str = "LOCK";
+/// Zeros are written in pieces of this size where a file system cannot reserve space.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// A directory of the operating system.
+#[derive(Debug, Clone)]
+pub struct Os {
+    directory: Arc<PathBuf>,
+    /// What syncs the directory's entries.
+    handle: Arc<fs::File>,
+    sync: bool,
+}
+
+impl Os {
+    /// Open `directory`, creating it (and syncing its parent, so that it stays) when it is missing.
+    pub fn open(directory: impl AsRef<Path>) -> io::Result<Os> {
+        let directory = directory.as_ref();
+        if !directory.is_dir() {
+            fs::create_dir_all(directory)?;
+            let parent = directory.canonicalize()?.parent().map(Path::to_path_buf);
+            if let Some(parent) = parent {
+                fs::File::open(parent)?.sync_all()?;
+            }
+        }
+        Os::open_existing(directory)
+    }
+
+    /// Open `directory`, which must exist: for tools that look into a stopped broker's files.
+    pub fn open_existing(directory: impl AsRef<Path>) -> io::Result<Os> {
+        let directory = directory.as_ref().to_path_buf();
+        let handle = Arc::new(fs::File::open(&directory)?);
+        Ok(Os {
+            directory: Arc::new(directory),
+            handle,
+            sync: true,
+        })
+    }
+
+    /// The same directory with every sync left out. **Loses confirmed data at a power failure**; it exists so that a
+    /// test can show that it notices.
+    pub fn without_sync(self) -> Os {
+        Os { sync: false, ..self }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+impl Disk for Os {
+    type File = OsFile;
+    type Lock = fs::File;
+
+    fn create(&self, name: &str) -> io::Result<OsFile> {
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.path(name))?;
+        Ok(OsFile {
+            file,
+            sync: self.sync,
+        })
+    }
+
+    fn open(&self, name: &str) -> io::Result<OsFile> {
+        let file = fs::File::options().read(true).write(true).open(self.path(name))?;
+        Ok(OsFile {
+            file,
+            sync: self.sync,
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn list(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&*self.directory)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            // A name that is not UTF-8 is not one of ours.
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                entries.push(Entry {
+                    name,
+                    length: metadata.len(),
+                });
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        if self.sync { self.handle.sync_all() } else { Ok(()) }
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let figures = rustix::fs::fstatvfs(&*self.handle)?;
+        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    }
+
+    fn lock(&self) -> io::Result<Option<fs::File>> {
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path(LOCK_NAME))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        let mut bytes = [0u8; 8];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
+        }
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn place(&self) -> String {
+        self.directory.display().to_string()
+    }
+}
+
+/// A file of the operating system.
+#[derive(Debug)]
+pub struct OsFile {
+    file: fs::File,
+    sync: bool,
+}
+
+impl OsFile {
+    /// Reserve space by writing zeros, for file systems that have no fallocate.
+    fn allocate_with_zeros(&self, length: u64) -> io::Result<()> {
+        let mut offset = self.length()?;
+        while offset < length {
+            let bytes = (length - offset).min(ZEROS.len() as u64) as usize;
+            self.file.write_all_at(&ZEROS[..bytes], offset)?;
+            offset += bytes as u64;
+        }
+        Ok(())
+    }
+}
+
+impl File for OsFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(bytes) => filled += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.sync { self.file.sync_data() } else { Ok(()) }
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        if self.sync { self.file.sync_all() } else { Ok(()) }
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        use rustix::{fs::FallocateFlags, io::Errno};
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.allocate_with_zeros(length),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.allocate_with_zeros(length)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(
+            &self.file,
+            0,
+            None,
+            rustix::fs::Advice::DontNeed,
+        )?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(())
+    }
+}

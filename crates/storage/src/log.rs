@@ -1,0 +1,360 @@
+//! The appending side of the log: one thread, one write an append, one sync for all that waits.
+//!
+//! ```text
+//!  durable <= appended
+//!     |          `- written by `append`: may be read, promised to nobody
+//!     `- covered by the last `sync` that returned
+//! ```
+
+use crate::{
+    AppendError, Fatal, Frames, Maintenance, OpenError, Position, Reader, RecoveryReport, SegmentNumber,
+    disk::{Disk, File, is_full},
+    record::{self, EndReason, HEAD_FRAME_BYTES, Head, SECTOR_BYTES, sector_up},
+    recovery,
+    segment::{self, FORMAT_VERSION, GROUPS_START, Header, Segment},
+    shared::{RESERVE_NAME, Shared},
+};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+/// Writes are padded with zeros to pages, so that a recycled file whose pages are not cached need not be read first.
+const PAGE_BYTES: u64 = 4096;
+
+/// How a log behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Length of a segment file, in bytes; rounded up to pages. A record that needs more gets a file of its own size.
+    pub segment_bytes: u32,
+    /// Retired segments kept as files to write over: syncing those costs half of syncing fresh space.
+    pub spares_max: usize,
+    /// Segment files kept open for reading.
+    pub files_open_max: usize,
+    /// `Maintenance::prepare` writes zeros over a new spare once, so that it is as fast as a retired one.
+    pub prewrite: bool,
+    /// New positions lie above this one. Give what a checkpoint covers, so that a position is not used twice even if
+    /// somebody has removed segment files.
+    pub above: Position,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            segment_bytes: 64 << 20,
+            spares_max: 2,
+            files_open_max: 256,
+            prewrite: true,
+            above: Position::ZERO,
+        }
+    }
+}
+
+impl Options {
+    const SEGMENT_BYTES_MIN: u32 = 8 << 10;
+    const SEGMENT_BYTES_MAX: u32 = 1 << 30;
+
+    /// With every value in its bounds.
+    fn rounded(mut self) -> Options {
+        let bytes = self
+            .segment_bytes
+            .clamp(Self::SEGMENT_BYTES_MIN, Self::SEGMENT_BYTES_MAX);
+        self.segment_bytes = bytes.next_multiple_of(PAGE_BYTES as u32);
+        self.files_open_max = self.files_open_max.max(1);
+        self
+    }
+}
+
+/// The log, as the one thread that appends to it holds it. Dropping it without `close` is what a crash does.
+pub struct Log<D: Disk> {
+    shared: Arc<Shared<D>>,
+    active: Active<D::File>,
+    /// Everything before it is on the medium.
+    durable: Position,
+    /// What the last group head in the log says of `durable`.
+    told: Position,
+}
+
+/// The segment that is written to.
+struct Active<F> {
+    number: SegmentNumber,
+    file: Arc<F>,
+    /// Where the next group starts.
+    end: u64,
+    length: u64,
+    /// Something was appended since the last sync.
+    dirty: bool,
+    /// It has its end already: the next append starts another one.
+    ended: bool,
+}
+
+/// Which space an append may use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Space {
+    Common,
+    Reserved,
+}
+
+impl<D: Disk> Log<D> {
+    /// Open the log in `disk`, or start one in an empty directory.
+    ///
+    /// Everything that a `sync` ever covered is there afterwards, or is told of as damage, by the report or the
+    /// replay; a torn tail is cut; new positions are above every old one.
+    pub fn open(disk: D, options: Options) -> Result<(Log<D>, RecoveryReport), OpenError> {
+        let (shared, number, report) = recovery::recover(disk, options.rounded())?;
+        let shared = Arc::new(shared);
+        let full = || OpenError::Full {
+            place: shared.disk.place(),
+            bytes: u64::from(shared.options.segment_bytes),
+        };
+        let name = obtain_file(&shared, u64::from(shared.options.segment_bytes), Space::Reserved)?
+            .ok_or_else(full)?;
+        let durable = Position::new(number, 0);
+        let active = start_segment(&shared, &name, number, durable)?.ok_or_else(full)?;
+        shared
+            .appended
+            .store(Position::new(number, active.end as u32).0, Ordering::Release);
+        let durable = shared.appended();
+        Ok((
+            Log {
+                shared,
+                active,
+                durable,
+                told: durable,
+            },
+            report,
+        ))
+    }
+
+    /// Write records in one write; they are durable after the next `sync`. Returns the position that the offsets given
+    /// by `frames` count from. `frames` keeps its records; clear it for the next.
+    ///
+    /// `Full` leaves everything as it was. It is also the answer while the reserve is missing.
+    ///
+    /// # Panics
+    /// When `frames` is larger than [`record::GROUP_BYTES_MAX`].
+    pub fn append(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
+        self.append_within(frames, Space::Common)
+    }
+
+    /// As `append`, for what frees space (settlements, deletions, checkpoint marks): may use the reserve.
+    pub fn append_reserved(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
+        self.append_within(frames, Space::Reserved)
+    }
+
+    /// Make everything appended durable. Returns the position before which every record is.
+    pub fn sync(&mut self) -> Result<Position, Fatal> {
+        self.shared.check()?;
+        if self.active.dirty {
+            self.active
+                .file
+                .sync_data()
+                .map_err(|error| self.shared.poison("syncing", error))?;
+            self.active.dirty = false;
+        }
+        self.durable = self.end();
+        Ok(self.durable)
+    }
+
+    /// Note in the log how far it is durable, if it does not say so yet; to be called when nothing has come for a
+    /// while. Until then the group synced last is the one place where bit rot would pass for a torn write. Not synced:
+    /// the note comes too late for nobody.
+    pub fn mark(&mut self) -> Result<(), Fatal> {
+        self.shared.check()?;
+        let room = self.active.end + 2 * SECTOR_BYTES <= self.active.length;
+        if self.told >= self.durable || self.active.ended || !room {
+            return Ok(());
+        }
+        let mut frames = Frames::with_capacity(0);
+        let dirty = self.active.dirty;
+        match self.write(&mut frames) {
+            Ok(_) | Err(AppendError::Full) => {}
+            Err(AppendError::Fatal(fatal)) => return Err(fatal),
+        }
+        self.active.dirty = dirty;
+        Ok(())
+    }
+
+    /// Make everything durable and end the log, so that the next start knows it was stopped in order.
+    pub fn close(mut self) -> Result<(), Fatal> {
+        self.sync()?;
+        if !self.active.ended {
+            self.end_segment(EndReason::Closed)?;
+        }
+        Ok(())
+    }
+
+    /// Everything before this position is durable.
+    pub fn durable(&self) -> Position {
+        self.durable
+    }
+
+    /// Where the next group will start, if it fits.
+    pub fn end(&self) -> Position {
+        Position::new(self.active.number, self.active.end as u32)
+    }
+
+    /// A handle for reading. Cheap; clone it for every thread.
+    pub fn reader(&self) -> Reader<D> {
+        Reader::new(self.shared.clone())
+    }
+
+    /// A handle for retiring segments and preparing new ones, for a thread that may wait.
+    pub fn maintenance(&self) -> Maintenance<D> {
+        Maintenance::new(self.shared.clone())
+    }
+
+    fn append_within(&mut self, frames: &mut Frames, space: Space) -> Result<Position, AppendError> {
+        self.shared.check()?;
+        assert!(
+            frames.bytes() <= record::GROUP_BYTES_MAX,
+            "a group is not larger than its limit"
+        );
+        if frames.is_empty() {
+            return Ok(self.end());
+        }
+        if space == Space::Common && !self.shared.reserve.load(Ordering::Acquire) {
+            return Err(AppendError::Full);
+        }
+        let group = sector_up(frames.bytes() as u64);
+        // Behind the group there must be room for the end.
+        if self.active.ended || self.active.end + group + SECTOR_BYTES > self.active.length {
+            self.roll(group, space)?;
+        }
+        self.write(frames)
+    }
+
+    /// Write the group at the end of the active segment, where it fits.
+    fn write(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
+        let base = self.end();
+        let head = Head {
+            durable: self.durable,
+            group_bytes: frames.bytes() as u32,
+            records: frames.records(),
+        };
+        let unpadded = frames.bytes();
+        let bytes = frames.seal(self.shared.identity, self.active.number, base.offset(), head);
+        let page_end = (self.active.end + unpadded as u64).next_multiple_of(PAGE_BYTES);
+        bytes.resize((page_end - self.active.end) as usize, 0);
+        let written = self.active.file.write_at(bytes, self.active.end);
+        bytes.truncate(unpadded);
+        match written {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => return Err(self.abandon_segment()),
+            Err(error) => return Err(self.shared.poison("writing", error).into()),
+        }
+        self.told = self.durable;
+        self.active.dirty = true;
+        self.active.end = sector_up(self.active.end + unpadded as u64);
+        self.shared.appended.store(self.end().0, Ordering::Release);
+        Ok(base)
+    }
+
+    /// A write ran out of space although the space was allocated (some file systems cannot promise it). A part of the
+    /// group may be there; the place must not be used for another, or records of both might be found one day.
+    fn abandon_segment(&mut self) -> AppendError {
+        match self.end_segment(EndReason::Cut) {
+            Ok(()) => AppendError::Full,
+            Err(fatal) => fatal.into(),
+        }
+    }
+
+    /// End the active segment and start another with room for a group of `group` bytes.
+    fn roll(&mut self, group: u64, space: Space) -> Result<(), AppendError> {
+        let needed = (GROUPS_START + group + SECTOR_BYTES).next_multiple_of(PAGE_BYTES);
+        let length = needed.max(u64::from(self.shared.options.segment_bytes));
+        let failed = |error| self.shared.poison("making a segment", error);
+        let Some(next) = self.active.number.0.checked_add(1).map(SegmentNumber) else {
+            return Err(failed(io::Error::other("every segment number has been used")).into());
+        };
+        let name = obtain_file(&self.shared, length, space)
+            .map_err(failed)?
+            .ok_or(AppendError::Full)?;
+        // The old segment is complete and durable before the new one has its name: recovery relies on it.
+        if !self.active.ended {
+            self.end_segment(EndReason::Rolled)?;
+        }
+        let started = start_segment(&self.shared, &name, next, self.durable);
+        let failed = |error| self.shared.poison("starting a segment", error);
+        self.active = started.map_err(failed)?.ok_or(AppendError::Full)?;
+        self.shared.appended.store(self.end().0, Ordering::Release);
+        Ok(())
+    }
+
+    fn end_segment(&mut self, reason: EndReason) -> Result<(), Fatal> {
+        let failed = |error| self.shared.poison("ending a segment", error);
+        let mask = self.shared.mask(self.active.number);
+        let file = &self.active.file;
+        let end = recovery::write_end(&**file, mask, self.active.end, reason).map_err(failed)?;
+        self.active.ended = true;
+        self.active.dirty = false;
+        self.durable = self.end();
+        if reason != EndReason::Rolled {
+            file.truncate(end + SECTOR_BYTES)
+                .and_then(|()| file.sync_all())
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A file with space of `length` bytes that may become a segment: a spare, a new one, or the reserve. `None`: full.
+fn obtain_file<D: Disk>(shared: &Shared<D>, length: u64, space: Space) -> io::Result<Option<String>> {
+    let common = length == u64::from(shared.options.segment_bytes);
+    if common && let Some(spare) = shared.spares.lock().pop() {
+        return Ok(Some(spare));
+    }
+    let name = shared.spare_name();
+    if shared.make_file(&name, length)?.is_some() {
+        return Ok(Some(name));
+    }
+    if common && space == Space::Reserved && shared.reserve.swap(false, Ordering::AcqRel) {
+        return Ok(Some(RESERVE_NAME.to_owned()));
+    }
+    Ok(None)
+}
+
+/// Make the file `name` segment `number`: header, sync, then the name. `None`: the disk is full, the file is kept.
+fn start_segment<D: Disk>(
+    shared: &Shared<D>,
+    name: &str,
+    number: SegmentNumber,
+    durable: Position,
+) -> io::Result<Option<Active<D::File>>> {
+    let file = shared.disk.open(name)?;
+    let length = file.length()?;
+    let header = Header {
+        version: FORMAT_VERSION,
+        number,
+        identity: shared.identity,
+        durable,
+        length,
+    };
+    file.write_at(&header.encode(), 0)?;
+    file.sync_all()?;
+    match shared.disk.rename(name, &segment::file_name(number)) {
+        Ok(()) => {}
+        Err(error) if is_full(&error) => {
+            match name {
+                RESERVE_NAME => shared.reserve.store(true, Ordering::Release),
+                _ => shared.spares.lock().push(name.to_owned()),
+            }
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    }
+    shared.disk.sync_directory()?;
+    let file = Arc::new(file);
+    shared.insert(Segment::new(number, length, Some(file.clone())));
+    Ok(Some(Active {
+        number,
+        file,
+        end: GROUPS_START,
+        length,
+        dirty: false,
+        ended: false,
+    }))
+}
+
+// A group head is written even when there is nothing but it.
+const _: () = assert!(HEAD_FRAME_BYTES as u64 <= SECTOR_BYTES);

@@ -1,0 +1,197 @@
+//! The housekeeping side of the log, for a thread that may wait for the disk: retire segments, prepare the next one.
+
+use crate::{
+    Fatal, SegmentNumber,
+    disk::{Disk, File},
+    segment::{self, Segment},
+    shared::{RESERVE_NAME, Shared},
+};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+/// Zeros are written in pieces of this size, in bytes, each synced, so that a sync of the log never waits for more.
+const PREWRITE_BYTES: usize = 1 << 20;
+
+/// Retires and prepares segments. Clones are the same handle.
+pub struct Maintenance<D: Disk> {
+    shared: Arc<Shared<D>>,
+}
+
+impl<D: Disk> Clone for Maintenance<D> {
+    fn clone(&self) -> Maintenance<D> {
+        Maintenance {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+/// A segment as the caller's book-keeping needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Its number.
+    pub number: SegmentNumber,
+    /// Length of its file, in bytes.
+    pub bytes: u64,
+    /// It is the one being appended to and cannot be retired.
+    pub active: bool,
+    /// Damage was found in it.
+    pub damaged: bool,
+}
+
+/// What became of a retired segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retired {
+    /// Its file will be written over.
+    Recycled,
+    /// Its file is gone.
+    Removed,
+    /// It holds damage, so it was kept under this name for a person to look at.
+    SetAside(String),
+}
+
+/// Why a segment was not retired.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RetireError {
+    /// It is being appended to.
+    #[error("segment {0} is being appended to")]
+    Active(SegmentNumber),
+    /// There is no such segment.
+    #[error("there is no segment {0}")]
+    Missing(SegmentNumber),
+    /// The log is poisoned now.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+}
+
+/// What `prepare` achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// Reserve and spare are there.
+    Ready,
+    /// The reserve is there; there was no space for a spare.
+    NoSpare,
+    /// There was no space for the reserve: appends are refused.
+    Full,
+}
+
+impl<D: Disk> Maintenance<D> {
+    pub(crate) fn new(shared: Arc<Shared<D>>) -> Maintenance<D> {
+        Maintenance { shared }
+    }
+
+    /// All segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let active = self.shared.appended().segment();
+        let info = |segment: &Arc<Segment<D::File>>| SegmentInfo {
+            number: segment.number,
+            bytes: segment.length,
+            active: segment.number == active,
+            damaged: segment.damaged.load(Ordering::Relaxed),
+        };
+        self.shared.segments.read().values().map(info).collect()
+    }
+
+    /// Whether appends are refused for want of a reserve.
+    pub fn reserve_missing(&self) -> bool {
+        !self.shared.reserve.load(Ordering::Acquire)
+    }
+
+    /// Bytes free on the file system.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.shared.disk.free_bytes()
+    }
+
+    /// Give up a segment of which nothing is needed any more. Its records are `Missing` from now on; the removal is
+    /// durable when this returns.
+    pub fn retire(&self, number: SegmentNumber) -> Result<Retired, RetireError> {
+        self.shared.check()?;
+        if number >= self.shared.appended().segment() {
+            return Err(RetireError::Active(number));
+        }
+        let segment = self
+            .shared
+            .segments
+            .write()
+            .remove(&number)
+            .ok_or(RetireError::Missing(number))?;
+        let retired = self.dispose(segment);
+        retired.map_err(|error| self.shared.poison("retiring a segment", error).into())
+    }
+
+    fn dispose(&self, segment: Arc<Segment<D::File>>) -> io::Result<Retired> {
+        let disk = &self.shared.disk;
+        let name = segment::file_name(segment.number);
+        if segment.damaged.load(Ordering::Relaxed) {
+            let aside = segment::damaged_name(segment.number);
+            disk.rename(&name, &aside)?;
+            disk.sync_directory()?;
+            return Ok(Retired::SetAside(aside));
+        }
+        let whole = segment.length == u64::from(self.shared.options.segment_bytes);
+        // A reader in the middle of a read keeps its file; then it must not be written over.
+        let unread = Arc::into_inner(segment).is_some();
+        let place = if whole && unread { self.free_place() } else { None };
+        let Some(place) = place else {
+            disk.remove(&name)?;
+            disk.sync_directory()?;
+            return Ok(Retired::Removed);
+        };
+        disk.rename(&name, &place)?;
+        disk.sync_directory()?;
+        match place == RESERVE_NAME {
+            true => self.shared.reserve.store(true, Ordering::Release),
+            false => self.shared.spares.lock().push(place),
+        }
+        Ok(Retired::Recycled)
+    }
+
+    /// The name under which another file of a segment's size is of use.
+    fn free_place(&self) -> Option<String> {
+        if self.reserve_missing() {
+            return Some(RESERVE_NAME.to_owned());
+        }
+        let wanted = self.shared.spares.lock().len() < self.shared.options.spares_max;
+        wanted.then(|| self.shared.spare_name())
+    }
+
+    /// Have the reserve and one spare ready, so that the log never waits for a file to be made. To be called now and
+    /// then, and after space has returned.
+    pub fn prepare(&self) -> Result<Prepared, Fatal> {
+        self.shared.check()?;
+        self.make_ready()
+            .map_err(|error| self.shared.poison("preparing a segment", error))
+    }
+
+    fn make_ready(&self) -> io::Result<Prepared> {
+        if !self.shared.make_reserve()? {
+            return Ok(Prepared::Full);
+        }
+        if self.shared.options.spares_max == 0 || !self.shared.spares.lock().is_empty() {
+            return Ok(Prepared::Ready);
+        }
+        let name = self.shared.spare_name();
+        let length = u64::from(self.shared.options.segment_bytes);
+        let Some(file) = self.shared.make_file(&name, length)? else {
+            return Ok(Prepared::NoSpare);
+        };
+        if self.shared.options.prewrite {
+            prewrite(&file, length)?;
+        }
+        self.shared.spares.lock().push(name);
+        Ok(Prepared::Ready)
+    }
+}
+
+fn prewrite(file: &impl File, length: u64) -> io::Result<()> {
+    let zeros = vec![0; PREWRITE_BYTES.min(length as usize)];
+    let mut offset = 0;
+    while offset < length {
+        let bytes = zeros.len().min((length - offset) as usize);
+        file.write_at(&zeros[..bytes], offset)?;
+        file.sync_data()?;
+        offset += bytes as u64;
+    }
+    Ok(())
+}

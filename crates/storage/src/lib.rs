@@ -29,6 +29,7 @@ mod maintenance;
 mod reader;
 mod recovery;
 mod shared;
+mod supply;
 mod walk;
 
 pub mod checkpoint;

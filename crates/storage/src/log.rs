@@ -12,7 +12,8 @@ use crate::{
     record::{self, EndReason, HEAD_FRAME_BYTES, Head, SECTOR_BYTES, sector_up},
     recovery,
     segment::{self, FORMAT_VERSION, GROUPS_START, Header, Segment},
-    shared::{RESERVE_NAME, Shared},
+    shared::Shared,
+    supply::Space,
 };
 use std::{
     io,
@@ -33,9 +34,6 @@ pub struct Options {
     pub files_open_max: usize,
     /// `Maintenance::prepare` writes zeros over a new spare once, so that it is as fast as a retired one.
     pub prewrite: bool,
-    /// New positions lie above this one. Give what a checkpoint covers, so that a position is not used twice even if
-    /// somebody has removed segment files.
-    pub above: Position,
 }
 
 impl Default for Options {
@@ -45,7 +43,6 @@ impl Default for Options {
             spares_max: 2,
             files_open_max: 256,
             prewrite: true,
-            above: Position::ZERO,
         }
     }
 }
@@ -88,13 +85,6 @@ struct Active<F> {
     ended: bool,
 }
 
-/// Which space an append may use.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Space {
-    Common,
-    Reserved,
-}
-
 impl<D: Disk> Log<D> {
     /// Open the log in `disk`, or start one in an empty directory.
     ///
@@ -107,10 +97,12 @@ impl<D: Disk> Log<D> {
             place: shared.disk.place(),
             bytes: u64::from(shared.options.segment_bytes),
         };
-        let name = obtain_file(&shared, u64::from(shared.options.segment_bytes), Space::Reserved)?
+        let name = shared
+            .supply
+            .obtain(u64::from(shared.options.segment_bytes), Space::Reserved)?
             .ok_or_else(full)?;
         let durable = Position::new(number, 0);
-        let active = start_segment(&shared, &name, number, durable)?.ok_or_else(full)?;
+        let active = start_segment(&shared, name, number, durable)?.ok_or_else(full)?;
         shared
             .appended
             .store(Position::new(number, active.end as u32).0, Ordering::Release);
@@ -151,8 +143,8 @@ impl<D: Disk> Log<D> {
                 .sync_data()
                 .map_err(|error| self.shared.poison("syncing", error))?;
             self.active.dirty = false;
+            self.durable = self.end();
         }
-        self.durable = self.end();
         Ok(self.durable)
     }
 
@@ -213,7 +205,7 @@ impl<D: Disk> Log<D> {
         if frames.is_empty() {
             return Ok(self.end());
         }
-        if space == Space::Common && !self.shared.reserve.load(Ordering::Acquire) {
+        if space == Space::Common && !self.shared.supply.has_reserve() {
             return Err(AppendError::Full);
         }
         let group = sector_up(frames.bytes() as u64);
@@ -267,14 +259,17 @@ impl<D: Disk> Log<D> {
         let Some(next) = self.active.number.0.checked_add(1).map(SegmentNumber) else {
             return Err(failed(io::Error::other("every segment number has been used")).into());
         };
-        let name = obtain_file(&self.shared, length, space)
+        let name = self
+            .shared
+            .supply
+            .obtain(length, space)
             .map_err(failed)?
             .ok_or(AppendError::Full)?;
         // The old segment is complete and durable before the new one has its name: recovery relies on it.
         if !self.active.ended {
             self.end_segment(EndReason::Rolled)?;
         }
-        let started = start_segment(&self.shared, &name, next, self.durable);
+        let started = start_segment(&self.shared, name, next, self.durable);
         let failed = |error| self.shared.poison("starting a segment", error);
         self.active = started.map_err(failed)?.ok_or(AppendError::Full)?;
         self.shared.appended.store(self.end().0, Ordering::Release);
@@ -298,30 +293,14 @@ impl<D: Disk> Log<D> {
     }
 }
 
-/// A file with space of `length` bytes that may become a segment: a spare, a new one, or the reserve. `None`: full.
-fn obtain_file<D: Disk>(shared: &Shared<D>, length: u64, space: Space) -> io::Result<Option<String>> {
-    let common = length == u64::from(shared.options.segment_bytes);
-    if common && let Some(spare) = shared.spares.lock().pop() {
-        return Ok(Some(spare));
-    }
-    let name = shared.spare_name();
-    if shared.make_file(&name, length)?.is_some() {
-        return Ok(Some(name));
-    }
-    if common && space == Space::Reserved && shared.reserve.swap(false, Ordering::AcqRel) {
-        return Ok(Some(RESERVE_NAME.to_owned()));
-    }
-    Ok(None)
-}
-
 /// Make the file `name` segment `number`: header, sync, then the name. `None`: the disk is full, the file is kept.
 fn start_segment<D: Disk>(
     shared: &Shared<D>,
-    name: &str,
+    name: String,
     number: SegmentNumber,
     durable: Position,
 ) -> io::Result<Option<Active<D::File>>> {
-    let file = shared.disk.open(name)?;
+    let file = shared.disk.open(&name)?;
     let length = file.length()?;
     let header = Header {
         version: FORMAT_VERSION,
@@ -330,18 +309,14 @@ fn start_segment<D: Disk>(
         durable,
         length,
     };
-    file.write_at(&header.encode(), 0)?;
+    match file.write_at(&header.encode(), 0) {
+        Err(error) if is_full(&error) => return shared.supply.give_back(name, length).map(|()| None),
+        other => other?,
+    }
     file.sync_all()?;
-    match shared.disk.rename(name, &segment::file_name(number)) {
-        Ok(()) => {}
-        Err(error) if is_full(&error) => {
-            match name {
-                RESERVE_NAME => shared.reserve.store(true, Ordering::Release),
-                _ => shared.spares.lock().push(name.to_owned()),
-            }
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
+    match shared.disk.rename(&name, &segment::file_name(number)) {
+        Err(error) if is_full(&error) => return shared.supply.give_back(name, length).map(|()| None),
+        other => other?,
     }
     shared.disk.sync_directory()?;
     let file = Arc::new(file);

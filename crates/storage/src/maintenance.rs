@@ -2,17 +2,14 @@
 
 use crate::{
     Fatal, SegmentNumber,
-    disk::{Disk, File},
+    disk::Disk,
     segment::{self, Segment},
-    shared::{RESERVE_NAME, Shared},
+    shared::Shared,
 };
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
 };
-
-/// Zeros are written in pieces of this size, in bytes, each synced, so that a sync of the log never waits for more.
-const PREWRITE_BYTES: usize = 1 << 20;
 
 /// Retires and prepares segments. Clones are the same handle.
 pub struct Maintenance<D: Disk> {
@@ -95,7 +92,7 @@ impl<D: Disk> Maintenance<D> {
 
     /// Whether appends are refused for want of a reserve.
     pub fn reserve_missing(&self) -> bool {
-        !self.shared.reserve.load(Ordering::Acquire)
+        !self.shared.supply.has_reserve()
     }
 
     /// Bytes free on the file system.
@@ -129,31 +126,15 @@ impl<D: Disk> Maintenance<D> {
             disk.sync_directory()?;
             return Ok(Retired::SetAside(aside));
         }
-        let whole = segment.length == u64::from(self.shared.options.segment_bytes);
+        let length = segment.length;
         // A reader in the middle of a read keeps its file; then it must not be written over.
         let unread = Arc::into_inner(segment).is_some();
-        let place = if whole && unread { self.free_place() } else { None };
-        let Some(place) = place else {
-            disk.remove(&name)?;
-            disk.sync_directory()?;
-            return Ok(Retired::Removed);
-        };
-        disk.rename(&name, &place)?;
+        if unread && self.shared.supply.recycle(&name, length)? {
+            return Ok(Retired::Recycled);
+        }
+        disk.remove(&name)?;
         disk.sync_directory()?;
-        match place == RESERVE_NAME {
-            true => self.shared.reserve.store(true, Ordering::Release),
-            false => self.shared.spares.lock().push(place),
-        }
-        Ok(Retired::Recycled)
-    }
-
-    /// The name under which another file of a segment's size is of use.
-    fn free_place(&self) -> Option<String> {
-        if self.reserve_missing() {
-            return Some(RESERVE_NAME.to_owned());
-        }
-        let wanted = self.shared.spares.lock().len() < self.shared.options.spares_max;
-        wanted.then(|| self.shared.spare_name())
+        Ok(Retired::Removed)
     }
 
     /// Have the reserve and one spare ready, so that the log never waits for a file to be made. To be called now and
@@ -165,33 +146,11 @@ impl<D: Disk> Maintenance<D> {
     }
 
     fn make_ready(&self) -> io::Result<Prepared> {
-        if !self.shared.make_reserve()? {
+        let supply = &self.shared.supply;
+        if !supply.make_reserve()? {
             return Ok(Prepared::Full);
         }
-        if self.shared.options.spares_max == 0 || !self.shared.spares.lock().is_empty() {
-            return Ok(Prepared::Ready);
-        }
-        let name = self.shared.spare_name();
-        let length = u64::from(self.shared.options.segment_bytes);
-        let Some(file) = self.shared.make_file(&name, length)? else {
-            return Ok(Prepared::NoSpare);
-        };
-        if self.shared.options.prewrite {
-            prewrite(&file, length)?;
-        }
-        self.shared.spares.lock().push(name);
-        Ok(Prepared::Ready)
+        let ready = supply.has_spare() || supply.make_spare(self.shared.options.prewrite)?;
+        Ok(if ready { Prepared::Ready } else { Prepared::NoSpare })
     }
-}
-
-fn prewrite(file: &impl File, length: u64) -> io::Result<()> {
-    let zeros = vec![0; PREWRITE_BYTES.min(length as usize)];
-    let mut offset = 0;
-    while offset < length {
-        let bytes = zeros.len().min((length - offset) as usize);
-        file.write_at(&zeros[..bytes], offset)?;
-        file.sync_data()?;
-        offset += bytes as u64;
-    }
-    Ok(())
 }

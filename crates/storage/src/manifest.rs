@@ -68,16 +68,7 @@ impl Manifest {
         }
     }
 
-    /// Read the manifest; write one for an empty directory; restore a lost one from the segments.
-    pub(crate) fn open<D: Disk>(disk: &D, entries: &[Entry]) -> Result<(Manifest, Origin), OpenError> {
-        let (manifest, origin) = Manifest::find(disk, entries)?;
-        if origin != Origin::Read {
-            manifest.write(disk)?;
-        }
-        Ok((manifest, origin))
-    }
-
-    /// As `open`, without writing anything.
+    /// Read the manifest; make one up for an empty directory; restore a lost one from the segments. Writes nothing.
     pub(crate) fn find<D: Disk>(disk: &D, entries: &[Entry]) -> Result<(Manifest, Origin), OpenError> {
         let present = entries.iter().any(|entry| entry.name == NAME);
         let read = if present { Manifest::read(disk)? } else { None };
@@ -129,7 +120,8 @@ impl Manifest {
         Err(OpenError::NoIdentity { place: disk.place() })
     }
 
-    fn write<D: Disk>(&self, disk: &D) -> io::Result<()> {
+    /// Make it durable.
+    pub(crate) fn write<D: Disk>(&self, disk: &D) -> io::Result<()> {
         // Left over from a start that did not get far.
         match disk.remove(NAME_NEW) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

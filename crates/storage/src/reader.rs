@@ -189,21 +189,19 @@ impl<D: Disk> Reader<D> {
             length
         };
         let mut walk = Walk::new(&*file, self.shared.mask(number), limit);
+        let proof = if is_active { Proof::Written } else { Proof::Ended };
         let mut seen = |found: Found<'_>| {
-            let position = match found {
+            match found {
                 Found::Record { position, payload } if position >= from => {
                     replayed.records += 1;
                     replayed.bytes += payload.len() as u64;
-                    position
                 }
                 Found::Damage(damage) if damage.position.forward(damage.bytes as u32) > from => {
                     segment.damaged.store(true, Ordering::Relaxed);
                     replayed.damages += 1;
-                    damage.position
                 }
                 _ => return Ok(()),
-            };
-            let _ = position;
+            }
             visit(found).map_err(ReplayError::Visit)
         };
         if Header::read(&*file)?.is_none() {
@@ -219,7 +217,6 @@ impl<D: Disk> Reader<D> {
                 })?,
                 Step::Invalid { from, to, record } => {
                     let fault = if record { Fault::Record } else { Fault::Region };
-                    let proof = Proof::Ended;
                     seen(Found::Damage(Damage {
                         position: position(from),
                         bytes: to - from,
@@ -231,7 +228,7 @@ impl<D: Disk> Reader<D> {
                 Step::Finished { .. } if is_active => return Ok(()),
                 Step::Finished { offset } => {
                     let bytes = segment.length.saturating_sub(offset);
-                    let (fault, proof) = (Fault::Truncated, Proof::Ended);
+                    let fault = Fault::Truncated;
                     return seen(Found::Damage(Damage {
                         position: position(offset),
                         bytes,

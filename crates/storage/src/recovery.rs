@@ -7,12 +7,12 @@
 //! the log is shown.
 
 use crate::{
-    Options, Position, SegmentNumber,
+    Options, Position, SegmentNumber, checkpoint,
     disk::{Disk, Entry, File},
     manifest::{Manifest, Origin},
     record::{End, EndReason, Mask, SECTOR_BYTES, sector_up},
     segment::{self, FORMAT_VERSION, GROUPS_START, Header, Segment},
-    shared::{RESERVE_NAME, Shared},
+    shared::Shared,
     walk::{Step, Walk},
 };
 use std::{fmt, io, sync::atomic::Ordering};
@@ -114,6 +114,8 @@ pub enum Proof {
     Durable(Position),
     /// The file is shorter than it was made.
     Length,
+    /// This process has written it, since it opened the log.
+    Written,
 }
 
 impl fmt::Display for Damage {
@@ -133,6 +135,7 @@ impl fmt::Display for Damage {
             Proof::Ended => write!(f, "its segment was complete"),
             Proof::Durable(position) => write!(f, "the log was synced up to {position}"),
             Proof::Length => write!(f, "the file was longer when it was made"),
+            Proof::Written => write!(f, "this process wrote it"),
         }
     }
 }
@@ -176,7 +179,7 @@ pub(crate) fn recover<D: Disk>(
         .lock()?
         .ok_or_else(|| OpenError::InUse { place: disk.place() })?;
     let entries = disk.list()?;
-    let (manifest, origin) = Manifest::open(&disk, &entries)?;
+    let (manifest, origin) = Manifest::find(&disk, &entries)?;
     let shared = Shared::new(disk, options, manifest.identity, lock);
     let mut report = RecoveryReport {
         fresh: origin == Origin::Fresh,
@@ -184,11 +187,15 @@ pub(crate) fn recover<D: Disk>(
         ..RecoveryReport::default()
     };
     find_segments(&shared, &entries, &mut report)?;
+    // Nothing was changed up to here; nobody has refused, so changes may begin.
+    if origin != Origin::Read {
+        manifest.write(&shared.disk)?;
+    }
     if let Some(last) = report.segments.last().copied() {
         recover_last(&shared, last, &mut report)?;
     }
-    adopt_spares(&shared, &entries)?;
-    report.reserve_missing = !shared.make_reserve()?;
+    shared.supply.adopt(&entries)?;
+    report.reserve_missing = !shared.supply.make_reserve()?;
     let next = next_number(&shared, &entries)?;
     Ok((shared, next, report))
 }
@@ -284,44 +291,13 @@ pub(crate) fn write_end(file: &impl File, mask: Mask, data_end: u64, reason: End
     Ok(offset)
 }
 
-/// Files of the right size become spares; what is left of unfinished attempts goes.
-fn adopt_spares<D: Disk>(shared: &Shared<D>, entries: &[Entry]) -> io::Result<()> {
-    for entry in entries {
-        let is_spare = entry.name.starts_with("spare-") && entry.name.ends_with(".log");
-        let is_reserve = entry.name == RESERVE_NAME;
-        if !is_spare && !is_reserve {
-            continue;
-        }
-        let fits = entry.length == u64::from(shared.options.segment_bytes);
-        let mut spares = shared.spares.lock();
-        if fits && is_reserve {
-            shared.reserve.store(true, Ordering::Release);
-        } else if fits && spares.len() < shared.options.spares_max {
-            spares.push(entry.name.clone());
-        } else {
-            shared.disk.remove(&entry.name)?;
-        }
-        let number = entry
-            .name
-            .trim_start_matches("spare-")
-            .trim_end_matches(".log")
-            .parse()
-            .unwrap_or(0u32);
-        shared
-            .spare_next
-            .fetch_max(number.saturating_add(1), Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-/// Above every number ever used: a segment is retired only while a later one exists, so the names tell.
+/// Above every number ever used. A segment is retired only while a later one exists, so the names tell; and should
+/// somebody have removed segment files, the checkpoints do.
 fn next_number<D: Disk>(shared: &Shared<D>, entries: &[Entry]) -> Result<SegmentNumber, OpenError> {
     let names = entries.iter().map(|entry| entry.name.as_str());
     let numbers = names.filter_map(|name| segment::parse_name(name).or(segment::parse_damaged_name(name)));
-    let used = numbers
-        .max()
-        .unwrap_or_default()
-        .max(shared.options.above.segment());
+    let covered = checkpoint::newest_covered(&shared.disk, entries)?;
+    let used = numbers.max().unwrap_or_default().max(covered.segment());
     match used.0.checked_add(1) {
         Some(next) => Ok(SegmentNumber(next)),
         None => Err(OpenError::Exhausted {

@@ -21,10 +21,7 @@ use crate::{Position, SegmentNumber, disk::File, record::number};
 use parking_lot::Mutex;
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 /// The version of all file formats that this build writes and the newest it reads.
@@ -130,8 +127,6 @@ pub(crate) struct Segment<F> {
     pub(crate) damaged: AtomicBool,
     /// Opened when first read, closed again when too many are open.
     pub(crate) file: Mutex<Option<Arc<F>>>,
-    /// When it was used last, in ticks of the open-file clock.
-    pub(crate) used: AtomicU64,
 }
 
 impl<F> Segment<F> {
@@ -141,7 +136,6 @@ impl<F> Segment<F> {
             length,
             damaged: AtomicBool::new(false),
             file: Mutex::new(file),
-            used: AtomicU64::new(0),
         }
     }
 }

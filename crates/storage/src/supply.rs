@@ -1,0 +1,191 @@
+//! Where segment files come from: spares left by retired segments, new files, and a reserve for when the disk is full.
+//!
+//! A file in here has its space allocated, so that running out of space shows before anything is half written. The
+//! lock guards a list of names and is never held while the disk works.
+
+use crate::disk::{Disk, Entry, File, is_full};
+use parking_lot::Mutex;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+const RESERVE_NAME: &str = "reserve.log";
+/// Zeros are written in pieces of this size, in bytes, each synced, so that a sync of the log never waits for more.
+const PREWRITE_BYTES: usize = 1 << 20;
+
+/// Which space may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    Common,
+    Reserved,
+}
+
+/// The files of one directory that are no segments yet.
+pub(crate) struct Supply<D: Disk> {
+    disk: D,
+    segment_bytes: u64,
+    spares_max: usize,
+    spares: Mutex<Vec<String>>,
+    next: AtomicU32,
+    reserve: AtomicBool,
+}
+
+impl<D: Disk> Supply<D> {
+    pub(crate) fn new(disk: D, segment_bytes: u64, spares_max: usize) -> Supply<D> {
+        Supply {
+            disk,
+            segment_bytes,
+            spares_max,
+            spares: Mutex::default(),
+            next: AtomicU32::new(1),
+            reserve: AtomicBool::new(false),
+        }
+    }
+
+    /// Take over what an earlier process left: files of the right size; what is left of unfinished attempts goes.
+    pub(crate) fn adopt(&self, entries: &[Entry]) -> io::Result<()> {
+        for Entry { name, length } in entries {
+            let spare_number = name
+                .strip_prefix("spare-")
+                .and_then(|rest| rest.strip_suffix(".log"));
+            let is_reserve = name == RESERVE_NAME;
+            if spare_number.is_none() && !is_reserve {
+                continue;
+            }
+            let number = spare_number
+                .and_then(|digits| digits.parse().ok())
+                .unwrap_or(0u32);
+            self.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+            let fits = *length == self.segment_bytes;
+            let mut spares = self.spares.lock();
+            if fits && is_reserve {
+                self.reserve.store(true, Ordering::Release);
+            } else if fits && spares.len() < self.spares_max {
+                spares.push(name.clone());
+            } else {
+                self.disk.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of a file with space of `length` bytes. `None`: the disk is full.
+    pub(crate) fn obtain(&self, length: u64, space: Space) -> io::Result<Option<String>> {
+        let common = length == self.segment_bytes;
+        if common && let Some(spare) = self.spares.lock().pop() {
+            return Ok(Some(spare));
+        }
+        let name = self.spare_name();
+        if self.make(&name, length)?.is_some() {
+            return Ok(Some(name));
+        }
+        if common && space == Space::Reserved && self.reserve.swap(false, Ordering::AcqRel) {
+            return Ok(Some(RESERVE_NAME.to_owned()));
+        }
+        Ok(None)
+    }
+
+    /// Give back what `obtain` gave and could not be used.
+    pub(crate) fn give_back(&self, name: String, length: u64) -> io::Result<()> {
+        if name == RESERVE_NAME {
+            self.reserve.store(true, Ordering::Release);
+        } else if length == self.segment_bytes {
+            self.spares.lock().push(name);
+        } else {
+            self.disk.remove(&name)?;
+        }
+        Ok(())
+    }
+
+    /// Take the file of a retired segment; `false` when there is no use for it.
+    pub(crate) fn recycle(&self, name: &str, length: u64) -> io::Result<bool> {
+        if length != self.segment_bytes {
+            return Ok(false);
+        }
+        let place = match self.has_reserve() {
+            false => RESERVE_NAME.to_owned(),
+            true if self.spares.lock().len() < self.spares_max => self.spare_name(),
+            true => return Ok(false),
+        };
+        match self.disk.rename(name, &place) {
+            Err(error) if is_full(&error) => return Ok(false),
+            other => other?,
+        }
+        // Only when the old name is gone for certain may the file be written over.
+        self.disk.sync_directory()?;
+        self.give_back(place, length)?;
+        Ok(true)
+    }
+
+    pub(crate) fn has_reserve(&self) -> bool {
+        self.reserve.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_spare(&self) -> bool {
+        self.spares_max == 0 || !self.spares.lock().is_empty()
+    }
+
+    /// Make the reserve if it is missing; `false` when there is no space for it.
+    pub(crate) fn make_reserve(&self) -> io::Result<bool> {
+        if self.has_reserve() {
+            return Ok(true);
+        }
+        let made = self.make(RESERVE_NAME, self.segment_bytes)?.is_some();
+        if made {
+            self.reserve.store(true, Ordering::Release);
+        }
+        Ok(made)
+    }
+
+    /// Make a spare, written over with zeros once if `prewrite`; `false` when there is no space for it.
+    pub(crate) fn make_spare(&self, prewrite: bool) -> io::Result<bool> {
+        let name = self.spare_name();
+        let Some(file) = self.make(&name, self.segment_bytes)? else {
+            return Ok(false);
+        };
+        if prewrite {
+            match write_zeros(&file, self.segment_bytes) {
+                Err(error) if is_full(&error) => {
+                    self.disk.remove(&name)?;
+                    return Ok(false);
+                }
+                other => other?,
+            }
+        }
+        self.spares.lock().push(name);
+        Ok(true)
+    }
+
+    /// Make a file with the space of `length` bytes. `None`: the disk is full, and nothing is left of the attempt.
+    fn make(&self, name: &str, length: u64) -> io::Result<Option<D::File>> {
+        let made = self
+            .disk
+            .create(name)
+            .and_then(|file| file.allocate(length).map(|()| file));
+        match made {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if is_full(&error) => match self.disk.remove(name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(None),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn spare_name(&self) -> String {
+        format!("spare-{:05}.log", self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+fn write_zeros(file: &impl File, length: u64) -> io::Result<()> {
+    let zeros = vec![0; PREWRITE_BYTES.min(length as usize)];
+    let mut offset = 0;
+    while offset < length {
+        let bytes = zeros.len().min((length - offset) as usize);
+        file.write_at(&zeros[..bytes], offset)?;
+        file.sync_data()?;
+        offset += bytes as u64;
+    }
+    Ok(())
+}

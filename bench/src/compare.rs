@@ -156,12 +156,13 @@ fn baseline(args: &CompareArgs, contenders: &[PeerSpec]) -> anyhow::Result<usize
 }
 
 fn floors(args: &CompareArgs, baseline: &str) -> Vec<Floor> {
-    match () {
-        () if args.no_floors => Vec::new(),
-        () if !args.floors.is_empty() => args.floors.clone(),
-        () if baseline == "rabbitmq" => floor::promised(),
-        () => Vec::new(),
+    if args.no_floors {
+        return Vec::new();
     }
+    if args.floors.is_empty() && baseline == "rabbitmq" {
+        return floor::promised();
+    }
+    args.floors.clone()
 }
 
 #[cfg(test)]

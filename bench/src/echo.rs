@@ -133,6 +133,7 @@ struct Connection {
     writer: Arc<Mutex<Writer>>,
     shared: Arc<Shared>,
     published: u64,
+    confirmed: u64,
     confirming: bool,
     nack: bool,
     /// The exchange and key of the last publish, and the outboxes they lead to.
@@ -161,6 +162,7 @@ impl Connection {
             writer,
             shared,
             published: 0,
+            confirmed: 0,
             confirming: false,
             nack: false,
             route: (vec![0], vec![0]),
@@ -322,7 +324,10 @@ impl Connection {
                 )?;
             }
             Fault::HangUp(n) if number == n => return Err(ended("hung up on purpose")),
-            Fault::Block(n) if number == n => self.block_a_while()?,
+            Fault::Block(n) if number == n => {
+                self.block_a_while()?;
+                self.deliver(content, 1);
+            }
             _ => self.deliver(content, 1),
         }
         if let Some((key, content)) = self.swapped.take() {
@@ -371,19 +376,19 @@ impl Connection {
         self.flush_outboxes()?;
         // The topology may have changed by the next publish.
         self.route = (vec![0], vec![0]);
-        if !self.confirming || self.published == 0 || self.shared.fault == Fault::Silent {
+        if !self.confirming || self.published == self.confirmed || self.shared.fault == Fault::Silent {
             return Ok(());
         }
         let mut bytes = Vec::new();
         if std::mem::take(&mut self.nack) {
             wire::method(&mut bytes, CHANNEL, id::BASIC_NACK, |out| {
-                out.extend_from_slice(&[0; 8]);
+                out.extend_from_slice(&self.published.to_be_bytes());
                 out.push(1);
             });
         } else {
-            wire::ack(&mut bytes, 0, true);
+            wire::ack(&mut bytes, self.published, true);
         }
-        self.published = 0;
+        self.confirmed = self.published;
         lock(&self.writer).stream.write_all(&bytes)
     }
 

@@ -12,6 +12,9 @@ struct Cli {
     args: everack_bench::Args,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    everack_bench::run(Cli::parse().args)
+fn main() -> ExitCode {
+    everack_bench::run(Cli::parse().args).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -13,14 +13,14 @@ use crate::consumer::{self, Consumer};
 use crate::pace::Pace;
 use crate::process::{self, Machine, Usage};
 use crate::producer::{self, Producer};
-use crate::report::{Report, Run};
+use crate::report::{Ending, Report, Run};
 use crate::setup::{Options, Session};
 use crate::url::Url;
 use crate::worker::{Backlog, Client, Harvest, Worker};
 use crate::workload::{Ack, QueueKind, Workload};
 
-/// A drain that gets nowhere for so long is given up.
-const DRAIN_STALLS_AFTER: Duration = Duration::from_secs(10);
+/// A drain in which nothing comes for so long, or for half the time it has, is given up.
+const STALLS_AFTER: Duration = Duration::from_secs(10);
 /// The broker's memory is looked at this often.
 const MEMORY_EVERY: Duration = Duration::from_millis(250);
 /// Above so many (queue, producer) pairs the check of ids would cost more memory than it is worth.
@@ -196,11 +196,10 @@ fn load(
     };
     let outcome = watch.phases();
     let harvest = crew.go_home();
-    let (stretch, drained) = outcome?;
-    let left = if drained {
-        count_left(topology, session)?
-    } else {
-        None
+    let (stretch, ending) = outcome?;
+    let left_in_queues = match ending {
+        Ending::Drained => Some(count_left(topology, session)?),
+        _ => None,
     };
     Ok(Report::new(Run {
         workload: workload.clone(),
@@ -209,19 +208,19 @@ fn load(
         checked: builder.checks(),
         stretch,
         totals: board.totals(),
-        drained,
-        left_in_queues: left,
+        ending,
+        left_in_queues,
         harvest,
     }))
 }
 
 /// Messages that are still in the queues although everything was received and acknowledged.
-fn count_left(topology: &Topology, session: &mut Session) -> anyhow::Result<Option<u64>> {
+fn count_left(topology: &Topology, session: &mut Session) -> anyhow::Result<u64> {
     let mut left = 0;
     for queue in &topology.queues {
         left += u64::from(session.declare_queue(queue, topology.kind, true)?);
     }
-    Ok(Some(left))
+    Ok(left)
 }
 
 /// The threads of a run; they end with it, also when it fails.
@@ -366,8 +365,8 @@ struct Snapshot {
 }
 
 impl Watch<'_> {
-    /// Leads the run through its phases; answers what was measured and whether everything arrived afterwards.
-    fn phases(&self) -> anyhow::Result<(Stretch, bool)> {
+    /// Leads the run through its phases; answers what was measured and how it ended.
+    fn phases(&self) -> anyhow::Result<(Stretch, Ending)> {
         self.board.enter(Phase::WarmUp);
         self.wait(self.plan.warm_up)?;
         self.board.enter(Phase::Measure);
@@ -375,8 +374,8 @@ impl Watch<'_> {
         let resident_bytes_max = self.wait(self.plan.duration)?;
         let after = self.look()?;
         self.board.enter(Phase::Drain);
-        let drained = self.drain()?;
-        Ok((self.stretch(&before, &after, resident_bytes_max), drained))
+        let ending = self.drain()?;
+        Ok((self.stretch(&before, &after, resident_bytes_max), ending))
     }
 
     /// Waits, unless the run fails. Answers the most memory the broker was seen with.
@@ -428,10 +427,11 @@ impl Watch<'_> {
         }
     }
 
-    /// Waits until everything is confirmed and received. False when that did not happen.
-    fn drain(&self) -> anyhow::Result<bool> {
+    /// Waits until everything is confirmed and received, or no longer.
+    fn drain(&self) -> anyhow::Result<Ending> {
         let start = Instant::now();
-        let mut last = (Totals::default(), start);
+        let stalls_after = STALLS_AFTER.min(self.plan.drain / 2);
+        let mut moved = (Totals::default(), start);
         loop {
             if let Some(reason) = self.board.failure() {
                 bail!(reason);
@@ -439,13 +439,19 @@ impl Watch<'_> {
             let done = self.board.publishing_done();
             let totals = self.board.totals();
             if done && self.all_received(&totals) {
-                return Ok(true);
+                return Ok(Ending::Drained);
             }
-            if (last.0.confirmed, last.0.received) != (totals.confirmed, totals.received) {
-                last = (totals, Instant::now());
+            if (moved.0.confirmed, moved.0.received) != (totals.confirmed, totals.received) {
+                moved = (totals, Instant::now());
             }
-            if start.elapsed() >= self.plan.drain || last.1.elapsed() > DRAIN_STALLS_AFTER {
-                return Ok(false);
+            if self.plan.drain.is_zero() {
+                return Ok(Ending::Cut);
+            }
+            if moved.1.elapsed() > stalls_after {
+                return Ok(Ending::Stalled);
+            }
+            if start.elapsed() >= self.plan.drain {
+                return Ok(Ending::TimeUp);
             }
             thread::sleep(Duration::from_millis(5));
         }

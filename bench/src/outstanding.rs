@@ -72,26 +72,32 @@ impl Outstanding {
         now: u64,
         mut latencies: Option<&mut Histogram>,
     ) -> Result<u64, Error> {
-        let up_to = if multiple && tag == 0 { self.published } else { tag };
-        if up_to > self.published {
+        if tag == 0 {
+            // From a client it means all so far; from a broker nobody could say what "so far" is.
+            return Err(Error::Confirm {
+                tag,
+                what: "the first publish is 1",
+            });
+        }
+        if tag > self.published {
             return Err(Error::Confirm {
                 tag,
                 what: "so many were not published",
             });
         }
-        if up_to <= self.settled {
+        if tag <= self.settled {
             // RabbitMQ never repeats a confirm; a `multiple` that covers nothing new would be one.
             return Err(Error::Confirm {
                 tag,
                 what: "it was confirmed before",
             });
         }
-        if multiple || up_to == self.settled + 1 {
-            let count = self.settle_up_to(up_to, now, &mut latencies);
+        if multiple || tag == self.settled + 1 {
+            let count = self.settle_up_to(tag, now, &mut latencies);
             self.settle_early();
             return Ok(count);
         }
-        self.confirm_early(up_to, now, &mut latencies)
+        self.confirm_early(tag, now, &mut latencies)
     }
 
     fn settle_up_to(&mut self, tag: u64, now: u64, latencies: &mut Option<&mut Histogram>) -> u64 {
@@ -200,7 +206,6 @@ mod tests {
     #[test]
     fn multiples_and_singles() {
         check(&[(10, true)], &[Ok(10)], true);
-        check(&[(0, true)], &[Ok(10)], true);
         check(
             &[(1, false), (2, false), (9, true), (10, false)],
             &[Ok(1), Ok(1), Ok(7), Ok(1)],
@@ -229,6 +234,7 @@ mod tests {
 
     #[test]
     fn confirms_for_nothing() {
+        check(&[(0, true)], &[Err("the first publish is 1")], false);
         check(&[(11, false)], &[Err("so many were not published")], false);
         check(
             &[(4, true), (4, false)],

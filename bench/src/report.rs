@@ -25,8 +25,8 @@ pub struct Run {
     pub stretch: Stretch,
     /// Everything from the first message to the last.
     pub totals: Totals,
-    /// Everything published was confirmed and received in the end.
-    pub drained: bool,
+    /// How it ended.
+    pub ending: Ending,
     /// Ready messages in the queues after that.
     pub left_in_queues: Option<u64>,
     /// Latencies and returns.
@@ -64,8 +64,6 @@ pub struct Report {
     pub stolen_cpu_cores: f64,
     /// Messages published and not received at the end of the measured time.
     pub backlog: i64,
-    /// Seconds that publishers were held by `connection.blocked`.
-    pub blocked_seconds: f64,
     /// Everything from the first message to the last.
     pub balance: Balance,
     /// What must not be. Empty when the run is sound.
@@ -102,6 +100,31 @@ pub struct BrokerProcess {
     pub resident_bytes_max: u64,
 }
 
+/// What became of the messages under way when the measurement was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// Everything published was confirmed and received.
+    Drained,
+    /// Something is missing and nothing comes any more.
+    Stalled,
+    /// They were still coming when the time for it was up.
+    TimeUp,
+    /// They were not waited for.
+    Cut,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "drained",
+            Self::Stalled => "NOT drained, nothing comes any more",
+            Self::TimeUp => "not drained in time",
+            Self::Cut => "not drained",
+        })
+    }
+}
+
 /// Messages of the whole run, warm-up and drain included.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Balance {
@@ -119,8 +142,10 @@ pub struct Balance {
     pub redelivered: u64,
     /// Acknowledged by consumers.
     pub acked: u64,
-    /// Everything arrived before the drain's time was up.
-    pub drained: bool,
+    /// Seconds that publishers were held by `connection.blocked`, all added up.
+    pub blocked_seconds: f64,
+    /// How it ended.
+    pub ending: Ending,
     /// Ids were looked at.
     pub checked: bool,
 }
@@ -164,7 +189,6 @@ impl Report {
             others_cpu_cores: (others / seconds).max(0.0),
             stolen_cpu_cores: run.stretch.machine.stolen_seconds / seconds,
             backlog: run.stretch.backlog,
-            blocked_seconds: totals.blocked_ns as f64 / 1e9,
             balance: Balance::new(&run),
             problems: problems(&run),
             workload: run.workload,
@@ -201,7 +225,8 @@ impl Balance {
             received: totals.received,
             redelivered: totals.redelivered,
             acked: totals.acked,
-            drained: run.drained,
+            blocked_seconds: totals.blocked_ns as f64 / 1e9,
+            ending: run.ending,
             checked: run.checked,
         }
     }
@@ -227,31 +252,42 @@ fn problems(run: &Run) -> Vec<String> {
             totals.out_of_order
         ));
     }
-    if run.drained {
-        drained_problems(run, &mut problems);
+    match run.ending {
+        Ending::Drained => unbalanced(run, &mut problems),
+        Ending::Stalled => missing(run, &mut problems),
+        Ending::TimeUp | Ending::Cut => {}
     }
     problems
 }
 
-/// After a drain the books must balance.
-fn drained_problems(run: &Run, problems: &mut Vec<String>) {
+/// Nothing moves any more, and something has not arrived.
+fn missing(run: &Run, problems: &mut Vec<String>) {
     let totals = &run.totals;
-    let copies = run.workload.copies();
-    if run.workload.window > 0 && totals.confirmed + totals.nacked != totals.published {
-        let missing = totals.published - totals.confirmed - totals.nacked;
-        problems.push(format!("{missing} publishes were never confirmed"));
+    let unconfirmed = totals.published.saturating_sub(totals.confirmed + totals.nacked);
+    if run.workload.window > 0 && unconfirmed > 0 {
+        problems.push(format!("{unconfirmed} publishes were never confirmed"));
     }
+    let absent = run.due().saturating_sub(totals.received);
+    if run.workload.consumers > 0 && absent > 0 {
+        problems.push(format!("{absent} of {} deliveries never came", run.due()));
+    }
+}
+
+/// Everything has arrived, and the books must balance.
+fn unbalanced(run: &Run, problems: &mut Vec<String>) {
+    let totals = &run.totals;
     if run.workload.consumers == 0 {
         return;
     }
-    let expected = (totals.published - totals.returned - totals.nacked) * copies;
     let fresh = totals.received - totals.redelivered;
-    if fresh != expected {
+    if fresh != run.due() {
+        let due = run.due();
         problems.push(format!(
-            "{expected} deliveries were due, {fresh} came that were not redeliveries"
+            "{due} deliveries were due, {fresh} came that were not redeliveries"
         ));
-    } else if run.checked && totals.redelivered == 0 && totals.returned + totals.nacked == 0 {
-        if totals.received_ids != totals.published_ids.wrapping_mul(copies) {
+    } else if run.checked && totals.redelivered + totals.returned + totals.nacked == 0 {
+        let due_ids = totals.published_ids.wrapping_mul(run.workload.copies());
+        if totals.received_ids != due_ids {
             problems.push("the ids received are not the ids published".to_owned());
         }
     }
@@ -259,6 +295,14 @@ fn drained_problems(run: &Run, problems: &mut Vec<String>) {
         problems.push(format!(
             "{left} messages are still in the queues after everything was received"
         ));
+    }
+}
+
+impl Run {
+    /// How many deliveries are due for all that was published and accepted.
+    fn due(&self) -> u64 {
+        let accepted = self.totals.published - self.totals.returned - self.totals.nacked;
+        accepted * self.workload.copies()
     }
 }
 
@@ -290,13 +334,6 @@ impl fmt::Display for Report {
             "  generator {:.3} us CPU a message; others {:.2} cores, stolen {:.2}",
             self.generator_cpu_us_per_message, self.others_cpu_cores, self.stolen_cpu_cores
         )?;
-        if self.blocked_seconds > 0.0 {
-            writeln!(
-                f,
-                "  publishers were blocked for {:.2} s (all added up)",
-                self.blocked_seconds
-            )?;
-        }
         write!(f, "  {}", self.balance)?;
         for problem in &self.problems {
             write!(f, "\n  PROBLEM: {problem}")?;
@@ -341,6 +378,7 @@ impl fmt::Display for Balance {
             received,
             acked,
             redelivered,
+            blocked_seconds,
             ..
         } = self;
         write!(
@@ -351,12 +389,10 @@ impl fmt::Display for Balance {
             write!(f, ", redelivered {redelivered}")?;
         }
         let ids = if self.checked { ", ids checked" } else { "" };
-        f.write_str(if self.drained {
-            "; drained"
-        } else {
-            "; NOT drained"
-        })?;
-        f.write_str(ids)
+        if *blocked_seconds > 0.0 {
+            write!(f, ", blocked for {blocked_seconds:.2} s")?;
+        }
+        write!(f, "; {}{ids}", self.ending)
     }
 }
 

@@ -1,1 +1,34 @@
 //! One broker as step functions: joins protocol, queues, log and commitment. Knows nothing of tokio, files, sockets or clocks.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`session`] | one client connection: events to requests, notices to output |
+//! | [`partition`] | the queue machine with the log in front of it |
+//! | [`catalog_service`] | the topology machine with the log in front of it |
+//! | [`record`] | what the log's records mean, byte by byte |
+//! | [`recovery`] | from a checkpoint and the log behind it back to the machines |
+//! | [`request`], [`notice`], [`append`], [`outbox`] | what travels between them: closed enums and plain data |
+
+pub mod session;
+
+pub mod request;
+pub mod notice;
+pub mod outbox;
+pub mod link;
+pub mod messages;
+pub mod shared;
+pub mod alarms;
+
+pub mod machine;
+pub mod partition;
+pub mod catalog_service;
+pub mod transaction;
+
+pub mod append;
+pub mod record;
+pub mod recall;
+pub mod progress;
+pub mod space;
+pub mod recovery;
+
+pub mod translate;

@@ -1,0 +1,251 @@
+//! The topology machine with the log in front of it: declared means durable.
+//!
+//! A command is carried out at once, so that the next one sees it; but its answer, the new snapshot for routing, and what partitions
+//! have to know of it wait until its facts are durable. Answers leave in the order of their commands, so a question that changes
+//! nothing still waits for the changes before it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use everack_broker::catalog::{Catalog, Command, Fact, Outcome, Queue, Refusal};
+use everack_broker::ids::{Millis, QueueId};
+use everack_storage::{Frames, Position};
+
+use crate::append::{AppendJob, JobId, Lane, Origin, Share};
+use crate::machine::Machine;
+use crate::notice::Notice;
+use crate::outbox::Outbox;
+use crate::record;
+use crate::request::{Reply, Request};
+
+/// What can be asked of the catalog.
+#[derive(Debug)]
+pub enum CatalogRequest {
+    /// Carry out a command for a client.
+    Command {
+        /// The command, authorised already.
+        command: Command,
+        /// Who is told; nobody, where nobody waits.
+        reply: Option<Reply>,
+        /// The asking channel's fate: once one of its commands is refused, those behind it are not carried out any more, as the
+        /// channel closes with the first refusal.
+        fate: Option<Arc<AtomicBool>>,
+    },
+    /// An auto-delete queue has lost its last consumer.
+    DeleteUnused {
+        /// The queue.
+        queue: QueueId,
+    },
+    /// A job of the catalog is durable.
+    Committed {
+        /// Which.
+        job: JobId,
+        /// Where it ends.
+        end: Position,
+    },
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub enum CatalogAnswer {
+    /// It is done, durably. With the queue that it declared or found, and whether anything changed.
+    Done {
+        /// The queue of a declaration.
+        queue: Option<Arc<Queue>>,
+        /// Whether anything is different from before.
+        changed: bool,
+    },
+    /// It is refused and has left no trace.
+    Refused(Refusal),
+    /// An earlier command of the same channel was refused, so this one was not carried out.
+    Skipped,
+}
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct CatalogService {
+    catalog: Catalog,
+    frames: Frames,
+    facts: Vec<Fact>,
+    grows: bool,
+    round: Vec<Pending>,
+    jobs: VecDeque<Job>,
+    job_next: JobId,
+    changed: bool,
+    applied: Position,
+}
+
+/// A command that waits for its job.
+#[derive(Debug)]
+struct Pending {
+    reply: Option<Reply>,
+    answer: CatalogAnswer,
+    effects: Vec<Told>,
+}
+
+/// What a partition has to be told.
+#[derive(Debug)]
+struct Told {
+    queue: Arc<Queue>,
+    removed: bool,
+}
+
+#[derive(Debug)]
+struct Job {
+    /// None for commands without facts, which only wait for those before them.
+    job: Option<JobId>,
+    lane: Lane,
+    pending: Vec<Pending>,
+    changed: bool,
+}
+
+impl CatalogService {
+    /// A service around a recovered catalog.
+    pub fn new(catalog: Catalog) -> Self {
+        Self {
+            catalog,
+            frames: Frames::default(),
+            facts: Vec::new(),
+            grows: false,
+            round: Vec::new(),
+            jobs: VecDeque::new(),
+            job_next: JobId(1),
+            changed: false,
+            applied: Position(0),
+        }
+    }
+
+    /// The durable topology as facts, and the position that it is true for, if nothing is on its way to the log; a checkpoint
+    /// begins with it. `committed` is how far the log is durable.
+    pub fn capture(&self, committed: Position) -> Option<(Position, Vec<Fact>)> {
+        let quiet = self.jobs.is_empty() && self.round.is_empty();
+        quiet.then(|| (committed.max(self.applied), self.catalog.facts().collect()))
+    }
+
+    /// The topology, ahead of what is durable.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    fn command(&mut self, command: Command, reply: Option<Reply>, fate: Option<&AtomicBool>) {
+        if fate.is_some_and(|failed| failed.load(Ordering::Acquire)) {
+            self.round.push(Pending { reply, answer: CatalogAnswer::Skipped, effects: Vec::new() });
+            return;
+        }
+        let shrinks = matches!(
+            command,
+            Command::DeleteQueue { .. }
+                | Command::RemoveQueue { .. }
+                | Command::DeleteExchange { .. }
+                | Command::Unbind { .. }
+                | Command::ConnectionClosed { .. }
+        );
+        match self.catalog.apply(command) {
+            Ok(outcome) => {
+                self.grows |= !shrinks && !outcome.facts.is_empty();
+                self.changed |= outcome.changed;
+                self.carried_out(outcome, reply);
+            }
+            Err(refusal) => {
+                if let Some(failed) = fate {
+                    failed.store(true, Ordering::Release);
+                }
+                let answer = CatalogAnswer::Refused(refusal);
+                self.round.push(Pending { reply, answer, effects: Vec::new() });
+            }
+        }
+    }
+
+    fn carried_out(&mut self, outcome: Outcome, reply: Option<Reply>) {
+        let Outcome { changed, queue, removed_queues, facts, .. } = outcome;
+        self.facts.extend(facts);
+        let created = queue.iter().filter(|_| changed).map(|queue| Told { queue: queue.clone(), removed: false });
+        let removed = removed_queues.iter().map(|queue| Told { queue: queue.clone(), removed: true });
+        let effects = created.chain(removed).collect();
+        self.round.push(Pending { reply, answer: CatalogAnswer::Done { queue, changed }, effects });
+    }
+
+    /// Deletions may use the space that is kept back for a full disk, unless something waits for space that they would overtake:
+    /// facts keep their order.
+    fn lane(&mut self) -> Lane {
+        let waits = self.jobs.iter().any(|waiting| waiting.job.is_some() && waiting.lane == Lane::Publish);
+        if std::mem::take(&mut self.grows) || waits { Lane::Publish } else { Lane::Settle }
+    }
+
+    fn committed(&mut self, job: JobId, end: Position, outbox: &mut Outbox) {
+        self.applied = self.applied.max(end);
+        let done = self.jobs.iter_mut().find(|waiting| waiting.job == Some(job));
+        let done = done.unwrap_or_else(|| panic!("topology job {} became durable twice", job.0));
+        done.job = None;
+        self.release(outbox);
+    }
+
+    /// Lets go of everything in front that waits for nothing any more.
+    fn release(&mut self, outbox: &mut Outbox) {
+        let mut changed = false;
+        while self.jobs.front().is_some_and(|front| front.job.is_none()) {
+            let Some(done) = self.jobs.pop_front() else { break };
+            changed |= done.changed;
+            for pending in done.pending {
+                give_out(pending, outbox);
+            }
+        }
+        // While later changes are on their way the catalog is ahead of the log, and its snapshot with it. Routing by it a
+        // little early is harmless for what is new (nobody knows of it), and what is gone is gone.
+        if changed {
+            outbox.snapshot = Some(self.catalog.snapshot());
+        }
+    }
+}
+
+fn give_out(pending: Pending, outbox: &mut Outbox) {
+    for Told { queue, removed } in pending.effects {
+        let request = if removed {
+            Request::DeleteQueue { queue: queue.id }
+        } else {
+            Request::CreateQueue { queue: queue.id, durable: queue.durable, auto_delete: queue.auto_delete }
+        };
+        outbox.requests.push((queue.partition, request));
+    }
+    if let Some(Reply { link, channel }) = pending.reply {
+        outbox.answers.push((link, Notice::Catalog { channel, answer: pending.answer }));
+    }
+}
+
+impl Machine for CatalogService {
+    type Request = CatalogRequest;
+
+    fn handle(&mut self, request: CatalogRequest, _now: Millis, outbox: &mut Outbox) {
+        match request {
+            CatalogRequest::Command { command, reply, fate } => self.command(command, reply, fate.as_deref()),
+            CatalogRequest::DeleteUnused { queue } => self.command(Command::RemoveQueue { queue }, None, None),
+            CatalogRequest::Committed { job, end } => self.committed(job, end, outbox),
+        }
+    }
+
+    fn finish(&mut self, _now: Millis, outbox: &mut Outbox) {
+        if self.round.is_empty() {
+            return;
+        }
+        let mut job = None;
+        if !self.facts.is_empty() {
+            record::encode_topology(&mut self.frames, &self.facts);
+            self.facts.clear();
+            job = Some(self.job_next);
+            self.job_next = JobId(self.job_next.0 + 1);
+        }
+        let lane = self.lane();
+        if let Some(job) = job {
+            outbox.jobs.push(AppendJob {
+                frames: std::mem::take(&mut self.frames),
+                shares: vec![Share { origin: Origin::Catalog, job }],
+                lane,
+                urgent: true,
+            });
+        }
+        let (pending, changed) = (std::mem::take(&mut self.round), std::mem::take(&mut self.changed));
+        self.jobs.push_back(Job { job, lane, pending, changed });
+        self.release(outbox);
+    }
+}

@@ -1,0 +1,122 @@
+//! The partition's end of one connection: an inbox for notices, a wake-up, and the counters of back-pressure.
+//!
+//! Partitions never touch a connection's state. They push [`Notice`]s into its link, mark it dirty, and whoever runs
+//! the partition wakes the dirty links once at the end of the round. A wake-up costs more than the work of a whole
+//! batch (`shared/spikes`), so a link that is already scheduled is not woken again.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use everack_broker::ids::ConnectionId;
+use everack_broker::partition::Gate;
+use parking_lot::Mutex;
+
+use crate::notice::Notice;
+
+/// Wakes the task that serves a connection; the process supplies it.
+pub trait Wake: Send + Sync {
+    /// Makes the connection's task run soon. May be called from any thread.
+    fn wake(&self);
+}
+
+/// Bytes a publisher may have handed to partitions and not yet seen accepted, before its socket is no longer read.
+pub const PUBLISH_WINDOW_BYTES: usize = 1 << 20;
+
+/// See the module documentation.
+pub struct Link {
+    /// The connection behind this link.
+    pub connection: ConnectionId,
+    /// Unsent bytes of deliveries; partitions stop delivering to a connection whose gate is shut.
+    pub gate: Arc<Gate>,
+    inbox: Mutex<Vec<Notice>>,
+    scheduled: AtomicBool,
+    dirty: AtomicBool,
+    publish_bytes: AtomicUsize,
+    publisher_waits: AtomicBool,
+    wake: Box<dyn Wake>,
+}
+
+impl Link {
+    /// A link for `connection`, whose task `wake` wakes and whose deliveries `gate` holds back.
+    pub fn new(connection: ConnectionId, gate: Arc<Gate>, wake: Box<dyn Wake>) -> Self {
+        Self {
+            connection,
+            gate,
+            inbox: Mutex::new(Vec::new()),
+            scheduled: AtomicBool::new(false),
+            dirty: AtomicBool::new(false),
+            publish_bytes: AtomicUsize::new(0),
+            publisher_waits: AtomicBool::new(false),
+            wake,
+        }
+    }
+
+    /// Leaves a notice; the sender marks the link dirty and wakes it at the end of its round.
+    pub fn push(&self, notice: Notice) {
+        self.inbox.lock().push(notice);
+    }
+
+    /// Swaps the inbox with `empty`, so that both buffers keep their capacity.
+    pub fn take(&self, empty: &mut Vec<Notice>) {
+        debug_assert!(empty.is_empty());
+        std::mem::swap(&mut *self.inbox.lock(), empty);
+    }
+
+    /// True for the first caller since the last [`Link::clean`]: it puts the link on its dirty list.
+    pub fn mark_dirty(&self) -> bool {
+        !self.dirty.swap(true, Ordering::AcqRel)
+    }
+
+    /// Ends the round in which the link was dirty, and wakes its task unless it is awake already.
+    pub fn clean_and_wake(&self) {
+        self.dirty.store(false, Ordering::Release);
+        self.wake();
+    }
+
+    /// Wakes the connection's task unless a wake-up is already under way.
+    pub fn wake(&self) {
+        if !self.scheduled.swap(true, Ordering::AcqRel) {
+            self.wake.wake();
+        }
+    }
+
+    /// Called by the connection's task before it takes the inbox: from here on a push wakes it again.
+    /// Returns whether anybody had asked for this turn.
+    pub fn begin_turn(&self) -> bool {
+        self.scheduled.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether somebody asked for another turn since [`Link::begin_turn`].
+    pub fn is_scheduled(&self) -> bool {
+        self.scheduled.load(Ordering::Acquire)
+    }
+
+    /// Counts bytes that go to one partition.
+    pub fn publish_begins(&self, bytes: usize) {
+        self.publish_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Counts bytes that a partition has accepted; true if the publisher waits for that and has to be woken.
+    pub fn publish_ends(&self, bytes: usize) -> bool {
+        let before = self.publish_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        debug_assert!(before >= bytes, "more publish bytes came back than went out");
+        before - bytes < PUBLISH_WINDOW_BYTES && self.publisher_waits.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the publisher may read on; if not, the next accepted batch that makes room wakes it.
+    pub fn may_publish(&self) -> bool {
+        if self.publish_bytes.load(Ordering::Acquire) < PUBLISH_WINDOW_BYTES {
+            return true;
+        }
+        self.publisher_waits.store(true, Ordering::Release);
+        // Looked at again, as the room may have been made between the two lines above.
+        self.publish_bytes.load(Ordering::Acquire) < PUBLISH_WINDOW_BYTES
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Link").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,50 @@
+//! Messages that arrived together, shared by every queue that holds some of them.
+//!
+//! The queue machines are generic over their content; this is the content that the broker runs with: a
+//! reference-counted AMQP batch. It knows how to measure a slice of itself and how to copy a small rest out of a
+//! large batch, so that one slow message does not pin the read buffer it came in.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use everack_amqp::content::Batch;
+use everack_broker::partition::Content;
+
+/// A reference-counted batch of messages; cloning costs one atomic increment.
+#[derive(Clone, Debug)]
+pub struct Messages(Arc<Batch>);
+
+impl Messages {
+    /// Shares `batch`.
+    pub fn new(batch: Batch) -> Self {
+        Self(Arc::new(batch))
+    }
+}
+
+impl Deref for Messages {
+    type Target = Batch;
+
+    fn deref(&self) -> &Batch {
+        &self.0
+    }
+}
+
+impl Content for Messages {
+    fn bytes(&self, from: u16, to: u16) -> u64 {
+        self.0.bytes(from, to)
+    }
+
+    fn compact(&self, from: u16, to: u16) -> Option<Self> {
+        let kept = self.0.bytes(from, to);
+        let worth_it = kept * 4 < self.0.chunk.len() as u64;
+        worth_it.then(|| Self::new(self.0.copied(from, to)))
+    }
+
+    fn pinned(&self) -> u64 {
+        self.0.chunk.len() as u64
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}

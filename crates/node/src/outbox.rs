@@ -1,0 +1,83 @@
+//! What one round of a machine leaves for its driver to carry.
+//!
+//! The order in which the driver carries it out matters and is the same everywhere ([`Outbox`]'s fields are in that order):
+//! jobs go to the log; requests are put into other machines' mailboxes; the catalog's new snapshot is published (so that nobody
+//! routes to a queue whose partition has not been told of it first); then answers are given and connections woken.
+
+use std::sync::Arc;
+
+use everack_broker::catalog::Snapshot;
+use everack_broker::ids::PartitionId;
+
+use crate::append::AppendJob;
+use crate::catalog_service::CatalogRequest;
+use crate::link::Link;
+use crate::notice::Notice;
+use crate::request::{RescueDone, Request};
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Frames to make durable.
+    pub jobs: Vec<AppendJob>,
+    /// Requests to partitions.
+    pub requests: Vec<(PartitionId, Request)>,
+    /// Requests to the catalog.
+    pub catalog: Vec<CatalogRequest>,
+    /// The topology as it is from now on.
+    pub snapshot: Option<Snapshot>,
+    /// Answers that may be seen only once the snapshot is published.
+    pub answers: Vec<(Arc<Link>, Notice)>,
+    /// Links with new notices, to be woken last.
+    pub dirty: Vec<Arc<Link>>,
+    /// Records that have been dealt with.
+    pub rescued: Vec<Arc<dyn RescueDone>>,
+    /// Whether the machine wants a [`Request::Tick`] in [`TICK_MILLIS`].
+    pub wants_tick: bool,
+}
+
+/// How long publishers of a queue that is far behind its consumers are held back at most, at a time.
+pub const TICK_MILLIS: u64 = 10;
+
+impl Outbox {
+    /// Leaves `notice` with `link` and puts the link on the list to be woken.
+    pub fn notify(&mut self, link: &Arc<Link>, notice: Notice) {
+        link.push(notice);
+        self.touch(link);
+    }
+
+    /// Puts `link` on the list to be woken, once.
+    pub fn touch(&mut self, link: &Arc<Link>) {
+        if link.mark_dirty() {
+            self.dirty.push(link.clone());
+        }
+    }
+
+    /// Hands the answers to their links; the driver calls it once the snapshot is published.
+    pub fn give_answers(&mut self) {
+        for (link, notice) in std::mem::take(&mut self.answers) {
+            self.notify(&link, notice);
+        }
+    }
+
+    /// Wakes every link that has news.
+    pub fn wake_all(&mut self) {
+        for link in self.dirty.drain(..) {
+            link.clean_and_wake();
+        }
+        for done in self.rescued.drain(..) {
+            done.rescued();
+        }
+    }
+
+    /// Whether there is nothing left to carry.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+            && self.requests.is_empty()
+            && self.catalog.is_empty()
+            && self.snapshot.is_none()
+            && self.answers.is_empty()
+            && self.dirty.is_empty()
+            && self.rescued.is_empty()
+    }
+}

@@ -1,0 +1,187 @@
+//! From effects of the queue machine to notices, log records and accounting.
+
+use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq, Ticket};
+use everack_broker::partition::{Command, Delivery, Effect, Refusal, SettleReason};
+use everack_storage::Position;
+
+use super::staged::{self, Staged};
+use super::{Partition, queue_run};
+use crate::append::JobId;
+use crate::catalog_service::CatalogRequest;
+use crate::messages::Messages;
+use crate::notice::{Answer, Delivered, Notice};
+use crate::outbox::Outbox;
+use crate::record::{self, Range, Target};
+use crate::request::Reply;
+
+impl Partition {
+    pub(super) fn carry_out(&mut self, effect: Effect<Messages>, outbox: &mut Outbox) {
+        match effect {
+            Effect::Deliver(delivery) => self.deliver(delivery, outbox),
+            Effect::Got { ticket, delivery, remaining } => {
+                let delivery = Box::new(self.pinned(*delivery));
+                self.answer(ticket, Answer::Got { delivery, remaining }, outbox);
+            }
+            Effect::GotEmpty { ticket } => self.answer(ticket, Answer::GotEmpty, outbox),
+            Effect::Settled { queue, first, count, location, bytes, reason } => {
+                if location.is_durable() {
+                    self.space.subtract(location, bytes);
+                    self.log_settled(Range { queue, first, count }, reason);
+                }
+            }
+            Effect::Returned { queue, first, count, durable } if durable => {
+                push_range(&mut self.returned, Range { queue, first, count });
+            }
+            Effect::Returned { .. } => (),
+            Effect::Relocated { old, location, bytes, .. } => {
+                self.space.subtract(old, bytes);
+                self.space.add(location, bytes);
+            }
+            Effect::ConsumeOk { ticket } => self.answer(ticket, Answer::ConsumeOk, outbox),
+            Effect::Cancelled { ticket } => self.cancelled(ticket, outbox),
+            Effect::Refused { ticket, refusal } => self.answer(ticket, refused(refusal), outbox),
+            Effect::Counts { ticket, messages, consumers } => {
+                self.answer(ticket, Answer::Counts { messages, consumers }, outbox);
+            }
+            Effect::DeleteAllowed { ticket, messages } => {
+                self.answer(ticket, Answer::DeleteAllowed { messages }, outbox);
+            }
+            Effect::Purged { ticket, messages } => self.answer(ticket, Answer::Purged { messages }, outbox),
+            Effect::ConsumerGone { consumer, .. } => self.tell_consumer(consumer, outbox, |consumer| {
+                Notice::ConsumerGone { consumer }
+            }),
+            Effect::LimitFreed { consumer, .. } => self.tell_consumer(consumer, outbox, |consumer| {
+                Notice::LimitFreed { consumer }
+            }),
+            Effect::Unused { queue } => outbox.catalog.push(CatalogRequest::DeleteUnused { queue }),
+            // The queue was deleted after these messages had been written: the delete came first.
+            Effect::Orphaned { run, .. } => {
+                if run.location.is_durable() {
+                    self.space.subtract(run.location, u64::from(run.bytes));
+                }
+            }
+        }
+    }
+
+    /// A consumer that holds nothing is forgotten here; one that does is until its channel goes.
+    fn cancelled(&mut self, ticket: Ticket, outbox: &mut Outbox) {
+        let index = self.cancelling.iter().position(|(waiting, _)| *waiting == ticket);
+        let holds = index.is_some_and(|index| {
+            let (_, consumer) = self.cancelling.swap_remove(index);
+            let holds = self.machine.knows(consumer);
+            if !holds {
+                self.gone.push(consumer);
+            }
+            holds
+        });
+        self.answer(ticket, Answer::Cancelled { holds }, outbox);
+    }
+
+    fn deliver(&mut self, delivery: Delivery<Messages>, outbox: &mut Outbox) {
+        let Some(reply) = self.consumers.get(&delivery.consumer) else {
+            unreachable!("consumer {} is served but was never introduced", delivery.consumer)
+        };
+        let link = reply.link.clone();
+        outbox.notify(&link, Notice::Deliver(self.pinned(delivery)));
+    }
+
+    /// Keeps the segment until the delivery has been written out, if it has to be read from there.
+    fn pinned(&mut self, delivery: Delivery<Messages>) -> Delivered {
+        let pin = delivery.run.content.is_none().then(|| self.space.pin(delivery.run.location));
+        Delivered { delivery, pin }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Answer, outbox: &mut Outbox) {
+        if let Some(Reply { link, channel }) = self.tickets.remove(&ticket) {
+            outbox.notify(&link, Notice::Answer { channel, answer });
+        }
+    }
+
+    fn tell_consumer(&self, consumer: ConsumerId, outbox: &mut Outbox, notice: impl FnOnce(ConsumerId) -> Notice) {
+        if let Some(reply) = self.consumers.get(&consumer) {
+            outbox.notify(&reply.link, notice(consumer));
+        }
+    }
+
+    /// Settlements are written behind the fact. A deleted queue's messages need none: the deletion itself is a record.
+    fn log_settled(&mut self, range: Range, reason: SettleReason) {
+        match reason {
+            SettleReason::Deleted => (),
+            SettleReason::Quarantined => push_range(&mut self.quarantined, range),
+            _ => push_range(&mut self.settled, range),
+        }
+    }
+
+    /// A job of this partition is durable: what was staged for it takes effect, in its order.
+    pub(super) fn committed(&mut self, job: JobId, base: Position, end: Position, now: Millis, outbox: &mut Outbox) {
+        // The first one, but for jobs that overtook others while the disk was full.
+        let index = self.jobs.iter().position(|pending| pending.job == job);
+        let index = index.unwrap_or_else(|| panic!("job {} became durable twice or was never handed out", job.0));
+        let done = self.jobs.remove(index).expect("the index was just found");
+        self.applied = self.applied.max(end);
+        for staged in done.staged {
+            self.take_effect(staged, base, now, outbox);
+        }
+    }
+
+    fn take_effect(&mut self, staged: Staged, base: Position, now: Millis, outbox: &mut Outbox) {
+        match staged {
+            Staged::Publish { offset, targets, messages, accept } => {
+                let location = staged::location(base, offset);
+                let fanout = record::fanout(&targets);
+                for target in &targets {
+                    let bytes = record::charged_bytes(&messages, target.from, target.to, fanout);
+                    self.space.add(location, u64::from(bytes));
+                    let run = queue_run(*target, location, messages.clone(), bytes);
+                    self.machine.apply(Command::Enqueue { queue: target.queue, run }, now);
+                }
+                if let Some(accept) = accept {
+                    self.accept(accept, outbox);
+                }
+            }
+            Staged::Transient { targets, messages } => self.enqueue_transient(&targets, &messages, now),
+            Staged::TransactionEnd { settles, reply } => {
+                settles.into_iter().for_each(|settle| self.settle(settle, now));
+                outbox.notify(&reply.link, Notice::Answer { channel: reply.channel, answer: Answer::Committed });
+            }
+            Staged::Rescued { offset, targets, done } => {
+                self.relocate(staged::location(base, offset), &targets, now);
+                outbox.rescued.push(done);
+            }
+        }
+    }
+
+    fn enqueue_transient(&mut self, targets: &[Target], messages: &Messages, now: Millis) {
+        for target in targets {
+            let bytes = messages.bytes(target.from, target.to).min(u64::from(u32::MAX)) as u32;
+            let run = queue_run(*target, everack_broker::ids::Location::NOWHERE, messages.clone(), bytes);
+            self.machine.apply(Command::Enqueue { queue: target.queue, run }, now);
+        }
+    }
+
+    /// Content that could not be read back: it leaves its queue, and the log says so.
+    pub(super) fn damaged(&mut self, queue: QueueId, first: Seq, count: u32, now: Millis) {
+        self.machine.apply(Command::Quarantine { queue, first, count }, now);
+    }
+}
+
+/// Appends `range`, as part of the last one if it follows on it.
+pub(super) fn push_range(ranges: &mut Vec<Range>, range: Range) {
+    match ranges.last_mut() {
+        Some(last)
+            if last.queue == range.queue && last.first.plus(u64::from(last.count)) == range.first =>
+        {
+            last.count += range.count;
+        }
+        _ => ranges.push(range),
+    }
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    match refusal {
+        Refusal::NoQueue => Answer::QueueMissing,
+        Refusal::ExclusiveUse => Answer::ConsumeRefused,
+        Refusal::InUse => Answer::InUse,
+        Refusal::NotEmpty => Answer::NotEmpty,
+    }
+}

@@ -1,0 +1,414 @@
+//! One partition: the queue machine, and the pipeline that puts the log in front of it.
+//!
+//! ```text
+//! Request::Publish ──> number the messages ──> frame a record ──> job ──> (disk) ──> Request::Committed
+//!                                                                                      │
+//!            Notice::Confirm, Notice::Deliver <── finish <── Command::Enqueue <────────┘
+//! ```
+//!
+//! A durable queue sees a message only once it is durable: it is confirmed and delivered from there on, never before. A
+//! transient queue sees it at once. Settlements change the queue at once and are logged behind it; nobody waits for them.
+//!
+//! The machine is passive. Its driver calls [`Partition::handle`] for each request of a batch, then [`Partition::finish`]
+//! once; whoever brings work runs it. It knows no thread, lock, file or clock.
+
+pub mod capture;
+mod effects;
+mod rescue;
+mod staged;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
+use everack_broker::catalog::Queue;
+use everack_broker::partition::{Command, Effect, Partition as Machine, Restored, Run};
+use everack_storage::{Frames, Position};
+use rustc_hash::FxHashMap;
+
+use crate::append::{AppendJob, JobId, Lane, Origin, Share};
+use crate::link::Link;
+use crate::messages::Messages;
+use crate::notice::Notice;
+use crate::machine::Machine as Passive;
+use crate::outbox::Outbox;
+use crate::recovery::queue_image::QueueImage;
+use crate::record::{self, Placement, Range, Target};
+use crate::request::{Consume, Publish, Reply, Request, RoutedRun, Settle, TransactionPart};
+use crate::space::Space;
+use staged::{Accept, Staged, StagedJob};
+
+/// See the module documentation.
+pub struct Partition {
+    id: PartitionId,
+    machine: Machine<Messages>,
+    queues: FxHashMap<QueueId, QueueStage>,
+    consumers: FxHashMap<ConsumerId, Reply>,
+    // Consumers that ended in this round: their last effects may still be on the way to them.
+    gone: Vec<ConsumerId>,
+    cancelling: Vec<(Ticket, ConsumerId)>,
+    tickets: FxHashMap<Ticket, Reply>,
+    ticket_next: u64,
+    space: Space,
+    // The job that this round is building, and those on their way.
+    frames: Frames,
+    staged: Vec<Staged>,
+    urgent: bool,
+    settled: Vec<Range>,
+    returned: Vec<Range>,
+    quarantined: Vec<Range>,
+    jobs: VecDeque<StagedJob>,
+    job_next: JobId,
+    applied: Position,
+    // Publishers held back because their queue is far behind its consumers.
+    held: Vec<(Arc<Link>, usize)>,
+    // Buffers that are used again each round.
+    effects: Vec<Effect<Messages>>,
+    targets: Vec<Target>,
+}
+
+/// What the pipeline has to know of a queue before its messages are durable.
+#[derive(Clone, Copy, Debug)]
+struct QueueStage {
+    durable: bool,
+    next: Seq,
+}
+
+/// Ready bytes of a partition beyond which its publishers are slowed to the pace of its consumers.
+const READY_BYTES_SLOW: u64 = 8 << 20;
+
+impl Partition {
+    /// An empty partition.
+    pub fn new(id: PartitionId, machine: Machine<Messages>) -> Self {
+        Self {
+            id,
+            machine,
+            queues: FxHashMap::default(),
+            consumers: FxHashMap::default(),
+            gone: Vec::new(),
+            cancelling: Vec::new(),
+            tickets: FxHashMap::default(),
+            ticket_next: 1,
+            space: Space::default(),
+            frames: Frames::default(),
+            staged: Vec::new(),
+            urgent: false,
+            settled: Vec::new(),
+            returned: Vec::new(),
+            quarantined: Vec::new(),
+            jobs: VecDeque::new(),
+            job_next: JobId(1),
+            applied: Position(0),
+            held: Vec::new(),
+            effects: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// Takes back a durable queue with its live messages after a restart.
+    pub fn restore(&mut self, queue: &Queue, image: QueueImage) {
+        let next = image.next;
+        self.queues.insert(queue.id, QueueStage { durable: queue.durable, next });
+        let restored =
+            Restored { queue: queue.id, durable: queue.durable, auto_delete: queue.auto_delete, next_seq: next };
+        let space = &mut self.space;
+        let runs = image.into_live_runs().inspect(|run| space.add(run.location, u64::from(run.bytes)));
+        self.machine.restore_queue(restored, runs);
+    }
+
+    /// Ends the restart: everything up to `end` of the log has taken effect.
+    pub fn recovered(&mut self, end: Position) {
+        self.applied = end;
+        self.machine.recovered();
+    }
+
+    /// Live bytes and pins of the partition by segment.
+    pub fn space(&mut self) -> &mut Space {
+        &mut self.space
+    }
+
+    /// Bytes of messages in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        self.machine.resident_bytes()
+    }
+
+    /// Takes one request. Nothing leaves before [`Partition::finish`].
+    fn handle_request(&mut self, request: Request, now: Millis, outbox: &mut Outbox) {
+        match request {
+            Request::Publish(publish) => self.publish(publish, now, outbox),
+            Request::Settle(settle) => self.settle(settle, now),
+            Request::Committed { job, base, end } => self.committed(job, base, end, now, outbox),
+            Request::Resume { consumer } => self.machine.apply(Command::Resume { consumer }, now),
+            Request::Consume(consume) => self.consume(consume, now),
+            Request::Cancel { consumer, reply } => {
+                let ticket = self.ticket(reply);
+                self.cancelling.push((ticket, consumer));
+                self.machine.apply(Command::Cancel { consumer, ticket }, now);
+            }
+            Request::Get { consumer, queue, no_ack, reply } => {
+                let ticket = self.ticket(reply.clone());
+                let connection = reply.link.connection;
+                self.consumers.insert(consumer, reply);
+                self.machine.apply(Command::Get { consumer, connection, queue, no_ack, ticket }, now);
+            }
+            Request::Recover { consumer } => self.machine.apply(Command::Recover { consumer }, now),
+            Request::Limit { consumer, limit } => self.machine.apply(Command::Limit { consumer, limit }, now),
+            Request::Gone { consumer } => {
+                self.machine.apply(Command::ReturnAll { consumer }, now);
+                self.gone.push(consumer);
+            }
+            Request::Status { queue, reply } => {
+                let ticket = self.ticket(reply);
+                self.machine.apply(Command::Status { queue, ticket }, now);
+            }
+            Request::CheckDelete { queue, if_unused, if_empty, reply } => {
+                let ticket = self.ticket(reply);
+                self.machine.apply(Command::CheckDelete { queue, if_unused, if_empty, ticket }, now);
+            }
+            Request::Purge { queue, reply } => {
+                let ticket = self.ticket(reply);
+                self.machine.apply(Command::Purge { queue, ticket }, now);
+            }
+            Request::Transaction(part) => self.transaction(part, now, outbox),
+            Request::CreateQueue { queue, durable, auto_delete } => {
+                self.queues.insert(queue, QueueStage { durable, next: Seq(1) });
+                self.machine.apply(Command::CreateQueue { queue, durable, auto_delete }, now);
+            }
+            Request::DeleteQueue { queue } => {
+                self.queues.remove(&queue);
+                self.machine.apply(Command::DeleteQueue { queue }, now);
+            }
+            Request::Damaged { queue, first, count } => self.damaged(queue, first, count, now),
+            Request::Rescue(rescue) => self.rescue(rescue, outbox),
+            Request::Tick => self.release_held(outbox),
+        }
+    }
+
+    /// Ends a round: delivers what can be delivered, hands out one job for all that was staged.
+    fn finish_round(&mut self, outbox: &mut Outbox) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.machine.finish(&mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect, outbox);
+        }
+        self.effects = effects;
+        for consumer in self.gone.drain(..) {
+            self.consumers.remove(&consumer);
+        }
+        self.seal_job(outbox);
+        if self.machine.ready_bytes() < READY_BYTES_SLOW {
+            self.release_held(outbox);
+        }
+        outbox.wants_tick |= !self.held.is_empty();
+    }
+
+    fn ticket(&mut self, reply: Reply) -> Ticket {
+        let ticket = Ticket(self.ticket_next);
+        self.ticket_next += 1;
+        self.tickets.insert(ticket, reply);
+        ticket
+    }
+
+    fn publish(&mut self, publish: Publish, now: Millis, outbox: &mut Outbox) {
+        let mut targets = std::mem::take(&mut self.targets);
+        targets.clear();
+        self.number(&publish.messages, &publish.runs, &mut targets, now);
+        let accept = Accept { reply: publish.reply, confirm: publish.confirm, bytes: publish.bytes };
+        if targets.is_empty() {
+            self.accept(accept, outbox);
+        } else {
+            let offset = record::encode_placed(
+                &mut self.frames,
+                Placement::Enqueued,
+                self.id,
+                None,
+                &publish.messages,
+                &targets,
+            );
+            let targets = targets.as_slice().into();
+            self.staged.push(Staged::Publish { offset, targets, messages: publish.messages, accept: Some(accept) });
+            self.urgent = true;
+        }
+        self.targets = targets;
+    }
+
+    /// Gives the messages their numbers in each queue; transient ones enter it at once, the others' targets are collected.
+    fn number(&mut self, messages: &Messages, runs: &[RoutedRun], durable: &mut Vec<Target>, now: Millis) {
+        for run in runs {
+            for target in run.route.targets.iter().filter(|target| target.partition == self.id) {
+                // A queue that was deleted after the message was routed: the delete came first.
+                let Some(stage) = self.queues.get_mut(&target.queue) else { continue };
+                let first = stage.next;
+                stage.next = first.plus(u64::from(run.to - run.from));
+                let target = Target { queue: target.queue, first, from: run.from, to: run.to };
+                if stage.durable {
+                    durable.push(target);
+                } else {
+                    let bytes = messages.bytes(run.from, run.to).min(u64::from(u32::MAX)) as u32;
+                    let run = queue_run(target, Location::NOWHERE, messages.clone(), bytes);
+                    self.machine.apply(Command::Enqueue { queue: target.queue, run }, now);
+                }
+            }
+        }
+    }
+
+    /// The publish is where it has to be: confirms it, and gives its bytes back to the publisher's window, now or when the
+    /// queues have caught up.
+    fn accept(&mut self, accept: Accept, outbox: &mut Outbox) {
+        let Accept { reply, confirm, bytes } = accept;
+        if let Some(confirm) = confirm {
+            outbox.notify(&reply.link, Notice::Confirm { channel: reply.channel, confirm });
+        }
+        if self.machine.ready_bytes() > READY_BYTES_SLOW && self.machine.consumer_count() > 0 {
+            self.held.push((reply.link, bytes));
+        } else if reply.link.publish_ends(bytes) {
+            outbox.touch(&reply.link);
+        }
+    }
+
+    fn release_held(&mut self, outbox: &mut Outbox) {
+        for (link, bytes) in self.held.drain(..) {
+            if link.publish_ends(bytes) {
+                outbox.touch(&link);
+            }
+        }
+    }
+
+    fn settle(&mut self, settle: Settle, now: Millis) {
+        let Settle { consumer, first, count, outcome } = settle;
+        self.machine.apply(Command::Settle { consumer, first, count, outcome }, now);
+    }
+
+    fn consume(&mut self, consume: Consume, now: Millis) {
+        let Consume { consumer, queue, no_ack, exclusive, priority, prefetch, limit, reply } = consume;
+        let ticket = self.ticket(reply.clone());
+        let (connection, gate) = (reply.link.connection, reply.link.gate.clone());
+        self.consumers.insert(consumer, reply);
+        self.machine.apply(
+            Command::Consume {
+                consumer,
+                connection,
+                queue,
+                no_ack,
+                exclusive,
+                priority,
+                prefetch,
+                gate,
+                limit,
+                ticket,
+            },
+            now,
+        );
+    }
+
+    /// Frames this partition's part of a transaction. Its settlements and messages take effect when it is durable.
+    fn transaction(&mut self, part: TransactionPart, now: Millis, outbox: &mut Outbox) {
+        let TransactionPart { assembly, publishes, settles, reply } = part;
+        let settled = self.machine.settled_by(settles.iter().map(|settle| (settle.consumer, settle.first, settle.count)));
+        let durable = settled.into_iter().filter(|range| range.durable);
+        let ranges = durable.map(|range| Range { queue: range.queue, first: range.first, count: range.count });
+        let ranges: Vec<Range> = ranges.collect();
+        let numbered: Vec<_> = publishes
+            .into_iter()
+            .map(|(messages, runs)| {
+                let mut targets = Vec::new();
+                let transient = self.number_within_transaction(&runs, &mut targets);
+                (messages, targets, transient)
+            })
+            .collect();
+        let job = self.next_job();
+        let mut staged = Vec::with_capacity(numbered.len() + 1);
+        let (id, transaction) = (self.id, assembly.transaction);
+        let origin = Origin::Partition(id);
+        let whole = assembly.contribute(origin, job, |frames| {
+            for (messages, targets, transient) in numbered {
+                let mut offset = 0;
+                if !targets.is_empty() {
+                    offset = record::encode_placed(
+                        frames,
+                        Placement::Enqueued,
+                        id,
+                        Some(transaction),
+                        &messages,
+                        &targets,
+                    );
+                }
+                staged.push(Staged::Publish { offset, targets: targets.into(), messages: messages.clone(), accept: None });
+                staged.push(Staged::Transient { targets: transient, messages });
+            }
+            if !ranges.is_empty() {
+                record::encode_settled(frames, id, Some(transaction), &ranges);
+            }
+        });
+        staged.push(Staged::TransactionEnd { settles, reply });
+        self.jobs.push_back(StagedJob { job, staged });
+        outbox.jobs.extend(whole);
+        let _ = now;
+    }
+
+    /// As [`Partition::number`], but transient targets wait for the transaction too.
+    fn number_within_transaction(&mut self, runs: &[RoutedRun], durable: &mut Vec<Target>) -> Vec<Target> {
+        let mut transient = Vec::new();
+        for run in runs {
+            for target in run.route.targets.iter().filter(|target| target.partition == self.id) {
+                let Some(stage) = self.queues.get_mut(&target.queue) else { continue };
+                let first = stage.next;
+                stage.next = first.plus(u64::from(run.to - run.from));
+                let target = Target { queue: target.queue, first, from: run.from, to: run.to };
+                if stage.durable { durable.push(target) } else { transient.push(target) }
+            }
+        }
+        transient
+    }
+
+    fn next_job(&mut self) -> JobId {
+        let job = self.job_next;
+        self.job_next = JobId(job.0 + 1);
+        job
+    }
+
+    /// Closes this round's job, if it has anything for the log.
+    fn seal_job(&mut self, outbox: &mut Outbox) {
+        if !self.settled.is_empty() {
+            record::encode_settled(&mut self.frames, self.id, None, &self.settled);
+            self.settled.clear();
+        }
+        if !self.returned.is_empty() {
+            record::encode_returned(&mut self.frames, self.id, &self.returned);
+            self.returned.clear();
+        }
+        if !self.quarantined.is_empty() {
+            record::encode_quarantined(&mut self.frames, self.id, &self.quarantined);
+            self.quarantined.clear();
+        }
+        if self.frames.is_empty() {
+            return;
+        }
+        let job = self.next_job();
+        let lane = if self.urgent { Lane::Publish } else { Lane::Settle };
+        outbox.jobs.push(AppendJob {
+            frames: std::mem::take(&mut self.frames),
+            shares: vec![Share { origin: Origin::Partition(self.id), job }],
+            lane,
+            urgent: std::mem::take(&mut self.urgent),
+        });
+        self.jobs.push_back(StagedJob { job, staged: std::mem::take(&mut self.staged) });
+    }
+}
+
+impl Passive for Partition {
+    type Request = Request;
+
+    fn handle(&mut self, request: Request, now: Millis, outbox: &mut Outbox) {
+        self.handle_request(request, now, outbox);
+    }
+
+    fn finish(&mut self, _now: Millis, outbox: &mut Outbox) {
+        self.finish_round(outbox);
+    }
+}
+
+/// A queue's view of entries `from..to` of `messages`.
+fn queue_run(target: Target, location: Location, messages: Messages, bytes: u32) -> Run<Messages> {
+    Run { first: target.first, location, content: Some(messages), bytes, from: target.from, to: target.to }
+}

@@ -1,0 +1,42 @@
+//! What waits for its job to become durable.
+
+use everack_broker::ids::Location;
+
+use crate::append::JobId;
+use crate::messages::Messages;
+use crate::record::Target;
+use crate::request::{Reply, RescueDone, Settle};
+use std::sync::Arc;
+
+/// A job on its way, and what it will bring about.
+#[derive(Debug)]
+pub(super) struct StagedJob {
+    pub(super) job: JobId,
+    pub(super) staged: Vec<Staged>,
+}
+
+/// One thing that takes effect when its job is durable. Offsets are within the job.
+#[derive(Debug)]
+pub(super) enum Staged {
+    /// Messages of durable queues.
+    Publish { offset: u32, targets: Box<[Target]>, messages: Messages, accept: Option<Accept> },
+    /// Messages of transient queues that wait for their transaction.
+    Transient { targets: Vec<Target>, messages: Messages },
+    /// The rest of a transaction: its settlements, and who is told.
+    TransactionEnd { settles: Vec<Settle>, reply: Reply },
+    /// Survivors of an old segment, written again.
+    Rescued { offset: u32, targets: Vec<Target>, done: Arc<dyn RescueDone> },
+}
+
+/// What a publisher is owed once its messages are where they have to be.
+#[derive(Debug)]
+pub(super) struct Accept {
+    pub(super) reply: Reply,
+    pub(super) confirm: Option<u64>,
+    pub(super) bytes: usize,
+}
+
+/// The record at `offset` of a share that begins at `base`.
+pub(super) fn location(base: everack_storage::Position, offset: u32) -> Location {
+    Location(base.0 + u64::from(offset))
+}

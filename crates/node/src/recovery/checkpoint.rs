@@ -1,0 +1,198 @@
+//! What a checkpoint holds, record by record (the storage layer adds magic, version, blocks and checksums around them).
+//!
+//! ```text
+//! 1 topology    kind u8 = 1 | catalog_applied u64 | postcard of Vec<broker::catalog::Fact>          once, first
+//! 2 queue       kind u8 = 2 | id u64 | next u64 | applied u64 | run*                                as often as its runs need
+//! run           varint first - end of the run before in the record | zigzag varint location - location before
+//!               | varint bytes | varint from | varint count | varint returns
+//! ```
+//!
+//! All integers are little endian. Runs are in the order of their numbers, so that a long backlog takes about ten bytes a run.
+
+use everack_broker::catalog::Fact;
+use everack_broker::ids::{Location, QueueId, Seq};
+use everack_broker::partition::LiveRun;
+use everack_storage::Position;
+use rustc_hash::FxHashMap;
+
+use super::queue_image::{ImageRun, QueueImage};
+
+/// A checkpoint, read back.
+#[derive(Debug, Default)]
+pub struct Checkpoint {
+    /// Topology records before this position are part of `facts`.
+    pub catalog_applied: Position,
+    /// The durable topology.
+    pub facts: Vec<Fact>,
+    /// The durable queues' contents.
+    pub queues: FxHashMap<QueueId, QueueImage>,
+}
+
+/// Why a checkpoint with good checksums cannot be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a record of the checkpoint does not add up at byte {at}: written by a newer Everack, or by a faulty one")]
+pub struct CheckpointError {
+    /// Where in the record.
+    pub at: usize,
+}
+
+const KIND_TOPOLOGY: u8 = 1;
+const KIND_QUEUE: u8 = 2;
+
+/// The record of the topology.
+pub fn encode_topology(catalog_applied: Position, facts: &[Fact]) -> Vec<u8> {
+    let mut out = vec![KIND_TOPOLOGY];
+    out.extend_from_slice(&catalog_applied.0.to_le_bytes());
+    out.extend(postcard::to_allocvec(facts).expect("facts are plain data"));
+    out
+}
+
+/// A record of some of a queue's messages, in rising order.
+pub fn encode_queue(queue: QueueId, next: Seq, applied: Position, runs: &[LiveRun]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(25 + runs.len() * 12);
+    out.push(KIND_QUEUE);
+    for field in [queue.0, next.0, applied.0] {
+        out.extend_from_slice(&field.to_le_bytes());
+    }
+    let (mut end, mut location) = (0u64, 0u64);
+    for run in runs {
+        let count = u64::from(run.to - run.from);
+        put_varint(&mut out, run.first.0 - end);
+        put_varint(&mut out, zigzag(run.location.0.wrapping_sub(location) as i64));
+        put_varint(&mut out, u64::from(run.bytes));
+        put_varint(&mut out, u64::from(run.from));
+        put_varint(&mut out, count);
+        put_varint(&mut out, u64::from(run.deliveries));
+        (end, location) = (run.first.0 + count, run.location.0);
+    }
+    out
+}
+
+impl Checkpoint {
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// A record that is not what this build writes; nothing after it can be trusted.
+    pub fn take(&mut self, record: &[u8]) -> Result<(), CheckpointError> {
+        let mut cursor = Cursor { bytes: record, at: 0 };
+        match cursor.take(1)?[0] {
+            KIND_TOPOLOGY => {
+                self.catalog_applied = Position(cursor.u64()?);
+                let facts: Vec<Fact> = postcard::from_bytes(&record[cursor.at..]).map_err(|_| cursor.error())?;
+                self.facts.extend(facts);
+                Ok(())
+            }
+            KIND_QUEUE => self.take_queue(&mut cursor),
+            _ => Err(cursor.error()),
+        }
+    }
+
+    fn take_queue(&mut self, cursor: &mut Cursor<'_>) -> Result<(), CheckpointError> {
+        let (queue, next, applied) = (QueueId(cursor.u64()?), Seq(cursor.u64()?), cursor.u64()?);
+        let image = self.queues.entry(queue).or_default();
+        (image.next, image.applied) = (next, applied);
+        let (mut number, mut location) = (0u64, 0u64);
+        while cursor.at < cursor.bytes.len() {
+            let first = number.checked_add(cursor.varint()?).ok_or_else(|| cursor.error())?;
+            location = location.wrapping_add(unzigzag(cursor.varint()?) as u64);
+            let bytes = cursor.narrow()?;
+            let from: u16 = cursor.narrow()?;
+            let count: u16 = cursor.narrow()?;
+            let returns: u32 = cursor.narrow()?;
+            let to = from.checked_add(count).ok_or_else(|| cursor.error())?;
+            image.enqueue(ImageRun { first: Seq(first), location: Location(location), bytes, from, to });
+            for _ in 0..returns {
+                image.count_return(Seq(first), u32::from(count));
+            }
+            number = first + u64::from(count);
+        }
+        image.next = image.next.max(next);
+        Ok(())
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn error(&self) -> CheckpointError {
+        CheckpointError { at: self.at }
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], CheckpointError> {
+        let taken = self.bytes[self.at..].get(..length).ok_or_else(|| self.error())?;
+        self.at += length;
+        Ok(taken)
+    }
+
+    fn u64(&mut self) -> Result<u64, CheckpointError> {
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes")))
+    }
+
+    fn varint(&mut self) -> Result<u64, CheckpointError> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.error())
+    }
+
+    fn narrow<T: TryFrom<u64>>(&mut self) -> Result<T, CheckpointError> {
+        let value = self.varint()?;
+        T::try_from(value).map_err(|_| self.error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let run = |first, location, bytes, from, to, deliveries| LiveRun {
+            first: Seq(first),
+            location: Location(location),
+            bytes,
+            from,
+            to,
+            deliveries,
+        };
+        let runs = [run(5, 1 << 32, 700, 0, 7, 0), run(40, 1 << 32 | 4096, 9, 3, 4, 2), run(41, 64, 1, 0, 1, 0)];
+        let mut read = Checkpoint::default();
+        read.take(&encode_topology(Position(77), &[])).unwrap();
+        read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[..2])).unwrap();
+        read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[2..])).unwrap();
+        read.take(&encode_queue(QueueId(4), Seq(1), Position(79), &[])).unwrap();
+        assert_eq!(read.catalog_applied, Position(77));
+        let image = read.queues[&QueueId(3)].clone();
+        assert_eq!((image.next, image.applied), (Seq(90), 78));
+        assert_eq!(image.into_live_runs().collect::<Vec<_>>(), runs);
+        assert_eq!(read.queues[&QueueId(4)].next, Seq(1));
+        let whole = encode_queue(QueueId(3), Seq(90), Position(78), &runs[..1]);
+        for cut in (0..25).chain(26..whole.len()) {
+            assert!(Checkpoint::default().take(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

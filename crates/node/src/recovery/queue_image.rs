@@ -1,0 +1,287 @@
+//! The contents of one queue as recovery knows them so far: where its live messages lie.
+//!
+//! Ten million messages have to fit in memory while they are read, so the messages are kept as runs of 24 bytes in the order of their
+//! numbers. Settlements mostly take from the front. One that falls into the middle of a run leaves a stump in the list and puts
+//! the rest among the `fragments`, so that nothing is ever shifted.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use everack_broker::ids::{Location, Seq};
+use everack_broker::partition::LiveRun;
+
+/// Live messages `first..first + (to - from)`, entries `from..to` of the record at `location`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageRun {
+    /// The first message's number.
+    pub first: Seq,
+    /// The record.
+    pub location: Location,
+    /// Their share of the record's bytes.
+    pub bytes: u32,
+    /// The first entry.
+    pub from: u16,
+    /// The one behind the last; equal to `from` for a stump.
+    pub to: u16,
+}
+
+impl ImageRun {
+    /// How many messages.
+    pub fn count(&self) -> u64 {
+        u64::from(self.to - self.from)
+    }
+
+    fn end(&self) -> u64 {
+        self.first.0 + self.count()
+    }
+
+    /// Messages `low..high` of this run, which have to be some of it.
+    fn slice(&self, low: u64, high: u64) -> ImageRun {
+        let skipped = (low - self.first.0) as u16;
+        let count = (high - low) as u16;
+        let bytes = u64::from(self.bytes) * u64::from(count) / self.count().max(1);
+        let from = self.from + skipped;
+        ImageRun { first: Seq(low), location: self.location, bytes: bytes as u32, from, to: from + count }
+    }
+}
+
+/// See the module documentation.
+#[derive(Clone, Debug, Default)]
+pub struct QueueImage {
+    /// The number that the next message would have got.
+    pub next: Seq,
+    /// Records before this position are part of the image already.
+    pub applied: u64,
+    /// How often messages came back, for those that did.
+    pub returns: BTreeMap<Seq, u32>,
+    runs: VecDeque<ImageRun>,
+    fragments: BTreeMap<Seq, ImageRun>,
+}
+
+impl QueueImage {
+    /// Adds new messages. Mostly they are numbered behind all others; what comes late goes among the fragments.
+    pub fn enqueue(&mut self, run: ImageRun) {
+        self.next = self.next.max(Seq(run.end()));
+        match self.runs.back() {
+            Some(last) if last.end() > run.first.0 => {
+                self.fragments.insert(run.first, run);
+            }
+            _ => self.runs.push_back(run),
+        }
+    }
+
+    /// Takes away messages `first..first + count`, as far as they are there.
+    pub fn settle(&mut self, first: Seq, count: u32) {
+        let (low, high) = (first.0, first.0 + u64::from(count));
+        self.settle_fragments(low, high);
+        self.settle_runs(low, high);
+        if !self.returns.is_empty() {
+            let gone: Vec<Seq> = self.returns.range(first..Seq(high)).map(|(seq, _)| *seq).collect();
+            for seq in gone {
+                self.returns.remove(&seq);
+            }
+        }
+    }
+
+    fn settle_fragments(&mut self, low: u64, high: u64) {
+        while let Some((&key, &run)) = self.fragments.range(..Seq(high)).next_back() {
+            if run.end() <= low {
+                return;
+            }
+            self.fragments.remove(&key);
+            self.keep_rests(run, low, high);
+            if run.first.0 <= low {
+                return;
+            }
+        }
+    }
+
+    fn keep_rests(&mut self, run: ImageRun, low: u64, high: u64) {
+        if run.first.0 < low {
+            self.fragments.insert(run.first, run.slice(run.first.0, low));
+        }
+        if run.end() > high {
+            self.fragments.insert(Seq(high), run.slice(high, run.end()));
+        }
+    }
+
+    fn settle_runs(&mut self, low: u64, high: u64) {
+        let mut index = self.runs.partition_point(|run| run.end() <= low);
+        while let Some(&run) = self.runs.get(index).filter(|run| run.first.0 < high) {
+            let (from, to) = (run.first.0.max(low), run.end().min(high));
+            if from < to {
+                self.runs[index] = self.cut(run, from, to);
+            }
+            index += 1;
+        }
+        while self.runs.front().is_some_and(|run| run.count() == 0) {
+            self.runs.pop_front();
+        }
+    }
+
+    /// What stays in the list when `from..to` are taken out of `run`: its beginning; an end behind a gap becomes a fragment.
+    fn cut(&mut self, run: ImageRun, from: u64, to: u64) -> ImageRun {
+        if from == run.first.0 {
+            return run.slice(to, run.end());
+        }
+        if to < run.end() {
+            self.fragments.insert(Seq(to), run.slice(to, run.end()));
+        }
+        run.slice(run.first.0, from)
+    }
+
+    /// Points live messages among `run`'s to the record where they were written again.
+    pub fn relocate(&mut self, moved: ImageRun) {
+        let alive = self.live_within(moved.first.0, moved.end());
+        for (low, high) in alive {
+            self.settle_runs_and_fragments(low, high);
+            self.fragments.insert(Seq(low), moved.slice(low, high));
+        }
+    }
+
+    fn settle_runs_and_fragments(&mut self, low: u64, high: u64) {
+        self.settle_fragments(low, high);
+        self.settle_runs(low, high);
+    }
+
+    fn live_within(&self, low: u64, high: u64) -> Vec<(u64, u64)> {
+        let mut alive = Vec::new();
+        let start = self.runs.partition_point(|run| run.end() <= low);
+        let runs = self.runs.iter().skip(start).take_while(|run| run.first.0 < high);
+        let fragments = self.fragments.range(..Seq(high)).rev().map(|(_, run)| run).take_while(|run| run.end() > low);
+        for run in runs.chain(fragments) {
+            let (from, to) = (run.first.0.max(low), run.end().min(high));
+            if from < to {
+                alive.push((from, to));
+            }
+        }
+        alive
+    }
+
+    /// Counts one more return of messages `first..first + count`.
+    pub fn count_return(&mut self, first: Seq, count: u32) {
+        for offset in 0..u64::from(count) {
+            *self.returns.entry(first.plus(offset)).or_default() += 1;
+        }
+    }
+
+    /// Live messages in the order of their numbers.
+    pub fn into_runs(self) -> impl Iterator<Item = ImageRun> {
+        let mut fragments = self.fragments.into_values().peekable();
+        let mut runs = self.runs.into_iter().filter(|run| run.count() > 0).peekable();
+        std::iter::from_fn(move || match (runs.peek(), fragments.peek()) {
+            (Some(run), Some(fragment)) if fragment.first < run.first => fragments.next(),
+            (Some(_), _) => runs.next(),
+            (None, _) => fragments.next(),
+        })
+    }
+
+    /// Live messages as the queue machine takes them back: cut where the number of their returns changes.
+    pub fn into_live_runs(mut self) -> impl Iterator<Item = LiveRun> {
+        let returns = std::mem::take(&mut self.returns);
+        self.into_runs().flat_map(move |run| cut_by_returns(run, &returns))
+    }
+
+    /// How many messages are live.
+    pub fn live(&self) -> u64 {
+        self.runs.iter().chain(self.fragments.values()).map(ImageRun::count).sum()
+    }
+}
+
+fn cut_by_returns(run: ImageRun, returns: &BTreeMap<Seq, u32>) -> Vec<LiveRun> {
+    let (start, end) = (run.first.0, run.end());
+    let mut cuts = vec![(start, 0)];
+    for (seq, count) in returns.range(run.first..Seq(end)) {
+        cuts.push((seq.0, *count));
+        cuts.push((seq.0 + 1, 0));
+    }
+    cuts.dedup_by(|next, last| {
+        // A later cut at the same place, or one that changes nothing, takes the place of the earlier.
+        let same_place = next.0 == last.0;
+        if same_place {
+            *last = *next;
+        }
+        same_place
+    });
+    cuts.dedup_by_key(|(_, count)| *count);
+    let ends = cuts.iter().skip(1).map(|(at, _)| *at).chain([end]).collect::<Vec<_>>();
+    let pieces = cuts.iter().zip(ends).filter(|((at, _), end)| at < end);
+    let live = pieces.map(|(&(at, deliveries), end)| {
+        let ImageRun { first, location, bytes, from, to } = run.slice(at, end);
+        LiveRun { first, location, bytes, from, to, deliveries }
+    });
+    live.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first: u64, count: u16, location: u64) -> ImageRun {
+        ImageRun { first: Seq(first), location: Location(location), bytes: u32::from(count) * 10, from: 0, to: count }
+    }
+
+    fn check(steps: impl FnOnce(&mut QueueImage), expected: &[(u64, u64, u64)]) {
+        let mut image = QueueImage::default();
+        image.enqueue(run(1, 10, 100));
+        image.enqueue(run(11, 10, 200));
+        steps(&mut image);
+        let expected_live: u64 = expected.iter().map(|(_, count, _)| count).sum();
+        assert_eq!(image.live(), expected_live);
+        let live: Vec<_> = image.into_runs().map(|run| (run.first.0, run.count(), run.location.0)).collect();
+        assert_eq!(live, expected);
+    }
+
+    #[test]
+    fn settles_anywhere() {
+        check(|_| (), &[(1, 10, 100), (11, 10, 200)]);
+        check(|image| image.settle(Seq(1), 10), &[(11, 10, 200)]);
+        check(|image| image.settle(Seq(1), 3), &[(4, 7, 100), (11, 10, 200)]);
+        check(|image| image.settle(Seq(8), 3), &[(1, 7, 100), (11, 10, 200)]);
+        check(|image| image.settle(Seq(4), 2), &[(1, 3, 100), (6, 5, 100), (11, 10, 200)]);
+        check(|image| image.settle(Seq(9), 4), &[(1, 8, 100), (13, 8, 200)]);
+        check(|image| image.settle(Seq(1), 100), &[]);
+        let twice = |image: &mut QueueImage| {
+            image.settle(Seq(4), 2);
+            image.settle(Seq(7), 1);
+            image.settle(Seq(4), 2);
+        };
+        check(twice, &[(1, 3, 100), (6, 1, 100), (8, 3, 100), (11, 10, 200)]);
+        let whole_fragment = |image: &mut QueueImage| {
+            image.settle(Seq(4), 2);
+            image.settle(Seq(2), 15);
+        };
+        check(whole_fragment, &[(1, 1, 100), (17, 4, 200)]);
+    }
+
+    #[test]
+    fn late_and_moved_messages_keep_their_place() {
+        check(|image| image.enqueue(run(31, 2, 300)), &[(1, 10, 100), (11, 10, 200), (31, 2, 300)]);
+        let late = |image: &mut QueueImage| {
+            image.enqueue(run(31, 2, 300));
+            image.enqueue(run(21, 2, 400));
+        };
+        check(late, &[(1, 10, 100), (11, 10, 200), (21, 2, 400), (31, 2, 300)]);
+        let moved = |image: &mut QueueImage| {
+            image.settle(Seq(1), 4);
+            image.settle(Seq(7), 2);
+            image.relocate(run(1, 10, 900));
+        };
+        check(moved, &[(5, 2, 900), (9, 2, 900), (11, 10, 200)]);
+    }
+
+    #[test]
+    fn returns_cut_runs() {
+        let mut image = QueueImage::default();
+        image.enqueue(run(1, 10, 100));
+        image.count_return(Seq(3), 2);
+        image.count_return(Seq(4), 1);
+        let live: Vec<_> = image.into_live_runs().map(|run| (run.first.0, run.to - run.from, run.deliveries)).collect();
+        assert_eq!(live, [(1, 2, 0), (3, 1, 1), (4, 1, 2), (5, 6, 0)]);
+    }
+
+    #[test]
+    fn a_slice_knows_its_entries() {
+        let slice = run(5, 10, 100).slice(7, 9);
+        assert_eq!((slice.from, slice.to, slice.bytes), (2, 4, 20));
+    }
+}

@@ -1,0 +1,245 @@
+//! What a connection may ask of a partition, and what the log and the catalog tell it.
+//!
+//! A closed enum: to know all that a partition can be asked, read this file. Every variant is plain data plus the
+//! link that the answer goes to, so that a partition led by another node becomes a change of transport.
+
+use std::sync::Arc;
+
+use everack_broker::ids::{ConsumerId, QueueId, Seq};
+use everack_broker::partition::{SettleOutcome, SharedLimit};
+use everack_broker::routing::Route;
+use everack_storage::Position;
+
+use crate::append::JobId;
+use crate::link::Link;
+use crate::messages::Messages;
+use crate::transaction::Assembly;
+
+/// One request to a partition.
+#[derive(Debug)]
+pub enum Request {
+    /// Messages for queues of this partition.
+    Publish(Publish),
+    /// Messages that a consumer has done with, wants back in the queue, or rejects.
+    Settle(Settle),
+    /// Start a consumer; answered by [`crate::notice::Answer::ConsumeOk`] or a refusal.
+    Consume(Consume),
+    /// Stop a consumer. What it holds stays settleable until its channel goes.
+    Cancel {
+        /// The consumer to stop.
+        consumer: ConsumerId,
+        /// Who is told.
+        reply: Reply,
+    },
+    /// Take one message; the answer carries it.
+    Get {
+        /// The pseudo consumer that keeps the channel's gotten messages of this queue.
+        consumer: ConsumerId,
+        /// The queue.
+        queue: QueueId,
+        /// Whether the message is settled by being handed over.
+        no_ack: bool,
+        /// Who is told.
+        reply: Reply,
+    },
+    /// All that a consumer holds goes back to its old place (`basic.recover`).
+    Recover {
+        /// The consumer.
+        consumer: ConsumerId,
+    },
+    /// The consumer's channel or connection is gone: stop it and return what it holds.
+    Gone {
+        /// The consumer.
+        consumer: ConsumerId,
+    },
+    /// The consumer's channel has another shared limit, or none.
+    Limit {
+        /// The consumer.
+        consumer: ConsumerId,
+        /// The bound over all consumers of the channel.
+        limit: Option<Arc<SharedLimit>>,
+    },
+    /// Delivery to this consumer may go on: its connection has drained, or a shared prefetch limit has room.
+    Resume {
+        /// The consumer.
+        consumer: ConsumerId,
+    },
+    /// Counts of a queue, for `queue.declare-ok`.
+    Status {
+        /// The queue.
+        queue: QueueId,
+        /// Who is told.
+        reply: Reply,
+    },
+    /// May this queue be deleted under these conditions? The catalog deletes it afterwards.
+    CheckDelete {
+        /// The queue.
+        queue: QueueId,
+        /// Refuse if it has consumers.
+        if_unused: bool,
+        /// Refuse if it holds ready messages.
+        if_empty: bool,
+        /// Who is told.
+        reply: Reply,
+    },
+    /// Remove all ready messages.
+    Purge {
+        /// The queue.
+        queue: QueueId,
+        /// Who is told.
+        reply: Reply,
+    },
+    /// This partition's share of a `tx.commit`.
+    Transaction(TransactionPart),
+    /// The catalog has durably created a queue here.
+    CreateQueue {
+        /// Its id.
+        queue: QueueId,
+        /// Whether its messages go to the log.
+        durable: bool,
+        /// Whether it goes with its last consumer.
+        auto_delete: bool,
+    },
+    /// The catalog has durably removed a queue.
+    DeleteQueue {
+        /// Its id.
+        queue: QueueId,
+    },
+    /// A job of this partition is durable.
+    Committed {
+        /// Which.
+        job: JobId,
+        /// Where it begins in the log.
+        base: Position,
+        /// Where it ends.
+        end: Position,
+    },
+    /// Content that could not be read back undamaged; it is set aside and reported, never delivered.
+    Damaged {
+        /// The queue.
+        queue: QueueId,
+        /// The first message of the run.
+        first: Seq,
+        /// How many.
+        count: u32,
+    },
+    /// Which messages of a record are still alive? They are written again at the end of the log.
+    Rescue(Rescue),
+    /// Time has passed while publishers were held back.
+    Tick,
+}
+
+/// Who asked: the answer goes to this channel of this connection.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The connection's link.
+    pub link: Arc<Link>,
+    /// The channel on it.
+    pub channel: u16,
+}
+
+/// Neighbouring messages of a batch that go the same way.
+#[derive(Clone, Debug)]
+pub struct RoutedRun {
+    /// Where they go.
+    pub route: Arc<Route>,
+    /// The first message of the run.
+    pub from: u16,
+    /// The one behind the last.
+    pub to: u16,
+}
+
+/// See [`Request::Publish`].
+#[derive(Debug)]
+pub struct Publish {
+    /// The messages.
+    pub messages: Messages,
+    /// Where they go; targets of other partitions are passed over.
+    pub runs: Arc<[RoutedRun]>,
+    /// The publisher.
+    pub reply: Reply,
+    /// The channel's confirm entry that this partition has to complete, if the channel confirms.
+    pub confirm: Option<u64>,
+    /// Bytes counted against the publisher's window until the partition has accepted them.
+    pub bytes: usize,
+}
+
+/// See [`Request::Settle`].
+#[derive(Clone, Copy, Debug)]
+pub struct Settle {
+    /// Who held the messages.
+    pub consumer: ConsumerId,
+    /// The first of the consumer's own delivery numbers.
+    pub first: u64,
+    /// How many deliveries in a row.
+    pub count: u32,
+    /// What becomes of them.
+    pub outcome: SettleOutcome,
+}
+
+/// See [`Request::Consume`].
+#[derive(Debug)]
+pub struct Consume {
+    /// The new consumer.
+    pub consumer: ConsumerId,
+    /// The queue that it reads.
+    pub queue: QueueId,
+    /// Whether messages are settled by being handed over.
+    pub no_ack: bool,
+    /// Whether it wants the queue for itself.
+    pub exclusive: bool,
+    /// Consumers of a higher priority are served first.
+    pub priority: i32,
+    /// Most unsettled messages of this consumer; 0 is no limit.
+    pub prefetch: u16,
+    /// The channel's limit over all its consumers, if it set one (`basic.qos` with `global`).
+    pub limit: Option<Arc<SharedLimit>>,
+    /// Who is told; deliveries go to the same link.
+    pub reply: Reply,
+}
+
+/// See [`Request::Transaction`].
+#[derive(Debug)]
+pub struct TransactionPart {
+    /// Where the parts of all partitions meet to become one append.
+    pub assembly: Arc<Assembly>,
+    /// Messages to enqueue.
+    pub publishes: Vec<(Messages, Arc<[RoutedRun]>)>,
+    /// Deliveries to settle.
+    pub settles: Vec<Settle>,
+    /// Who is told when this part is durable and applied.
+    pub reply: Reply,
+}
+
+/// See [`Request::Rescue`].
+#[derive(Debug)]
+pub struct Rescue {
+    /// Where the record lies now.
+    pub location: Position,
+    /// The messages in it.
+    pub messages: Messages,
+    /// Which queues hold which of them, as the record says.
+    pub targets: Vec<RescueTarget>,
+    /// Called once the survivors (if any) are durable at their new place.
+    pub done: Arc<dyn RescueDone>,
+}
+
+/// One queue's slice of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct RescueTarget {
+    /// The queue.
+    pub queue: QueueId,
+    /// The number of its first message in the slice.
+    pub first: Seq,
+    /// The slice within the record.
+    pub from: u16,
+    /// Its end.
+    pub to: u16,
+}
+
+/// Learns that a record has been dealt with.
+pub trait RescueDone: Send + Sync + std::fmt::Debug {
+    /// The record's survivors are durable elsewhere, or it had none.
+    fn rescued(&self);
+}
+

@@ -1,0 +1,71 @@
+//! What the session keeps of one channel, besides what the protocol machine keeps.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use everack_broker::ids::{ConsumerId, QueueId};
+use everack_broker::name::Name;
+use everack_broker::partition::SharedLimit;
+use everack_broker::routing::Route;
+use rustc_hash::FxHashMap;
+
+use crate::messages::Messages;
+use crate::request::{RoutedRun, Settle};
+
+/// See the module documentation.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    /// The queue that an empty name stands for: the last one declared on this channel.
+    pub(super) last_queue: Option<Name>,
+    /// Most unsettled messages of each consumer to come.
+    pub(super) prefetch: u16,
+    /// Most unsettled messages over all consumers.
+    pub(super) limit: Option<Arc<SharedLimit>>,
+    /// Consumers by tag.
+    pub(super) consumers: FxHashMap<Box<[u8]>, ConsumerId>,
+    /// Every consumer that may hold deliveries of this channel, cancelled ones and those of `basic.get` too.
+    pub(super) holders: Vec<ConsumerId>,
+    /// Who stands for what this channel gets from a queue with `basic.get`.
+    pub(super) getters: FxHashMap<QueueId, ConsumerId>,
+    /// Set when the channel fails, so that commands already on their way to the catalog are not carried out.
+    pub(super) failed: Arc<AtomicBool>,
+    /// What a transaction has gathered.
+    pub(super) transaction: Gathered,
+    pub(super) route: LastRoute,
+    pub(super) route_address: Vec<u8>,
+    pub(super) route_epoch: u64,
+}
+
+/// Where messages of one address go.
+#[derive(Clone, Debug)]
+pub(super) enum LastRoute {
+    /// All alike.
+    Fixed(Arc<Route>),
+    /// Each by its own headers.
+    ByHeaders,
+}
+
+impl Default for LastRoute {
+    fn default() -> Self {
+        Self::ByHeaders
+    }
+}
+
+/// Publishes and settlements that wait for `tx.commit`.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) publishes: Vec<BufferedPublish>,
+    pub(super) settles: Vec<Settle>,
+    /// The protocol's side of `settles`: a rollback makes these deliveries unsettled again.
+    pub(super) ranges: Vec<everack_amqp::deliveries::DeliveryRange>,
+    pub(super) bytes: usize,
+}
+
+/// A published batch within a transaction.
+#[derive(Debug)]
+pub(super) struct BufferedPublish {
+    pub(super) messages: Messages,
+    pub(super) runs: Vec<RoutedRun>,
+    /// Messages that nobody wants and whose publisher wants them back, with the commit.
+    pub(super) returned: Vec<u16>,
+}

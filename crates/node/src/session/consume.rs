@@ -1,0 +1,314 @@
+//! Consumers, `basic.get`, prefetch, and what clients say of their deliveries.
+
+use std::sync::Arc;
+
+use everack_amqp::deliveries::DeliveryRange;
+use everack_amqp::connection::Delivery as Handed;
+use everack_amqp::encoding::DeliverHead;
+use everack_amqp::error::{Error, ReplyCode};
+use everack_amqp::event::Outcome;
+use everack_amqp::wire::method::{basic, queue};
+use everack_amqp::wire::primitive::ShortString;
+use everack_broker::catalog::Queue;
+use everack_broker::ids::ConsumerId;
+use everack_broker::partition::{SettleOutcome, SharedLimit};
+
+use super::Session;
+use super::outgoing::Outgoing;
+use super::topology::Handled;
+use super::waiting::Waiting;
+use crate::notice::{Answer, Delivered};
+use crate::request::{Consume, Request, Settle};
+use crate::shared::partition_of;
+
+/// A consumer of this connection.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) channel: u16,
+    pub(super) tag: ShortString,
+    pub(super) no_ack: bool,
+    pub(super) head: DeliverHead,
+}
+
+impl Session {
+    pub(super) fn basic_consume(&mut self, channel: u16, consume: basic::Consume) -> Handled {
+        let queue = self.queue_to_read(channel, &consume.queue)?;
+        let tag = self.consumer_tag(channel, &consume.consumer_tag)?;
+        let settings = self.consumer_settings(&queue, &consume)?;
+        let Some(state) = self.channels.get_mut(&channel) else { return Ok(()) };
+        let consumer = self.shared.next_consumer(queue.partition);
+        state.consumers.insert(tag.as_bytes().into(), consumer);
+        state.holders.push(consumer);
+        let (prefetch, limit) = (state.prefetch, state.limit.clone());
+        let head = DeliverHead::new(channel, tag.as_bytes());
+        let entry = Consumer { channel, tag: tag.clone(), no_ack: consume.no_ack, head };
+        self.consumers.insert(consumer, Arc::new(entry));
+        let request = Consume {
+            consumer,
+            queue: queue.id,
+            no_ack: consume.no_ack,
+            exclusive: consume.exclusive,
+            priority: settings.priority.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32,
+            prefetch,
+            limit: limit.filter(|_| !consume.no_ack),
+            reply: self.reply(channel),
+        };
+        self.requests.push((queue.partition, Request::Consume(request)));
+        self.wait(channel, Waiting::Consume { queue, consumer, tag, nowait: consume.nowait });
+        Ok(())
+    }
+
+    fn consumer_tag(&mut self, channel: u16, given: &ShortString) -> Result<ShortString, Error> {
+        if given.is_empty() {
+            let tag = self.shared.generate_name("amq.ctag-");
+            return Ok(ShortString::shortened(&tag));
+        }
+        let used = self.channels.get(&channel).is_some_and(|state| state.consumers.contains_key(given.as_bytes()));
+        if used {
+            let text = format!("attempt to reuse consumer tag '{given}'");
+            return Err(Error::new(ReplyCode::NotAllowed, text));
+        }
+        Ok(given.clone())
+    }
+
+    pub(super) fn basic_cancel(&mut self, channel: u16, cancel: &basic::Cancel) -> Handled {
+        let consumer =
+            self.channels.get_mut(&channel).and_then(|state| state.consumers.remove(cancel.consumer_tag.as_bytes()));
+        let (tag, nowait) = (cancel.consumer_tag.clone(), cancel.nowait);
+        let Some(consumer) = consumer else {
+            if !nowait {
+                self.connection.reply(channel, &basic::CancelOk { consumer_tag: tag }.into());
+            }
+            return Ok(());
+        };
+        let reply = self.reply(channel);
+        self.requests.push((partition_of(consumer), Request::Cancel { consumer, reply }));
+        self.wait(channel, Waiting::Cancel { consumer, tag, nowait });
+        Ok(())
+    }
+
+    pub(super) fn basic_get(&mut self, channel: u16, get: &basic::Get) -> Handled {
+        let queue = self.queue_to_read(channel, &get.queue)?;
+        let reply = self.reply(channel);
+        let shared = self.shared.clone();
+        let Some(state) = self.channels.get_mut(&channel) else { return Ok(()) };
+        let holders = &mut state.holders;
+        let consumer = *state.getters.entry(queue.id).or_insert_with(|| {
+            let consumer = shared.next_consumer(queue.partition);
+            holders.push(consumer);
+            consumer
+        });
+        let request = Request::Get { consumer, queue: queue.id, no_ack: get.no_ack, reply };
+        self.requests.push((queue.partition, request));
+        self.wait(channel, Waiting::Get { queue, no_ack: get.no_ack });
+        Ok(())
+    }
+
+    pub(super) fn basic_qos(&mut self, channel: u16, qos: &basic::Qos) -> Handled {
+        if qos.prefetch_size != 0 {
+            let text = format!("prefetch_size!=0 ({})", qos.prefetch_size);
+            return Err(Error::new(ReplyCode::NotImplemented, text));
+        }
+        let Some(state) = self.channels.get_mut(&channel) else { return Ok(()) };
+        if qos.global {
+            let most = u64::from(qos.prefetch_count);
+            match &state.limit {
+                Some(limit) => limit.set(most),
+                None => state.limit = Some(Arc::new(SharedLimit::new(most))),
+            }
+            let limit = state.limit.clone();
+            for &consumer in state.consumers.values() {
+                let no_ack = self.consumers.get(&consumer).is_none_or(|known| known.no_ack);
+                let limit = limit.clone().filter(|_| !no_ack);
+                self.requests.push((partition_of(consumer), Request::Limit { consumer, limit }));
+                self.requests.push((partition_of(consumer), Request::Resume { consumer }));
+            }
+        } else {
+            state.prefetch = qos.prefetch_count;
+        }
+        self.connection.reply(channel, &basic::QosOk {}.into());
+        Ok(())
+    }
+
+    /// A partition has answered.
+    pub(super) fn partition_answer(&mut self, channel: u16, answer: Answer) {
+        let Some(waiting) = self.answered(channel) else {
+            self.answer_nobody_wants(answer);
+            return;
+        };
+        let handled = self.match_answer(channel, waiting, answer);
+        if let Err(error) = handled {
+            self.fail_channel(channel, error);
+        }
+    }
+
+    fn match_answer(&mut self, channel: u16, waiting: Waiting, answer: Answer) -> Handled {
+        match (waiting, answer) {
+            (Waiting::Consume { tag, nowait, .. }, Answer::ConsumeOk) => {
+                if !nowait {
+                    self.connection.reply(channel, &basic::ConsumeOk { consumer_tag: tag }.into());
+                }
+            }
+            (Waiting::Consume { queue, consumer, tag, .. }, refused) => {
+                self.forget_consumer(channel, consumer, &tag);
+                return Err(consume_refused(&queue, &refused));
+            }
+            (Waiting::Cancel { consumer, tag, nowait }, answer) => {
+                if matches!(answer, Answer::Cancelled { holds: false }) {
+                    self.forget_holder(channel, consumer);
+                }
+                self.outgoing.push_back(Outgoing::CancelOk { channel, consumer, tag, nowait });
+            }
+            (Waiting::Get { no_ack, .. }, Answer::Got { delivery, remaining }) => {
+                self.got(channel, *delivery, remaining, no_ack);
+            }
+            (Waiting::Get { .. }, Answer::GotEmpty) => self.get_empty(channel),
+            (Waiting::Status { queue }, Answer::Counts { messages, consumers }) => {
+                self.declare_ok(channel, &queue.name, messages, consumers);
+            }
+            (Waiting::Status { queue }, _) => self.declare_ok(channel, &queue.name, 0, 0),
+            (Waiting::CheckDelete { queue, nowait }, Answer::DeleteAllowed { messages }) => {
+                return self.delete_allowed(channel, &queue, nowait, messages);
+            }
+            (Waiting::CheckDelete { queue, nowait }, Answer::QueueMissing) => {
+                return self.delete_allowed(channel, &queue, nowait, 0);
+            }
+            (Waiting::CheckDelete { queue, .. }, refused) => self.delete_refused(channel, &queue, &refused),
+            (Waiting::Purge { nowait, .. }, Answer::Purged { messages }) => self.purge_ok(channel, messages, nowait),
+            (Waiting::Commit { parts }, Answer::Committed) => self.part_committed(channel, parts),
+            (Waiting::Get { queue, .. } | Waiting::Purge { queue, .. }, _) => return Err(queue_missing(&queue)),
+            (waiting, answer) => unreachable!("{answer:?} is no answer to {waiting:?}"),
+        }
+        Ok(())
+    }
+
+    /// The channel is gone that this was for. A message must not stay with it: its partition has been told that the holder is gone,
+    /// in the order of requests, so it has it back already or never counted it as held.
+    fn answer_nobody_wants(&mut self, answer: Answer) {
+        if let Answer::Got { .. } = answer {
+            tracing::debug!("a message was got for a channel that is gone; its queue has it back");
+        }
+    }
+
+    fn got(&mut self, channel: u16, delivered: Delivered, remaining: u64, no_ack: bool) {
+        let delivery = &delivered.delivery;
+        let Some(messages) = self.content(&delivery.run) else {
+            self.set_aside(&delivered);
+            self.get_empty(channel);
+            return;
+        };
+        let handed = Handed {
+            source: delivery.consumer.0,
+            first: delivery.first_delivery,
+            no_ack,
+            redelivered: delivery.redelivered,
+        };
+        let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
+        self.connection.get_ok(channel, &messages, delivery.run.from, handed, remaining);
+    }
+
+    fn get_empty(&mut self, channel: u16) {
+        self.connection.reply(channel, &basic::GetEmpty {}.into());
+    }
+
+    fn purge_ok(&mut self, channel: u16, messages: u64, nowait: bool) {
+        if !nowait {
+            let message_count = u32::try_from(messages).unwrap_or(u32::MAX);
+            self.connection.reply(channel, &queue::PurgeOk { message_count }.into());
+        }
+    }
+
+    /// The client is done with deliveries, or wants them back in the queue, or rejects them.
+    pub(super) fn settle(
+        &mut self,
+        channel: u16,
+        outcome: Outcome,
+        ranges: Vec<DeliveryRange>,
+        transactional: bool,
+    ) {
+        let outcome = match outcome {
+            Outcome::Ack => SettleOutcome::Done,
+            Outcome::Nack { requeue: true } | Outcome::Reject { requeue: true } => SettleOutcome::Requeue,
+            Outcome::Nack { requeue: false } | Outcome::Reject { requeue: false } => SettleOutcome::Discard,
+        };
+        if transactional {
+            self.gather_settles(channel, outcome, ranges);
+            return;
+        }
+        for range in ranges {
+            self.push_settle(settle_of(&range, outcome));
+        }
+    }
+
+    /// Hands a settlement on, together with the one before it if it goes on where that ends.
+    fn push_settle(&mut self, settle: Settle) {
+        if let Some((_, Request::Settle(last))) = self.requests.last_mut() {
+            let follows = last.consumer == settle.consumer && last.first + u64::from(last.count) == settle.first;
+            if follows && last.outcome == settle.outcome {
+                last.count += settle.count;
+                return;
+            }
+        }
+        self.requests.push((partition_of(settle.consumer), Request::Settle(settle)));
+    }
+
+    /// Everything unsettled on the channel goes back to its queue (`basic.recover`).
+    pub(super) fn recover(&mut self, channel: u16) {
+        let holders = self.channels.get(&channel).map(|state| state.holders.clone()).unwrap_or_default();
+        for consumer in holders {
+            self.requests.push((partition_of(consumer), Request::Recover { consumer }));
+        }
+    }
+
+    /// A consumer's queue is gone: the client is told, if it understands that.
+    pub(super) fn consumer_gone(&mut self, consumer: ConsumerId) {
+        let Some(known) = self.consumers.get(&consumer).cloned() else { return };
+        if let Some(state) = self.channels.get_mut(&known.channel) {
+            state.consumers.remove(known.tag.as_bytes());
+        }
+        self.consumers.remove(&consumer);
+        self.connection.cancel_consumer(known.channel, &known.tag);
+    }
+
+    /// A channel's shared limit has room: its consumers in other partitions are told.
+    pub(super) fn limit_freed(&mut self, consumer: ConsumerId) {
+        let Some(known) = self.consumers.get(&consumer) else { return };
+        let Some(state) = self.channels.get(&known.channel) else { return };
+        for &other in state.consumers.values() {
+            if partition_of(other) != partition_of(consumer) {
+                self.requests.push((partition_of(other), Request::Resume { consumer: other }));
+            }
+        }
+    }
+
+    /// A consumer that holds nothing has nothing to give back.
+    fn forget_holder(&mut self, channel: u16, consumer: ConsumerId) {
+        if let Some(state) = self.channels.get_mut(&channel) {
+            state.holders.retain(|holder| *holder != consumer);
+        }
+    }
+
+    fn forget_consumer(&mut self, channel: u16, consumer: ConsumerId, tag: &ShortString) {
+        self.consumers.remove(&consumer);
+        if let Some(state) = self.channels.get_mut(&channel) {
+            state.consumers.remove(tag.as_bytes());
+        }
+        self.forget_holder(channel, consumer);
+    }
+}
+
+pub(super) fn settle_of(range: &DeliveryRange, outcome: SettleOutcome) -> Settle {
+    Settle { consumer: ConsumerId(range.source), first: range.first, count: range.count, outcome }
+}
+
+fn consume_refused(queue: &Queue, refused: &Answer) -> Error {
+    if matches!(refused, Answer::QueueMissing) {
+        return queue_missing(queue);
+    }
+    let text = format!("queue '{}' in vhost '{}' in exclusive use", queue.name, queue.vhost);
+    Error::new(ReplyCode::AccessRefused, text)
+}
+
+fn queue_missing(queue: &Queue) -> Error {
+    Error::new(ReplyCode::NotFound, format!("no queue '{}' in vhost '{}'", queue.name, queue.vhost))
+}

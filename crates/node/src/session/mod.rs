@@ -1,0 +1,502 @@
+//! One client connection: joins the protocol machine to the topology and the partitions.
+//!
+//! ```text
+//! bytes ──> protocol machine ──> event ──> session ──> requests to partitions and the catalog
+//! bytes <── protocol machine <── notice ── session <── answers, deliveries, confirms
+//! ```
+//!
+//! The session knows no socket and no clock: its driver gives it bytes, notices and the time, and carries away its output, its
+//! [`Session::requests`] and its [`Session::catalog`]. While an answer is awaited nothing further is taken from the client (but
+//! commands for the catalog behind one another), so methods take effect in the order in which the client sent them.
+
+mod channel;
+mod consume;
+mod outgoing;
+mod publish;
+mod topology;
+mod transaction;
+mod waiting;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::BytesMut;
+use everack_amqp::connection::Connection;
+use everack_amqp::error::{Error, ReplyCode, Scope};
+use everack_amqp::event::Event;
+use everack_amqp::settings::Settings;
+use everack_amqp::wire::method::{self, Method, basic};
+use everack_broker::catalog::{
+    Access, ConsumerSettings, Permissions, Queue, Resource, Snapshot, VhostView,
+};
+use everack_broker::ids::{ConsumerId, Millis, PartitionId};
+use everack_broker::name::Name;
+use rustc_hash::FxHashMap;
+
+use crate::catalog_service::{CatalogAnswer, CatalogRequest};
+use crate::link::Link;
+use crate::notice::Notice;
+use crate::recall::Recall;
+use crate::request::Request;
+use crate::shared::{Shared, partition_of};
+use crate::translate::{from_amqp, to_amqp};
+use channel::Channel;
+use consume::Consumer;
+use outgoing::Outgoing;
+use waiting::Waiting;
+
+/// What a session is born into.
+pub struct Setting {
+    /// The node's shared state.
+    pub shared: Arc<Shared>,
+    /// Reads messages back from the log.
+    pub recall: Arc<Recall>,
+    /// The protocol's limits, and what the server says of itself.
+    pub protocol: Arc<Settings>,
+    /// This connection's link.
+    pub link: Arc<Link>,
+    /// The client's address, for the log.
+    pub peer: String,
+}
+
+/// A log-in to be checked; the driver answers with [`Session::authenticated`] or [`Session::refuse_login`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user's name as given.
+    pub user: Vec<u8>,
+    /// The password as given.
+    pub password: Vec<u8>,
+    /// The hash that the catalog holds for the user, if there is such a user.
+    pub stored: Option<String>,
+}
+
+/// See the module documentation.
+pub struct Session {
+    /// Requests for partitions, in their order; the driver takes them.
+    pub requests: Vec<(PartitionId, Request)>,
+    /// Requests for the catalog, in their order; the driver takes them.
+    pub catalog: Vec<CatalogRequest>,
+    connection: Connection,
+    shared: Arc<Shared>,
+    recall: Arc<Recall>,
+    link: Arc<Link>,
+    peer: String,
+    credentials: Option<Credentials>,
+    user: Name,
+    vhost_name: Name,
+    snapshot: Arc<Snapshot>,
+    vhost: Option<VhostView>,
+    permissions: Option<Arc<Permissions>>,
+    channels: FxHashMap<u16, Channel>,
+    consumers: FxHashMap<ConsumerId, Arc<Consumer>>,
+    outgoing: VecDeque<Outgoing>,
+    waiting: VecDeque<(u16, Waiting)>,
+    held: Option<Event>,
+    /// Answers of the catalog that came before one of a partition that has to be told first.
+    early: VecDeque<(u16, CatalogAnswer)>,
+    notices: Vec<Notice>,
+    /// It has declared exclusive queues, which go with it.
+    exclusive: bool,
+    /// It has published, so alarms concern it.
+    publishes: bool,
+    /// It has been told of an alarm.
+    blocked: bool,
+    reading_paused: bool,
+    released: bool,
+}
+
+impl Session {
+    /// A session for a connection that has just been accepted.
+    pub fn new(setting: Setting, now: Millis) -> Self {
+        let Setting { shared, recall, protocol, link, peer } = setting;
+        Self {
+            requests: Vec::new(),
+            catalog: Vec::new(),
+            connection: Connection::new(protocol, amqp_millis(now)),
+            snapshot: shared.snapshot(),
+            shared,
+            recall,
+            link,
+            peer,
+            credentials: None,
+            user: Name::default(),
+            vhost_name: Name::default(),
+            vhost: None,
+            permissions: None,
+            channels: FxHashMap::default(),
+            consumers: FxHashMap::default(),
+            outgoing: VecDeque::new(),
+            waiting: VecDeque::new(),
+            held: None,
+            early: VecDeque::new(),
+            notices: Vec::new(),
+            exclusive: false,
+            publishes: false,
+            blocked: false,
+            reading_paused: false,
+            released: false,
+        }
+    }
+
+    /// Takes what the client sent, as far as nothing has to be waited for; says whether anything happened.
+    pub fn receive(&mut self, input: &mut BytesMut, now: Millis) -> bool {
+        let mut moved = false;
+        loop {
+            if self.held.as_ref().is_some_and(|event| self.must_wait(event)) {
+                break;
+            }
+            let event = match self.held.take() {
+                Some(event) => event,
+                None if self.is_stopped() => break,
+                None => match self.connection.receive(input, amqp_millis(now)) {
+                    Some(event) => event,
+                    None => break,
+                },
+            };
+            if self.must_wait(&event) {
+                self.held = Some(event);
+                break;
+            }
+            self.handle(event);
+            moved = true;
+        }
+        moved
+    }
+
+    /// Takes the notices that have come for this connection.
+    pub fn absorb(&mut self) {
+        let mut notices = std::mem::take(&mut self.notices);
+        self.link.take(&mut notices);
+        for notice in notices.drain(..) {
+            self.notice(notice);
+        }
+        self.notices = notices;
+        self.look_at_alarms();
+    }
+
+    /// What is to be written to the socket. The driver takes away what it has written.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        self.connection.output()
+    }
+
+    /// Tells that bytes have been written, which counts as a heartbeat.
+    pub fn note_sent(&mut self, now: Millis) {
+        self.connection.note_sent(amqp_millis(now));
+    }
+
+    /// Whether more input is welcome: no answer is awaited, the publisher's window has room, no alarm stands against it.
+    pub fn wants_input(&mut self, now: Millis) -> bool {
+        let wanted = self.held.is_none() && !self.is_stopped() && self.link.may_publish();
+        if wanted == self.reading_paused {
+            // A client whose bytes we do not read is not to be taken for dead.
+            if wanted {
+                self.connection.resume_reading(amqp_millis(now));
+            } else {
+                self.connection.pause_reading();
+            }
+            self.reading_paused = !wanted;
+        }
+        wanted
+    }
+
+    /// How many bytes the input buffer has to be able to hold for the parser to go on.
+    pub fn input_bytes_wanted(&self) -> usize {
+        self.connection.wanted()
+    }
+
+    /// Whether nothing is left but to write the output and close the socket.
+    pub fn is_over(&self) -> bool {
+        self.connection.is_finished()
+    }
+
+    /// When [`Session::tick`] wants to be called.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.connection.deadline().map(|at| Millis(at.0))
+    }
+
+    /// Heartbeats and time limits.
+    pub fn tick(&mut self, now: Millis) {
+        if let Some(event) = self.connection.tick(amqp_millis(now)) {
+            self.handle(event);
+        }
+    }
+
+    /// The log-in to be checked, once.
+    pub fn take_credentials(&mut self) -> Option<Credentials> {
+        self.credentials.take()
+    }
+
+    /// The user that has logged in, or tries to.
+    pub fn user(&self) -> &Name {
+        &self.user
+    }
+
+    /// The log-in is good.
+    pub fn authenticated(&mut self) {
+        self.connection.authenticated();
+    }
+
+    /// The log-in is refused.
+    pub fn refuse_login(&mut self) {
+        self.connection.refuse_authentication();
+    }
+
+    /// The broker stops: asks the client to close.
+    pub fn shut_down(&mut self) {
+        let text = "broker forced connection closure with reason 'shutdown'";
+        self.connection.fail(0, Error::new(ReplyCode::ConnectionForced, text));
+        self.release();
+        if !self.connection.is_running() && self.vhost.is_none() {
+            self.connection.disconnected();
+        }
+    }
+
+    /// The socket is gone, or about to be: everything the connection held goes back.
+    pub fn end(&mut self) {
+        self.connection.disconnected();
+        self.release();
+    }
+
+    /// Publishers are not read while an alarm stands; what has been read already is taken.
+    fn is_stopped(&self) -> bool {
+        self.publishes && self.shared.alarms.any()
+    }
+
+    fn must_wait(&self, event: &Event) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
+        match event {
+            Event::Method { method, .. } if is_topology(method) => {
+                !self.waiting.iter().all(|(_, waiting)| waiting.is_topology())
+            }
+            // The connection is over whatever it waits for.
+            Event::Failed { .. } => false,
+            _ => true,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Publish { channel, batch, first_number, transactional } => {
+                self.publishes = true;
+                self.publish(channel, batch, first_number, transactional);
+                self.look_at_alarms();
+            }
+            Event::Settle { channel, outcome, settled, transactional } => {
+                self.settle(channel, outcome, settled, transactional);
+            }
+            Event::Method { channel, method } => {
+                let cause = method.ids();
+                if let Err(error) = self.method(channel, method) {
+                    self.fail_channel(channel, error.caused_by(cause));
+                }
+            }
+            Event::ChannelOpen { channel } => {
+                self.channels.insert(channel, Channel::default());
+            }
+            Event::ChannelCloseRequested { channel, .. } => {
+                self.drop_channel(channel);
+                self.connection.channel_closed(channel);
+            }
+            Event::ChannelFailed { channel, error } => {
+                self.log_failure(channel, &error);
+                self.drop_channel(channel);
+            }
+            Event::Recover { channel, .. } => self.recover(channel),
+            Event::TxCommit { channel } => self.tx_commit(channel),
+            Event::TxRollback { channel } => self.tx_rollback(channel),
+            Event::Authenticate { credentials, .. } => self.log_in(credentials.user, credentials.password),
+            Event::Open { vhost } => self.open(&Name::new(vhost.as_bytes())),
+            Event::CloseRequested { .. } => {
+                self.release();
+                self.connection.closed();
+            }
+            Event::Failed { reason } => {
+                tracing::warn!(peer = %self.peer, user = %self.user, %reason, "connection failed");
+                self.release();
+            }
+        }
+    }
+
+    fn method(&mut self, channel: u16, method: Method) -> Result<(), Error> {
+        match method {
+            Method::ExchangeDeclare(declare) => self.exchange_declare(channel, declare),
+            Method::ExchangeDelete(delete) => self.exchange_delete(channel, delete),
+            Method::ExchangeBind(bind) => self.exchange_bind(channel, bind),
+            Method::ExchangeUnbind(unbind) => self.exchange_unbind(channel, unbind),
+            Method::QueueDeclare(declare) => self.queue_declare(channel, declare),
+            Method::QueueBind(bind) => self.queue_bind(channel, bind),
+            Method::QueueUnbind(unbind) => self.queue_unbind(channel, unbind),
+            Method::QueuePurge(purge) => self.queue_purge(channel, purge),
+            Method::QueueDelete(delete) => self.queue_delete(channel, delete),
+            Method::BasicQos(qos) => self.basic_qos(channel, &qos),
+            Method::BasicConsume(consume) => self.basic_consume(channel, consume),
+            Method::BasicCancel(cancel) => self.basic_cancel(channel, &cancel),
+            Method::BasicGet(get) => self.basic_get(channel, &get),
+            Method::ConnectionUpdateSecret(_) => {
+                // Only mechanisms whose secrets expire have a use for it; PLAIN's do not.
+                self.connection.reply(0, &method::connection::UpdateSecretOk {}.into());
+                Ok(())
+            }
+            _ => Err(Error::new(ReplyCode::CommandInvalid, "the method is not for clients to send")),
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Deliver(delivered) => self.outgoing.push_back(Outgoing::Deliver(delivered)),
+            Notice::Confirm { channel, confirm } => {
+                self.connection.confirm(channel, everack_amqp::confirms::ConfirmId(confirm));
+            }
+            Notice::Answer { channel, answer } => {
+                self.partition_answer(channel, answer);
+                while self.waiting.front().is_some_and(|(_, waiting)| waiting.is_topology()) {
+                    let Some((channel, answer)) = self.early.pop_front() else { break };
+                    self.catalog_answer(channel, answer);
+                }
+            }
+            Notice::Catalog { channel, answer } => self.catalog_answer(channel, answer),
+            Notice::ConsumerGone { consumer } => self.outgoing.push_back(Outgoing::ConsumerGone { consumer }),
+            Notice::LimitFreed { consumer } => self.limit_freed(consumer),
+        }
+    }
+
+    fn log_in(&mut self, user: Vec<u8>, password: Vec<u8>) {
+        self.user = Name::new(&user);
+        self.snapshot = self.shared.snapshot();
+        let stored = self.snapshot.user(&self.user).map(|user| user.password_hash.clone());
+        self.credentials = Some(Credentials { user, password, stored });
+    }
+
+    fn open(&mut self, vhost: &Name) {
+        self.snapshot = self.shared.snapshot();
+        let view = match self.snapshot.open_vhost(&self.user, vhost) {
+            Ok(view) => view,
+            Err(refusal) => {
+                self.connection.refuse_vhost(&refusal.text);
+                return;
+            }
+        };
+        self.permissions = self.snapshot.permissions(&self.user, vhost);
+        self.vhost_name = vhost.clone();
+        self.vhost = Some(view);
+        self.connection.opened();
+        tracing::debug!(peer = %self.peer, user = %self.user, vhost = %self.vhost_name, "connection open");
+    }
+
+    /// Looks at the topology as it is now, if it has changed since the last look.
+    fn refresh(&mut self) {
+        if self.snapshot.epoch() == self.shared.epoch() {
+            return;
+        }
+        self.snapshot = self.shared.snapshot();
+        self.vhost = self.snapshot.vhost(&self.vhost_name);
+        self.permissions = self.snapshot.permissions(&self.user, &self.vhost_name);
+    }
+
+    fn require(&self, access: Access, resource: Resource<'_>) -> Result<(), Error> {
+        match &self.permissions {
+            Some(permissions) => permissions.require(access, resource).map_err(to_amqp::error),
+            None => Err(self.vhost_gone()),
+        }
+    }
+
+    fn consumer_settings(&self, queue: &Queue, consume: &basic::Consume) -> Result<ConsumerSettings, Error> {
+        let Some(vhost) = &self.vhost else { return Err(self.vhost_gone()) };
+        let arguments = from_amqp::arguments(&consume.arguments);
+        vhost.consumer_settings(queue, &arguments).map_err(to_amqp::error)
+    }
+
+    /// The virtual host has been deleted, or this user may not be in it any more.
+    fn vhost_gone(&self) -> Error {
+        let (vhost, user) = (&self.vhost_name, &self.user);
+        Error::new(ReplyCode::NotAllowed, format!("access to vhost '{vhost}' refused for user '{user}'"))
+    }
+
+    fn look_at_alarms(&mut self) {
+        let stands = self.publishes && self.shared.alarms.any();
+        if stands == self.blocked {
+            return;
+        }
+        self.blocked = stands;
+        if stands {
+            self.connection.blocked(self.shared.alarms.reason());
+            tracing::warn!(peer = %self.peer, reason = self.shared.alarms.reason(), "publisher blocked");
+        } else {
+            self.connection.unblocked();
+        }
+    }
+
+    fn wait(&mut self, channel: u16, waiting: Waiting) {
+        self.waiting.push_back((channel, waiting));
+    }
+
+    /// What the oldest answer was for. None if its channel is gone, or another one has taken its number.
+    fn answered(&mut self, channel: u16) -> Option<Waiting> {
+        let (expected, waiting) = self.waiting.pop_front()?;
+        assert_eq!(expected, channel, "answers come in the order of their questions");
+        self.connection.is_open(channel).then_some(waiting)
+    }
+
+    /// Puts what the answer leads to in front of everything else that is waited for.
+    fn wait_first(&mut self, channel: u16, waiting: Waiting) {
+        self.waiting.push_front((channel, waiting));
+    }
+
+    fn fail_channel(&mut self, channel: u16, error: Error) {
+        self.log_failure(channel, &error);
+        match self.connection.fail(channel, error) {
+            Scope::Channel => self.drop_channel(channel),
+            Scope::Connection => self.release(),
+        }
+    }
+
+    fn log_failure(&self, channel: u16, error: &Error) {
+        tracing::info!(peer = %self.peer, user = %self.user, channel, %error, "channel or connection closed");
+    }
+
+    /// Everything the channel held goes back to its queues.
+    fn drop_channel(&mut self, channel: u16) {
+        let Some(state) = self.channels.remove(&channel) else { return };
+        state.failed.store(true, Ordering::Release);
+        for consumer in state.holders {
+            self.consumers.remove(&consumer);
+            self.requests.push((partition_of(consumer), Request::Gone { consumer }));
+        }
+    }
+
+    /// Gives back all that the connection held, once.
+    fn release(&mut self) {
+        if std::mem::replace(&mut self.released, true) {
+            return;
+        }
+        let channels: Vec<u16> = self.channels.keys().copied().collect();
+        for channel in channels {
+            self.drop_channel(channel);
+        }
+        self.held = None;
+        if self.exclusive {
+            self.catalog.push(Self::connection_closed(self.link.connection));
+        }
+    }
+}
+
+fn is_topology(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::ExchangeDeclare(_)
+            | Method::ExchangeDelete(_)
+            | Method::ExchangeBind(_)
+            | Method::ExchangeUnbind(_)
+            | Method::QueueDeclare(_)
+            | Method::QueueBind(_)
+            | Method::QueueUnbind(_)
+    )
+}
+
+/// The protocol crate has a type of its own for the same moments.
+fn amqp_millis(now: Millis) -> everack_amqp::Millis {
+    everack_amqp::Millis(now.0)
+}

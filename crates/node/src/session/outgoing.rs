@@ -1,0 +1,153 @@
+//! Output in its order: deliveries, and the few answers that must not overtake them.
+//!
+//! Deliveries are encoded as late as possible, right before they are written: tags rise in the order in which messages really
+//! leave, and a slow socket holds back runs, not copies of bodies. `basic.cancel-ok` waits in the same queue, so that it comes
+//! behind the last delivery of its consumer.
+
+use std::sync::atomic::Ordering;
+
+use everack_amqp::connection::Delivery as Handed;
+use everack_amqp::wire::method::basic;
+use everack_amqp::wire::primitive::ShortString;
+use everack_broker::ids::ConsumerId;
+use everack_broker::partition::{Delivery, Run};
+
+use super::Session;
+use crate::messages::Messages;
+use crate::notice::Delivered;
+use crate::request::Request;
+use crate::shared::partition_of;
+
+/// One thing to write.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// Messages for a consumer.
+    Deliver(Delivered),
+    /// The consumer has been cancelled by its client.
+    CancelOk { channel: u16, consumer: ConsumerId, tag: ShortString, nowait: bool },
+    /// The consumer has lost its queue.
+    ConsumerGone { consumer: ConsumerId },
+}
+
+impl Session {
+    /// Encodes what is due until the output is `limit` bytes long.
+    pub fn fill(&mut self, limit: usize) {
+        self.connection.flush_confirms();
+        while self.connection.output().len() < limit {
+            match self.outgoing.pop_front() {
+                Some(Outgoing::Deliver(delivered)) => self.write_delivered(delivered, limit),
+                Some(Outgoing::CancelOk { channel, consumer, tag, nowait }) => {
+                    self.consumers.remove(&consumer);
+                    if !nowait {
+                        self.connection.reply(channel, &basic::CancelOk { consumer_tag: tag }.into());
+                    }
+                }
+                Some(Outgoing::ConsumerGone { consumer }) => self.consumer_gone(consumer),
+                None => break,
+            }
+        }
+    }
+
+    /// Whether deliveries wait to be written.
+    pub fn has_output_due(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Writes as much of a delivery as fits; the rest goes back to the front.
+    fn write_delivered(&mut self, mut delivered: Delivered, limit: usize) {
+        let consumer = self.consumers.get(&delivered.delivery.consumer).cloned();
+        let Some(consumer) = consumer else {
+            // Its channel is gone; the partition has been told, and takes the messages back.
+            self.gate_sent(delivered.delivery.run.weight());
+            return;
+        };
+        let Some(messages) = self.content(&delivered.delivery.run) else {
+            self.set_aside(&delivered);
+            self.gate_sent(delivered.delivery.run.weight());
+            return;
+        };
+        let room = limit.saturating_sub(self.connection.output().len());
+        let delivery = &mut delivered.delivery;
+        let weight = delivery.run.weight();
+        let count = fitting(&messages, &delivery.run, room);
+        let (from, to) = (delivery.run.from, delivery.run.from + count);
+        let handed = Handed {
+            source: delivery.consumer.0,
+            first: delivery.first_delivery,
+            no_ack: consumer.no_ack,
+            redelivered: delivery.redelivered,
+        };
+        let open = self.connection.deliver(&consumer.head, &messages, from, to, handed);
+        if !open || to == delivery.run.to {
+            self.gate_sent(weight);
+            return;
+        }
+        advance(delivery, messages, count);
+        let rest = delivery.run.weight();
+        self.outgoing.push_front(Outgoing::Deliver(delivered));
+        self.gate_sent(weight - rest);
+    }
+
+    /// The messages of a run: at hand, or read from the log.
+    pub(super) fn content(&mut self, run: &Run<Messages>) -> Option<Messages> {
+        if let Some(messages) = &run.content {
+            return Some(messages.clone());
+        }
+        match self.recall.messages(run.location) {
+            Ok(messages) if usize::from(run.to) <= messages.len() => Some(messages),
+            Ok(_) => {
+                tracing::error!(location = run.location.0, first = run.first.0, "the record has fewer messages than its queue");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, first = run.first.0, count = run.count(), "messages are damaged and set aside");
+                None
+            }
+        }
+    }
+
+    /// Tells the partition of content that cannot be read; it is never delivered, nor tried again.
+    pub(super) fn set_aside(&mut self, delivered: &Delivered) {
+        let delivery = &delivered.delivery;
+        let count = u32::from(delivery.run.count());
+        self.shared.counters.damaged.fetch_add(u64::from(count), Ordering::Relaxed);
+        let request = Request::Damaged { queue: delivery.queue, first: delivery.run.first, count };
+        self.requests.push((partition_of(delivery.consumer), request));
+    }
+
+    /// So much has left the gate, written or dropped. If consumers wait for that, one in each partition is told, and the partition
+    /// serves all that wait for this gate.
+    fn gate_sent(&mut self, weight: u64) {
+        if !self.link.gate.sent(weight) {
+            return;
+        }
+        let mut told = Vec::new();
+        for &consumer in self.consumers.keys() {
+            let partition = partition_of(consumer);
+            if !told.contains(&partition) {
+                told.push(partition);
+                self.requests.push((partition, Request::Resume { consumer }));
+            }
+        }
+    }
+}
+
+/// How many messages of a run to encode into `room` bytes; at least one.
+fn fitting(messages: &Messages, run: &Run<Messages>, room: usize) -> u16 {
+    let bytes = messages.bytes(run.from, run.to) + 64 * u64::from(run.count());
+    if bytes <= room as u64 {
+        return run.count();
+    }
+    ((room as u128 * u128::from(run.count()) / u128::from(bytes)) as u16).clamp(1, run.count())
+}
+
+/// Moves a delivery's beginning behind the messages that have been written. The content stays at hand for the rest.
+fn advance(delivery: &mut Delivery<Messages>, messages: Messages, count: u16) {
+    let run = &mut delivery.run;
+    let share = u64::from(run.bytes) * u64::from(count) / u64::from(run.count());
+    run.content = Some(messages);
+    run.first = run.first.plus(u64::from(count));
+    run.from += count;
+    run.bytes -= share as u32;
+    delivery.first_delivery += u64::from(count);
+}

@@ -1,0 +1,167 @@
+//! Publishing: from a batch of messages to requests of the partitions that hold their queues.
+//!
+//! The protocol hands over neighbouring messages with the same address as one group, so that a route is looked up once a group.
+//! The channel keeps the last route it used; it is good as long as the topology's epoch has not changed. Only exchanges that look at
+//! headers are asked for every message.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use everack_amqp::content::Batch;
+use everack_amqp::error::{Error, ReplyCode};
+use everack_amqp::wire::properties::Properties;
+use everack_broker::catalog::{Access, Resource};
+use everack_broker::ids::PartitionId;
+use everack_broker::routing::{NoHeaders, Route};
+
+use super::Session;
+use super::channel::{BufferedPublish, LastRoute};
+use crate::messages::Messages;
+use crate::request::{Publish, Reply, Request, RoutedRun};
+use crate::translate::{from_amqp, to_amqp};
+
+/// A published batch with its routes, before it goes anywhere.
+struct Routed {
+    runs: Vec<RoutedRun>,
+    /// Messages that nobody wants and whose publisher wants them back.
+    returned: Vec<u16>,
+    /// What ended the routing early; messages before it are published.
+    failed: Option<(u16, Error)>,
+}
+
+impl Session {
+    /// Takes a run of publishes of one channel.
+    pub(super) fn publish(&mut self, channel: u16, batch: Batch, first_number: u64, transactional: bool) {
+        let routed = self.route_batch(channel, &batch);
+        let failed = routed.failed;
+        let end = failed.as_ref().map_or(batch.entries.len() as u16, |(index, _)| *index);
+        let messages = Messages::new(batch);
+        if transactional {
+            self.buffer_publish(channel, BufferedPublish { messages, runs: routed.runs, returned: routed.returned });
+        } else {
+            // Returns go out before the confirm of the same message, which this order guarantees.
+            self.return_unroutable(channel, &messages, &routed.returned);
+            self.hand_over(channel, messages, routed.runs, first_number, end);
+        }
+        if let Some((_, error)) = failed {
+            self.fail_channel(channel, error);
+        }
+    }
+
+    fn route_batch(&mut self, channel: u16, batch: &Batch) -> Routed {
+        let nowhere = Arc::new(Route { targets: Box::default(), by_headers: true });
+        let mut routed = Routed { runs: Vec::with_capacity(batch.groups.len()), returned: Vec::new(), failed: None };
+        for group in &batch.groups {
+            let last = match self.last_route(channel, batch, group.from) {
+                Ok(last) => last,
+                Err(error) => {
+                    routed.failed = Some((group.from, error));
+                    break;
+                }
+            };
+            match last {
+                LastRoute::Fixed(route) => self.add_run(&mut routed, route, group.from, group.to, group.mandatory),
+                LastRoute::ByHeaders => {
+                    for index in group.from..group.to {
+                        let route = self.route_by_headers(batch, usize::from(index));
+                        let route = route.unwrap_or_else(|| nowhere.clone());
+                        self.add_run(&mut routed, route, index, index + 1, group.mandatory);
+                    }
+                }
+            }
+        }
+        routed
+    }
+
+    fn add_run(&mut self, routed: &mut Routed, route: Arc<Route>, from: u16, to: u16, mandatory: bool) {
+        if route.targets.is_empty() {
+            let counters = &self.shared.counters;
+            let counter =
+                if mandatory { &counters.unroutable_returned } else { &counters.unroutable_dropped };
+            counter.fetch_add(u64::from(to - from), Ordering::Relaxed);
+            if mandatory {
+                routed.returned.extend(from..to);
+            }
+            return;
+        }
+        match routed.runs.last_mut() {
+            Some(last) if last.to == from && Arc::ptr_eq(&last.route, &route) => last.to = to,
+            _ => routed.runs.push(RoutedRun { route, from, to }),
+        }
+    }
+
+    /// The channel's cached route, or a new look at the topology: does the exchange exist, may the user write to it, where
+    /// does the key lead.
+    fn last_route(&mut self, channel: u16, batch: &Batch, index: u16) -> Result<LastRoute, Error> {
+        let epoch = self.shared.epoch();
+        let address = batch.address(usize::from(index));
+        if let Some(state) = self.channels.get(&channel)
+            && state.route_epoch == epoch
+            && state.route_address == address
+        {
+            return Ok(state.route.clone());
+        }
+        let route = self.look_up(batch.exchange(usize::from(index)), batch.routing_key(usize::from(index)))?;
+        if let Some(state) = self.channels.get_mut(&channel) {
+            state.route_epoch = epoch;
+            state.route_address.clear();
+            state.route_address.extend_from_slice(address);
+            state.route = route.clone();
+        }
+        Ok(route)
+    }
+
+    fn look_up(&mut self, exchange: &[u8], key: &[u8]) -> Result<LastRoute, Error> {
+        self.refresh();
+        self.require(Access::Write, Resource::Exchange(exchange))?;
+        let Some(vhost) = &self.vhost else { return Err(self.vhost_gone()) };
+        let route = vhost.route(exchange, key, &NoHeaders);
+        let route = route.map_err(|error| to_amqp::error(error.refusal(&self.vhost_name, exchange)))?;
+        Ok(if route.by_headers { LastRoute::ByHeaders } else { LastRoute::Fixed(route) })
+    }
+
+    fn route_by_headers(&self, batch: &Batch, index: usize) -> Option<Arc<Route>> {
+        let headers = Properties::decode(batch.properties(index)).ok().and_then(|properties| properties.headers);
+        let headers = headers.map(|headers| from_amqp::arguments(&headers)).unwrap_or_default();
+        self.vhost.as_ref()?.route(batch.exchange(index), batch.routing_key(index), &headers).ok()
+    }
+
+    /// Gives the batch to every partition that holds one of its queues, and opens the confirm that they complete.
+    fn hand_over(&mut self, channel: u16, messages: Messages, runs: Vec<RoutedRun>, first_number: u64, end: u16) {
+        if end == 0 {
+            return;
+        }
+        let partitions = partitions_of(&runs);
+        let mut confirm = None;
+        if first_number > 0 {
+            let last = first_number + u64::from(end) - 1;
+            confirm = self.connection.expect_confirm(channel, last, partitions.len() as u32).map(|id| id.0);
+        }
+        let runs: Arc<[RoutedRun]> = runs.into();
+        let bytes = messages.chunk.len();
+        for partition in partitions {
+            self.link.publish_begins(bytes);
+            let reply = Reply { link: self.link.clone(), channel };
+            let publish = Publish { messages: messages.clone(), runs: runs.clone(), reply, confirm, bytes };
+            self.requests.push((partition, Request::Publish(publish)));
+        }
+    }
+
+    /// Sends back what nobody wants (312 NO_ROUTE).
+    pub(super) fn return_unroutable(&mut self, channel: u16, messages: &Messages, indexes: &[u16]) {
+        for &index in indexes {
+            self.connection.return_message(channel, messages, index, ReplyCode::NoRoute.number(), ReplyCode::NoRoute.name());
+        }
+    }
+}
+
+/// The partitions that hold queues of these runs, each once.
+pub(super) fn partitions_of(runs: &[RoutedRun]) -> Vec<PartitionId> {
+    let mut partitions: Vec<PartitionId> = Vec::with_capacity(1);
+    for target in runs.iter().flat_map(|run| run.route.targets.iter()) {
+        if !partitions.contains(&target.partition) {
+            partitions.push(target.partition);
+        }
+    }
+    partitions
+}

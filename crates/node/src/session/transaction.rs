@@ -1,0 +1,100 @@
+//! `tx`: publishes and settlements are gathered, and become durable and visible together or not at all.
+
+use std::sync::Arc;
+
+use everack_amqp::deliveries::DeliveryRange;
+use everack_amqp::error::{Error, ReplyCode};
+use everack_amqp::wire::method::tx;
+use everack_broker::ids::PartitionId;
+use everack_broker::partition::SettleOutcome;
+
+use super::Session;
+use super::channel::{BufferedPublish, Gathered};
+use super::consume::settle_of;
+use super::publish::partitions_of;
+use super::waiting::Waiting;
+use crate::request::{Request, RoutedRun, TransactionPart};
+use crate::shared::partition_of;
+use crate::transaction::Assembly;
+
+/// What one transaction may gather, in bytes of messages; beyond it the connection is closed with 506.
+const TRANSACTION_BYTES_MAX: usize = 256 << 20;
+
+impl Session {
+    pub(super) fn buffer_publish(&mut self, channel: u16, publish: BufferedPublish) {
+        let Some(state) = self.channels.get_mut(&channel) else { return };
+        state.transaction.bytes += publish.messages.chunk.len();
+        state.transaction.publishes.push(publish);
+        if state.transaction.bytes > TRANSACTION_BYTES_MAX {
+            let text = format!("a transaction may hold {} MiB of messages", TRANSACTION_BYTES_MAX >> 20);
+            self.fail_channel(channel, Error::new(ReplyCode::ResourceError, text));
+        }
+    }
+
+    pub(super) fn gather_settles(&mut self, channel: u16, outcome: SettleOutcome, ranges: Vec<DeliveryRange>) {
+        let Some(state) = self.channels.get_mut(&channel) else { return };
+        state.transaction.settles.extend(ranges.iter().map(|range| settle_of(range, outcome)));
+        state.transaction.ranges.extend(ranges);
+    }
+
+    pub(super) fn tx_commit(&mut self, channel: u16) {
+        let Some(state) = self.channels.get_mut(&channel) else { return };
+        let gathered = std::mem::take(&mut state.transaction);
+        for publish in &gathered.publishes {
+            self.return_unroutable(channel, &publish.messages, &publish.returned);
+        }
+        let partitions = partitions_in(&gathered);
+        if partitions.is_empty() {
+            self.commit_ok(channel);
+            return;
+        }
+        let assembly = Arc::new(Assembly::new(self.shared.next_transaction(), partitions.len()));
+        let parts = partitions.len();
+        let publishes: Vec<_> =
+            gathered.publishes.into_iter().map(|publish| (publish.messages, Arc::from(publish.runs))).collect();
+        for partition in partitions {
+            let settles = gathered.settles.iter().filter(|settle| partition_of(settle.consumer) == partition);
+            let part = TransactionPart {
+                assembly: assembly.clone(),
+                publishes: publishes.iter().filter(|(_, runs)| touches(runs, partition)).cloned().collect(),
+                settles: settles.copied().collect(),
+                reply: self.reply(channel),
+            };
+            self.requests.push((partition, Request::Transaction(part)));
+        }
+        self.wait(channel, Waiting::Commit { parts });
+    }
+
+    pub(super) fn tx_rollback(&mut self, channel: u16) {
+        let Some(state) = self.channels.get_mut(&channel) else { return };
+        let gathered = std::mem::take(&mut state.transaction);
+        // The client may settle them again.
+        self.connection.unsettle(channel, &gathered.ranges);
+        self.connection.reply(channel, &tx::RollbackOk {}.into());
+    }
+
+    pub(super) fn part_committed(&mut self, channel: u16, parts: usize) {
+        if parts > 1 {
+            self.wait_first(channel, Waiting::Commit { parts: parts - 1 });
+        } else {
+            self.commit_ok(channel);
+        }
+    }
+
+    fn commit_ok(&mut self, channel: u16) {
+        self.connection.reply(channel, &tx::CommitOk {}.into());
+    }
+}
+
+fn partitions_in(gathered: &Gathered) -> Vec<PartitionId> {
+    let published = gathered.publishes.iter().flat_map(|publish| partitions_of(&publish.runs));
+    let settled = gathered.settles.iter().map(|settle| partition_of(settle.consumer));
+    let mut partitions: Vec<PartitionId> = published.chain(settled).collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    partitions
+}
+
+fn touches(runs: &Arc<[RoutedRun]>, partition: PartitionId) -> bool {
+    partitions_of(runs).contains(&partition)
+}

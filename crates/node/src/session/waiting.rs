@@ -1,0 +1,43 @@
+//! What a connection waits for.
+//!
+//! Answers of the catalog come in the order of the commands; of a partition, one at a time is awaited. So one queue of expectations is
+//! enough for the whole connection. While it is not empty, only further commands for the catalog are taken from the client.
+
+use std::sync::Arc;
+
+use everack_amqp::wire::method::Method;
+use everack_amqp::wire::primitive::ShortString;
+use everack_broker::catalog::Queue;
+use everack_broker::ids::ConsumerId;
+
+/// One expected answer.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// A change of the topology that has nothing to tell but `ok`, or not even that.
+    Topology { ok: Option<Method> },
+    /// The catalog's answer to `queue.declare`.
+    QueueDeclare { nowait: bool },
+    /// The counts of a queue that was there already.
+    Status { queue: Arc<Queue> },
+    /// Whether a queue may be deleted.
+    CheckDelete { queue: Arc<Queue>, nowait: bool },
+    /// The catalog's answer to `queue.delete`.
+    QueueDelete { nowait: bool, messages: u64 },
+    /// How much a purge removed.
+    Purge { queue: Arc<Queue>, nowait: bool },
+    /// Whether a consumer could start.
+    Consume { queue: Arc<Queue>, consumer: ConsumerId, tag: ShortString, nowait: bool },
+    /// That a consumer has stopped.
+    Cancel { consumer: ConsumerId, tag: ShortString, nowait: bool },
+    /// One message, or none.
+    Get { queue: Arc<Queue>, no_ack: bool },
+    /// The parts of a transaction that are still to become durable.
+    Commit { parts: usize },
+}
+
+impl Waiting {
+    /// Whether it is the catalog that has to answer.
+    pub(super) fn is_topology(&self) -> bool {
+        matches!(self, Self::Topology { .. } | Self::QueueDeclare { .. } | Self::QueueDelete { .. })
+    }
+}

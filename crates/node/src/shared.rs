@@ -1,0 +1,142 @@
+//! What all connections of a node share: the topology as last published, the alarms, and the next numbers.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use everack_broker::catalog::Snapshot;
+use everack_broker::ids::{ConnectionId, ConsumerId, PartitionId};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use crate::alarms::Alarms;
+use crate::link::Link;
+
+/// See the module documentation.
+#[derive(Debug)]
+pub struct Shared {
+    /// Alarms of this node.
+    pub alarms: Alarms,
+    /// Counters of what passes.
+    pub counters: Counters,
+    snapshot: ArcSwap<Snapshot>,
+    epoch: AtomicU64,
+    connection_next: AtomicU64,
+    consumer_next: AtomicU64,
+    transaction_next: AtomicU64,
+    name_next: AtomicU64,
+    name_seed: u64,
+    links: Mutex<FxHashMap<ConnectionId, Weak<Link>>>,
+}
+
+/// Counters of what passes, by name of what they count.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages that no queue wanted and whose publisher did not ask to have back.
+    pub unroutable_dropped: AtomicU64,
+    /// Messages that no queue wanted and that went back to their publisher.
+    pub unroutable_returned: AtomicU64,
+    /// Messages whose content could not be read back and was set aside.
+    pub damaged: AtomicU64,
+}
+
+impl Shared {
+    /// `seed` is random and makes generated names hard to guess; `start` numbers this start of the node and makes the numbers
+    /// of transactions unique within the log.
+    pub fn new(snapshot: Snapshot, seed: u64, start: u32) -> Self {
+        Self {
+            alarms: Alarms::default(),
+            counters: Counters::default(),
+            epoch: AtomicU64::new(snapshot.epoch()),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            connection_next: AtomicU64::new(1),
+            consumer_next: AtomicU64::new(1),
+            transaction_next: AtomicU64::new(u64::from(start) << 32 | 1),
+            name_next: AtomicU64::new(1),
+            name_seed: seed,
+            links: Mutex::new(FxHashMap::default()),
+        }
+    }
+
+    /// The topology as last published.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Changes with every publication of a snapshot; cheap enough to look at for every batch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Publishes a newer topology.
+    pub fn publish(&self, snapshot: Snapshot) {
+        let epoch = snapshot.epoch();
+        self.snapshot.store(Arc::new(snapshot));
+        self.epoch.store(epoch, Ordering::Release);
+    }
+
+    /// The next connection's id.
+    pub fn next_connection(&self) -> ConnectionId {
+        ConnectionId(self.connection_next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The next consumer's id; its low bits name the partition it reads from ([`partition_of`]).
+    pub fn next_consumer(&self, partition: PartitionId) -> ConsumerId {
+        let number = self.consumer_next.fetch_add(1, Ordering::Relaxed);
+        ConsumerId(number << 16 | u64::from(partition.0))
+    }
+
+    /// The next transaction's number.
+    pub fn next_transaction(&self) -> u64 {
+        self.transaction_next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A fresh name such as `amq.gen-` and 22 characters, as RabbitMQ gives to what the client left unnamed.
+    pub fn generate_name(&self, prefix: &str) -> String {
+        let number = self.name_next.fetch_add(1, Ordering::Relaxed);
+        let high = scramble(self.name_seed ^ number);
+        let low = scramble(high.wrapping_add(number));
+        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let bits = u128::from(high) << 64 | u128::from(low);
+        let mut name = String::with_capacity(prefix.len() + 22);
+        name.push_str(prefix);
+        name.extend((0..22).map(|digit| char::from(DIGITS[(bits >> (digit * 6)) as usize & 63])));
+        name
+    }
+
+    /// Lets alarms reach this link.
+    pub fn register(&self, link: &Arc<Link>) {
+        self.links.lock().insert(link.connection, Arc::downgrade(link));
+    }
+
+    /// Forgets a link.
+    pub fn deregister(&self, connection: ConnectionId) {
+        self.links.lock().remove(&connection);
+    }
+
+    /// How many connections there are.
+    pub fn connection_count(&self) -> usize {
+        self.links.lock().len()
+    }
+
+    /// Wakes every connection, so that it looks at the alarms.
+    pub fn wake_connections(&self) {
+        let links: Vec<Arc<Link>> = self.links.lock().values().filter_map(Weak::upgrade).collect();
+        for link in links {
+            link.wake();
+        }
+    }
+}
+
+/// The partition that a consumer reads from.
+pub fn partition_of(consumer: ConsumerId) -> PartitionId {
+    PartitionId(consumer.0 as u16)
+}
+
+/// The finaliser of SplitMix64: every input bit reaches every output bit.
+fn scramble(value: u64) -> u64 {
+    let mut value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}

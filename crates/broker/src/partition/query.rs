@@ -78,6 +78,11 @@ impl<C: Content> Partition<C> {
         self.totals.consumers
     }
 
+    /// Whether a consumer is there, if only because it holds unsettled messages.
+    pub fn knows(&self, consumer: ConsumerId) -> bool {
+        self.consumer_slots.contains_key(&consumer)
+    }
+
     /// What became of all messages, those of deleted queues included. Looks at every queue.
     pub fn counters(&self) -> Counters {
         let mut sum = self.totals.deleted;

@@ -49,12 +49,16 @@ pub(super) struct Spans<T> {
 #[derive(Debug)]
 struct Chunk<T> {
     spans: VecDeque<T>,
+    // Not above the start of the first span, not below the end of the chunk before: chunks are searched by this, so
+    // that a search touches one chunk only.
+    start: u64,
     // Bounds of the second key; may be wider than what is left in the chunk.
     seq_low: u64,
     seq_high: u64,
 }
 
-const CHUNK_SPANS: usize = 128;
+// Small in tests, so that short cases have many chunks.
+const CHUNK_SPANS: usize = if cfg!(test) { 8 } else { 128 };
 
 impl<T> Default for Spans<T> {
     fn default() -> Self {
@@ -121,7 +125,9 @@ impl<T: Span> Spans<T> {
 
     /// Removes everything within `start..end`, cutting spans at both ends, and hands it over in order.
     pub(super) fn take(&mut self, start: u64, end: u64, keep: Keep, mut taken: impl FnMut(T)) {
-        let Some(front) = self.front() else { return };
+        let Some(front) = self.front().filter(|_| start < end) else {
+            return;
+        };
         if front.start() < start {
             return self.take_within(start, end, keep, taken);
         }
@@ -188,6 +194,13 @@ impl<T: Span> Spans<T> {
     /// As [`Spans::take`] where the first span concerned is not the front, or begins before `start`.
     fn take_within(&mut self, start: u64, end: u64, keep: Keep, mut taken: impl FnMut(T)) {
         let (mut at, mut index) = self.locate(start);
+        if self
+            .chunks
+            .get(at)
+            .is_some_and(|chunk| index >= chunk.spans.len())
+        {
+            (at, index) = (at + 1, 0);
+        }
         while let Some(span) = self
             .chunks
             .get_mut(at)
@@ -234,11 +247,12 @@ impl<T: Span> Spans<T> {
         }
     }
 
-    /// Where the first span is that ends behind `start`.
+    /// Where the first span is that ends behind `start`, or would be: at the end of a chunk, it is the first of the next.
     fn locate(&self, start: u64) -> (usize, usize) {
         let chunk = self
             .chunks
-            .partition_point(|chunk| chunk.spans.back().is_some_and(|last| last.end() <= start));
+            .partition_point(|chunk| chunk.start <= start)
+            .saturating_sub(1);
         let index = self
             .chunks
             .get(chunk)
@@ -251,16 +265,14 @@ impl<T: Span> Spans<T> {
         if chunk.absorb(index, &span) {
             return;
         }
+        chunk.start = chunk.start.min(span.start());
         chunk.widen(&span);
         chunk.spans.insert(index, span);
         if chunk.spans.len() > CHUNK_SPANS {
             let tail = chunk.spans.split_off(CHUNK_SPANS / 2);
             chunk.measure();
-            let mut next = Chunk {
-                spans: tail,
-                seq_low: 0,
-                seq_high: 0,
-            };
+            let mut next = Chunk::new(tail);
+            next.start = next.spans[0].start();
             next.measure();
             self.chunks.insert(at + 1, next);
         }
@@ -271,7 +283,8 @@ impl<T: Span> Spans<T> {
         let span = chunk.spans.remove(index);
         if chunk.spans.is_empty() {
             self.drop_chunk(at);
-        } else if chunk.spans.len() * 4 <= chunk.spans.capacity() && chunk.spans.capacity() > 16 {
+        } else if chunk.spans.len() * 4 <= chunk.spans.capacity() && chunk.spans.capacity() > CHUNK_SPANS / 8
+        {
             // A list thinned out in the middle must not keep the memory of what it once held.
             chunk.spans.shrink_to(chunk.spans.len() * 2);
         }
@@ -285,19 +298,15 @@ impl<T: Span> Spans<T> {
             None if self.chunks.is_empty() => VecDeque::new(),
             None => VecDeque::with_capacity(CHUNK_SPANS),
         };
-        Chunk {
-            spans,
-            seq_low: u64::MAX,
-            seq_high: 0,
-        }
+        Chunk::new(spans)
     }
 
     fn drop_chunk(&mut self, at: usize) {
         if self.chunks.len() == 1 {
             // The last chunk stays as the place for what comes next; a list that is empty keeps no more than that.
             self.spare = None;
-            let chunk = &mut self.chunks[0];
-            (chunk.seq_low, chunk.seq_high) = (u64::MAX, 0);
+            let spans = std::mem::take(&mut self.chunks[0].spans);
+            self.chunks[0] = Chunk::new(spans);
         } else if let Some(chunk) = self.chunks.remove(at) {
             self.spare = Some(chunk.spans);
         }
@@ -312,6 +321,9 @@ impl<T: Span> Spans<T> {
             }
             if chunk.spans.len() > CHUNK_SPANS {
                 return Err(format!("chunk {at} holds {} spans", chunk.spans.len()));
+            }
+            if !chunk.spans.is_empty() && (chunk.start < end || chunk.start > chunk.spans[0].start()) {
+                return Err(format!("chunk {at} is searched under {}", chunk.start));
             }
             for span in &chunk.spans {
                 if span.count() == 0 || span.start() < end {
@@ -334,7 +346,17 @@ impl<T: Span> Spans<T> {
 }
 
 impl<T: Span> Chunk<T> {
+    fn new(spans: VecDeque<T>) -> Self {
+        Self {
+            spans,
+            start: u64::MAX,
+            seq_low: u64::MAX,
+            seq_high: 0,
+        }
+    }
+
     fn push_back(&mut self, span: T) {
+        self.start = self.start.min(span.start());
         self.widen(&span);
         self.spans.push_back(span);
     }

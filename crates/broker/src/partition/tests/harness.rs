@@ -9,19 +9,40 @@ use crate::partition::{
     SharedLimit,
 };
 
-/// A batch whose messages have the given sizes.
+/// A batch whose messages are known by their marks.
 #[derive(Clone, Debug)]
-pub(super) struct Batch(pub(super) Arc<Vec<u64>>);
+pub(super) struct Batch(Arc<Vec<(u64, u64)>>);
 
 impl Batch {
+    /// `count` messages of `size` bytes each.
     pub(super) fn even(count: u16, size: u64) -> Self {
-        Self(Arc::new(vec![size; usize::from(count)]))
+        Self(Arc::new((0..u64::from(count)).map(|at| (at, size)).collect()))
+    }
+
+    /// `count` messages with marks from `first` on, of various sizes.
+    pub(super) fn marked(first: u64, count: u16) -> Self {
+        Self(Arc::new(
+            (0..u64::from(count))
+                .map(|at| (first + at, (first + at * 7) % 31))
+                .collect(),
+        ))
+    }
+
+    pub(super) fn mark(&self, index: u16) -> u64 {
+        self.0[usize::from(index)].0
+    }
+
+    pub(super) fn size(&self, from: u16, to: u16) -> u64 {
+        self.0[usize::from(from)..usize::from(to)]
+            .iter()
+            .map(|message| message.1)
+            .sum()
     }
 }
 
 impl Content for Batch {
     fn bytes(&self, from: u16, to: u16) -> u64 {
-        self.0[usize::from(from)..usize::from(to)].iter().sum()
+        self.size(from, to)
     }
 
     fn compact(&self, from: u16, to: u16) -> Option<Self> {
@@ -30,7 +51,7 @@ impl Content for Batch {
     }
 
     fn pinned(&self) -> u64 {
-        self.0.iter().sum()
+        self.size(0, self.0.len() as u16)
     }
 
     fn same(&self, other: &Self) -> bool {

@@ -2,19 +2,19 @@
 
 use anyhow::Result;
 use std::future::Future;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Runs a service until SIGTERM or SIGINT; `serve` receives a signal that says when to end.
 pub fn run<F: Future<Output = Result<()>>>(serve: impl FnOnce(Shutdown) -> F) -> Result<ExitCode> {
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(LevelFilter::INFO);
-    // The binary that embeds us may have set up its own log already.
-    let _ = log.try_init();
+    start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -23,6 +23,22 @@ pub fn run<F: Future<Output = Result<()>>>(serve: impl FnOnce(Shutdown) -> F) ->
     // A task that hangs must not keep the process alive after everything worth saving is saved.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Our own words from INFO on, those of the libraries from WARN on; and nothing from the AMQP client, which reports what
+/// it also returns as errors, message bodies included.
+fn start_log() {
+    let wanted = Targets::new()
+        .with_target("everack_shop", LevelFilter::INFO)
+        .with_target("lapin", LevelFilter::OFF)
+        .with_default(LevelFilter::WARN);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // The binary that embeds us may have set up its own log already.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(wanted))
+        .try_init();
 }
 
 /// Says when to end. Cheap to clone.

@@ -4,7 +4,6 @@ use crate::{
     OpenError, Options, Position, Reader, RecoveryReport,
     disk::Disk,
     manifest::{Manifest, Origin},
-    record::EndReason,
     recovery::{self, Tail},
     segment,
     shared::Shared,
@@ -29,17 +28,10 @@ pub fn inspect<D: Disk>(disk: D) -> Result<(Reader<D>, RecoveryReport), OpenErro
         let file = shared.disk.open(&segment::file_name(last))?;
         let tail = Tail::examine(&file, shared.mask(last), last)?;
         report.damage = tail.damage();
-        report.clean = tail.end.is_some_and(|(_, end)| end.reason == EndReason::Closed);
-        let end = match tail.end {
-            Some((offset, _)) => offset,
-            None => {
-                report.cut = tail.cut();
-                tail.cut_offset()
-            }
-        };
-        shared
-            .appended
-            .store(Position::new(last, end as u32).0, Ordering::Release);
+        report.clean = tail.is_closed();
+        report.cut = tail.cut();
+        let end = Position::new(last, tail.ended().unwrap_or(tail.cut_offset()) as u32);
+        shared.appended.store(end.0, Ordering::Release);
     }
     Ok((Reader::new(Arc::new(shared)), report))
 }

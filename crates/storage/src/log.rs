@@ -280,7 +280,8 @@ impl<D: Disk> Log<D> {
         let failed = |error| self.shared.poison("ending a segment", error);
         let mask = self.shared.mask(self.active.number);
         let file = &self.active.file;
-        let end = recovery::write_end(&**file, mask, self.active.end, reason).map_err(failed)?;
+        let end =
+            recovery::write_end(&**file, mask, self.active.end, self.durable, reason).map_err(failed)?;
         self.active.ended = true;
         self.active.dirty = false;
         self.durable = self.end();

@@ -42,10 +42,14 @@
 //! Where a segment ends for good there is an **end**, at a multiple of 512 bytes:
 //!
 //! ```text
-//!  payload of an end (a frame of 24 bytes)
-//!   0  4  offset where the last data frame ends. Within a group whose rest was torn this lies before the group's end.
-//!   4  4  why: 1 the next segment took over, 2 closed, 3 cut by recovery
+//!  payload of an end (a frame of 32 bytes)
+//!   0  8  position up to which the log was known durable when the end was written
+//!   8  4  offset where the last data frame ends. Within a group whose rest was torn this lies before the group's end.
+//!  12  4  why: 1 the next segment took over, 2 closed, 3 cut: by recovery, or because the disk was full
 //! ```
+//!
+//! An end alone does not prove that what lies before it was ever durable: only the segment behind it does, which is
+//! begun after the end was synced.
 
 use crate::{Position, SegmentNumber};
 
@@ -57,12 +61,12 @@ pub const GROUP_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) const HEADER_BYTES: usize = 12;
 pub(crate) const HEAD_FRAME_BYTES: usize = 32;
-pub(crate) const END_FRAME_BYTES: usize = 24;
+pub(crate) const END_FRAME_BYTES: usize = 32;
 pub(crate) const SECTOR_BYTES: u64 = 512;
 
 const LENGTH_BITS: u32 = 29;
 const HEAD_PAYLOAD_BYTES: usize = 16;
-const END_PAYLOAD_BYTES: usize = 8;
+const END_PAYLOAD_BYTES: usize = 16;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,9 +196,9 @@ impl Head {
     }
 
     pub(crate) fn decode(payload: &[u8]) -> Head {
-        let durable = u64::from(number(payload, 0)) | u64::from(number(payload, 4)) << 32;
+        let durable = Position(long(payload, 0));
         Head {
-            durable: Position(durable),
+            durable,
             group_bytes: number(payload, 8),
             records: number(payload, 12),
         }
@@ -212,6 +216,7 @@ pub(crate) enum EndReason {
 /// The payload of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
+    pub(crate) durable: Position,
     pub(crate) data_end: u32,
     pub(crate) reason: EndReason,
 }
@@ -225,8 +230,9 @@ impl End {
             EndReason::Cut => 3,
         };
         let mut payload = [0; END_PAYLOAD_BYTES];
-        payload[0..4].copy_from_slice(&self.data_end.to_le_bytes());
-        payload[4..8].copy_from_slice(&reason.to_le_bytes());
+        payload[0..8].copy_from_slice(&self.durable.0.to_le_bytes());
+        payload[8..12].copy_from_slice(&self.data_end.to_le_bytes());
+        payload[12..16].copy_from_slice(&reason.to_le_bytes());
         let mut frame = [0; END_FRAME_BYTES];
         frame[..HEADER_BYTES].copy_from_slice(&Header::unsealed(Kind::End, &payload));
         frame[HEADER_BYTES..HEADER_BYTES + END_PAYLOAD_BYTES].copy_from_slice(&payload);
@@ -234,13 +240,14 @@ impl End {
     }
 
     pub(crate) fn decode(payload: &[u8]) -> End {
-        let reason = match number(payload, 4) {
+        let reason = match number(payload, 12) {
             1 => EndReason::Rolled,
             2 => EndReason::Closed,
             _ => EndReason::Cut,
         };
         End {
-            data_end: number(payload, 0),
+            durable: Position(long(payload, 0)),
+            data_end: number(payload, 8),
             reason,
         }
     }
@@ -267,6 +274,11 @@ pub(crate) const fn sector_up(offset: u64) -> u64 {
 /// The little-endian number at `at`.
 pub(crate) fn number(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// The little-endian number of eight bytes at `at`.
+pub(crate) fn long(bytes: &[u8], at: usize) -> u64 {
+    u64::from(number(bytes, at)) | u64::from(number(bytes, at + 4)) << 32
 }
 
 /// The finaliser of splitmix64: every bit of the result depends on every bit of the input.

@@ -178,6 +178,9 @@ pub(crate) fn recover<D: Disk>(
     let lock = disk
         .lock()?
         .ok_or_else(|| OpenError::InUse { place: disk.place() })?;
+    // A killed process may have left names that are not durable yet. What a name says is acted on below, so it must not
+    // change its mind at a power failure.
+    disk.sync_directory()?;
     let entries = disk.list()?;
     let (manifest, origin) = Manifest::find(&disk, &entries)?;
     let shared = Shared::new(disk, options, manifest.identity, lock);
@@ -251,19 +254,22 @@ fn recover_last<D: Disk>(
     file.forget_cached()?;
     let tail = Tail::examine(&file, shared.mask(number), number)?;
     report.damage = tail.damage();
-    report.clean = tail.end.is_some_and(|(_, end)| end.reason == EndReason::Closed);
-    let end_offset = match tail.end {
-        Some((offset, _)) => offset,
-        None => {
-            report.cut = tail.cut();
-            let cut = tail.cut_offset();
-            write_end(&file, shared.mask(number), cut, EndReason::Cut)?
-        }
+    report.clean = tail.is_closed();
+    report.cut = tail.cut();
+    let cut = tail.cut_offset();
+    let end_offset = match tail.ended() {
+        Some(offset) => offset,
+        None => write_end(
+            &file,
+            shared.mask(number),
+            cut,
+            Position::new(number, cut as u32),
+            EndReason::Cut,
+        )?,
     };
     // Also completes the truncation of an earlier recovery that did not get to it.
     let length = end_offset + SECTOR_BYTES;
-    let rolled = tail.end.is_some_and(|(_, end)| end.reason == EndReason::Rolled);
-    if !rolled && file.length()? > length {
+    if !tail.is_rolled() && file.length()? > length {
         file.truncate(length)?;
         file.sync_all()?;
     }
@@ -276,17 +282,24 @@ fn recover_last<D: Disk>(
 }
 
 /// Write an end behind the data that ends at `data_end` and make it durable; returns its offset.
-pub(crate) fn write_end(file: &impl File, mask: Mask, data_end: u64, reason: EndReason) -> io::Result<u64> {
+pub(crate) fn write_end(
+    file: &impl File,
+    mask: Mask,
+    data_end: u64,
+    durable: Position,
+    reason: EndReason,
+) -> io::Result<u64> {
     let offset = sector_up(data_end);
-    let mut frame = [0; SECTOR_BYTES as usize];
+    let mut sector = [0; SECTOR_BYTES as usize];
     let end = End {
+        durable,
         data_end: data_end as u32,
         reason,
     }
     .encode();
-    frame[..end.len()].copy_from_slice(&end);
-    mask.seal(&mut frame, offset);
-    file.write_at(&frame, offset)?;
+    sector[..end.len()].copy_from_slice(&end);
+    mask.seal(&mut sector, offset);
+    file.write_at(&sector, offset)?;
     file.sync_all()?;
     Ok(offset)
 }
@@ -323,11 +336,11 @@ pub(crate) struct Tail {
     length: u64,
     header: Option<Header>,
     regions: Vec<Region>,
-    /// The highest position that a head in this segment calls durable.
+    /// The highest position that a head or end in this segment calls durable.
     durable: Position,
     records: u64,
     finished: u64,
-    pub(crate) end: Option<(u64, End)>,
+    end: Option<(u64, End)>,
 }
 
 impl Tail {
@@ -357,6 +370,8 @@ impl Tail {
                     });
                 }
                 Step::End { offset, end } => {
+                    tail.durable = tail.durable.max(end.durable);
+                    tail.finished = u64::from(end.data_end);
                     tail.end = Some((offset, end));
                     return Ok(tail);
                 }
@@ -370,10 +385,7 @@ impl Tail {
 
     /// What lies before this offset was durable, as far as the segment itself can prove it.
     fn proven(&self) -> u64 {
-        match self.end {
-            Some((offset, _)) => offset,
-            None => u64::from(self.durable.offset()),
-        }
+        u64::from(self.durable.offset())
     }
 
     /// The first unreadable place that nobody can prove to have been durable.
@@ -381,7 +393,24 @@ impl Tail {
         self.regions.iter().find(|region| region.to > self.proven())
     }
 
-    /// Where the log ends when there is no end: at the first unproven unreadable place.
+    /// Where the end lies that closes this segment for good. An end behind a tear was itself never durable.
+    pub(crate) fn ended(&self) -> Option<u64> {
+        match self.end {
+            Some((offset, _)) if self.tear().is_none() => Some(offset),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.ended().is_some() && self.end.is_some_and(|(_, end)| end.reason == EndReason::Closed)
+    }
+
+    /// Full, and the next segment about to begin.
+    fn is_rolled(&self) -> bool {
+        self.ended().is_some() && self.end.is_some_and(|(_, end)| end.reason == EndReason::Rolled)
+    }
+
+    /// Where the records end: at the first unproven unreadable place, if there is one.
     pub(crate) fn cut_offset(&self) -> u64 {
         match self.tear() {
             Some(region) => region.from.max(self.proven()),
@@ -408,11 +437,7 @@ impl Tail {
             damage.push(header_damage(self.number));
         }
         let proven = self.proven();
-        let proof = if self.end.is_some() {
-            Proof::Ended
-        } else {
-            Proof::Durable(self.durable)
-        };
+        let proof = Proof::Durable(self.durable);
         for region in self.regions.iter().filter(|region| region.from < proven) {
             let fault = if region.record {
                 Fault::Record

@@ -17,7 +17,11 @@
 //! The header is synced before the file gets its name, so a file with a segment's name has had a valid header once.
 //! Frames are recognised without it: a damaged header costs nothing but a line in the report.
 
-use crate::{Position, SegmentNumber, disk::File, record::number};
+use crate::{
+    Position, SegmentNumber,
+    disk::File,
+    record::{long, number},
+};
 use parking_lot::Mutex;
 use std::{
     io,
@@ -90,13 +94,12 @@ impl Header {
         if bytes[..8] != MAGIC || crc32fast::hash(&bytes[..40]) != number(bytes, 40) {
             return None;
         }
-        let long = |at: usize| u64::from(number(bytes, at)) | u64::from(number(bytes, at + 4)) << 32;
         Some(Header {
             version: number(bytes, 8),
             number: SegmentNumber(number(bytes, 12)),
-            identity: long(16),
-            durable: Position(long(24)),
-            length: long(32),
+            identity: long(bytes, 16),
+            durable: Position(long(bytes, 24)),
+            length: long(bytes, 32),
         })
     }
 

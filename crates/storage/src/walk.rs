@@ -88,7 +88,7 @@ impl<'a, F: File> Walk<'a, F> {
                 // Intact and yet out of place: only reached behind damage.
                 _ => self.invalid(),
             },
-            Frame::BadPayload(header) if header.kind == Kind::Data => Ok(self.bad_record(header)),
+            Frame::BadPayload(header) if header.kind == Kind::Data => self.bad_record(header),
             _ => self.invalid(),
         }
     }
@@ -118,18 +118,22 @@ impl<'a, F: File> Walk<'a, F> {
         })
     }
 
-    fn bad_record(&mut self, header: Header) -> Step<'static> {
+    /// A frame whose header is intact and whose payload is not: the region is known, unless the log was cut here.
+    fn bad_record(&mut self, header: Header) -> io::Result<Step<'_>> {
         let from = self.offset;
+        if let Some(end_offset) = self.cut_at(from)? {
+            return self.end(end_offset);
+        }
         let to = from + header.frame_bytes() as u64;
         if matches!(self.expect, Expect::Boundary) {
             self.expect = Expect::Anything;
         }
         self.advance(to);
-        Step::Invalid {
+        Ok(Step::Invalid {
             from,
             to,
             record: true,
-        }
+        })
     }
 
     fn head(&mut self, header: Header) -> io::Result<Step<'_>> {
@@ -162,13 +166,10 @@ impl<'a, F: File> Walk<'a, F> {
     /// Nothing valid at the offset: a cut, padding behind a group without head, or a region to search through.
     fn invalid(&mut self) -> io::Result<Step<'_>> {
         let from = self.offset;
-        let boundary = sector_up(from);
-        if self
-            .end_at(boundary)?
-            .is_some_and(|end| end.data_end as u64 == from)
-        {
-            return self.end(boundary);
+        if let Some(end_offset) = self.cut_at(from)? {
+            return self.end(end_offset);
         }
+        let boundary = sector_up(from);
         let to = self.search(from)?;
         let padding = matches!(self.expect, Expect::Anything) && to == boundary && self.is_zero(from, to)?;
         self.offset = to;
@@ -201,17 +202,18 @@ impl<'a, F: File> Walk<'a, F> {
         Ok(self.limit)
     }
 
-    fn end_at(&mut self, offset: u64) -> io::Result<Option<End>> {
-        if offset + END_FRAME_BYTES as u64 > self.limit {
+    /// Where the end lies that says that the data ended at `offset`, if recovery cut the log there.
+    fn cut_at(&mut self, offset: u64) -> io::Result<Option<u64>> {
+        let boundary = sector_up(offset);
+        if boundary + END_FRAME_BYTES as u64 > self.limit {
             return Ok(None);
         }
-        match self.frame(offset)? {
-            Frame::Intact(Header { kind: Kind::End, .. }) => {
-                let frame = self.window.get(offset, END_FRAME_BYTES)?;
-                Ok(Some(End::decode(&frame[HEADER_BYTES..])))
-            }
-            _ => Ok(None),
-        }
+        let Frame::Intact(Header { kind: Kind::End, .. }) = self.frame(boundary)? else {
+            return Ok(None);
+        };
+        let frame = self.window.get(boundary, END_FRAME_BYTES)?;
+        let end = End::decode(&frame[HEADER_BYTES..]);
+        Ok((u64::from(end.data_end) == offset).then_some(boundary))
     }
 
     fn frame(&mut self, offset: u64) -> io::Result<Frame> {

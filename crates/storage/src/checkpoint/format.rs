@@ -16,7 +16,12 @@
 //!
 //! A file without its last block was never finished, or was truncated.
 
-use crate::{Position, disk::File, record::number, segment::is_unreadable};
+use crate::{
+    Position,
+    disk::File,
+    record::{long, number},
+    segment::is_unreadable,
+};
 use std::io;
 
 pub(super) const HEADER_BYTES: usize = 40;
@@ -178,8 +183,4 @@ fn fill(file: &impl File, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
         Err(error) if is_unreadable(&error) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn long(bytes: &[u8], at: usize) -> u64 {
-    u64::from(number(bytes, at)) | u64::from(number(bytes, at + 4)) << 32
 }

@@ -7,7 +7,7 @@
 
 use super::{Disk, Entry, File};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, fmt, io, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, ops::Range, sync::Arc};
 
 /// The unit in which a medium keeps or loses a write.
 const SECTOR: u64 = 512;
@@ -100,6 +100,9 @@ struct State {
     /// Everything since the last sync of the file or directory concerned, in order.
     pending: Vec<Change>,
     calls: u64,
+    /// For every call, whether it could change what the next boot finds.
+    call_log: Vec<bool>,
+    unreadable: Vec<(usize, Range<u64>)>,
     crash_at: Option<u64>,
     crashed: bool,
     faults: BTreeMap<u64, Fault>,
@@ -127,6 +130,17 @@ impl Memory {
     /// Calls made so far.
     pub fn calls(&self) -> u64 {
         self.state.lock().calls
+    }
+
+    /// The calls worth crashing at: those that change something, and the first one behind each of them. A crash during
+    /// a later call that only reads leaves the same behind.
+    pub fn crash_points(&self) -> Vec<u64> {
+        let state = self.state.lock();
+        let changes = |call: usize| call > 0 && state.call_log[call - 1];
+        (1..=state.call_log.len())
+            .filter(|call| changes(*call) || changes(*call - 1))
+            .map(|call| call as u64)
+            .collect()
     }
 
     /// Switch the machine off during call number `call`.
@@ -169,6 +183,7 @@ impl Memory {
             names_durable: state.names_durable.clone(),
             capacity: state.capacity,
             lying: state.lying,
+            unreadable: state.unreadable.clone(),
             random: seed,
             ..State::default()
         };
@@ -196,7 +211,18 @@ impl Memory {
         next.crash_at = None;
         next.faults.clear();
         next.calls = 0;
+        next.call_log.clear();
         Memory::from_state(next)
+    }
+
+    /// Let every read that touches `range` of a file fail with EIO, as a bad block does.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn make_unreadable(&self, name: &str, range: Range<u64>) {
+        let mut state = self.state.lock();
+        let file = *state.names.get(name).expect("the file to make unreadable exists");
+        state.unreadable.push((file, range));
     }
 
     /// Contents of a file, as a read would show them.
@@ -230,11 +256,12 @@ impl fmt::Debug for Memory {
 
 impl State {
     /// Count a call. `Ok(true)` means: do it, and then the power goes.
-    fn call(&mut self) -> io::Result<bool> {
+    fn call(&mut self, changes: bool) -> io::Result<bool> {
         if self.crashed {
             return Err(off());
         }
         self.calls += 1;
+        self.call_log.push(changes);
         if self.crash_at == Some(self.calls) {
             self.crashed = true;
             return Ok(true);
@@ -248,7 +275,7 @@ impl State {
 
     /// A call that changes nothing durable by itself.
     fn plain_call(&mut self) -> io::Result<()> {
-        if self.call()? {
+        if self.call(false)? {
             return Err(off());
         }
         match self.fault() {
@@ -259,7 +286,7 @@ impl State {
 
     /// A call that changes what is seen now and what is durable later.
     fn change(&mut self, change: Change) -> io::Result<()> {
-        let power_goes = self.call()?;
+        let power_goes = self.call(true)?;
         if let Some(fault) = self.fault() {
             self.fail_change(change, fault);
             return Err(error_of(fault));
@@ -325,7 +352,7 @@ impl State {
 
     /// `concerns` tells which pending changes this sync covers.
     fn sync(&mut self, concerns: impl Fn(&Change) -> bool) -> io::Result<()> {
-        if self.call()? {
+        if self.call(true)? {
             return Err(off());
         }
         let fault = self.fault();
@@ -575,6 +602,13 @@ impl File for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.state.lock();
         state.plain_call()?;
+        let wanted = offset..offset + buffer.len() as u64;
+        let bad = |(file, range): &(usize, Range<u64>)| {
+            *file == self.file && range.start < wanted.end && wanted.start < range.end
+        };
+        if state.unreadable.iter().any(bad) {
+            return Err(error_of(Fault::Io));
+        }
         let seen = &state.inodes[self.file].seen;
         let from = (offset as usize).min(seen.len());
         let bytes = buffer.len().min(seen.len() - from);

@@ -27,6 +27,8 @@ mod queue_definition;
 mod refusal;
 mod replay;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod user;
 mod validate;
 pub(crate) mod vhost;
@@ -224,6 +226,11 @@ impl Catalog {
     fn forget_queue_ids(&mut self, below: QueueId) {
         self.state.queue_ids_below = self.state.queue_ids_below.max(below);
         self.queue_id_next = self.queue_id_next.max(self.state.queue_ids_below);
+    }
+
+    /// The queue with that id, in whatever virtual host.
+    pub fn queue(&self, queue: QueueId) -> Option<&Arc<Queue>> {
+        self.state.queues.get(&queue)
     }
 
     /// The id that the next queue gets.

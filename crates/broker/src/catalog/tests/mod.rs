@@ -1,0 +1,9 @@
+//! The machine from outside: one command in, an outcome or a refusal out.
+
+mod authorisation;
+mod bindings;
+mod durability;
+mod exchanges;
+mod harness;
+mod model;
+mod queues;

@@ -1,0 +1,357 @@
+//! Random histories: routing says what a naive model says, a restart brings back what is durable and nothing else, and no
+//! outcome depends on the key of the hashes.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::harness::{Harness, arguments, binding};
+use crate::arguments::{Arguments, Value};
+use crate::catalog::{
+    Binding, Catalog, Command, DeclareExchange, DeclareQueue, Destination, ExchangeKind, Fact, Options,
+    VhostView,
+};
+use crate::ids::{ConnectionId, QueueId};
+use crate::routing::HeaderValue;
+
+/// Few names, so that histories meet.
+const EXCHANGES: [(&str, &str); 8] = [
+    ("d1", "direct"),
+    ("d2", "direct"),
+    ("f1", "fanout"),
+    ("f2", "fanout"),
+    ("t1", "topic"),
+    ("t2", "topic"),
+    ("h1", "headers"),
+    ("amq.topic", "topic"),
+];
+const QUEUES: usize = 12;
+const WORDS: [&str; 5] = ["a", "b", "", "*", "#"];
+
+fn key() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(WORDS.as_slice()), 0..5).prop_map(|words| words.join("."))
+}
+
+fn headers() -> impl Strategy<Value = Arguments> {
+    let value = prop_oneof![
+        Just(Value::Void),
+        (0..3_i32).prop_map(Value::from),
+        (0..3_i64).prop_map(Value::from),
+        prop::sample::select(["red", "blue"].as_slice()).prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+    ];
+    let name = prop::sample::select(["one", "two", "three", "x-four"].as_slice());
+    prop::collection::vec((name, value), 0..4).prop_map(|values| arguments(&values))
+}
+
+fn binding_arguments() -> impl Strategy<Value = Arguments> {
+    let how = prop::option::of(prop::sample::select(
+        ["all", "any", "all-with-x", "any-with-x"].as_slice(),
+    ));
+    (how, headers()).prop_map(|(how, headers)| {
+        let how = how.map(|how| ("x-match".into(), Value::from(how)));
+        how.into_iter().chain(headers.iter().cloned()).collect()
+    })
+}
+
+fn random_binding() -> impl Strategy<Value = Binding> {
+    let source = prop::sample::select(EXCHANGES.as_slice()).prop_map(|(name, _)| name);
+    let queue = (0..QUEUES).prop_map(|number| format!("q{number}"));
+    let exchange = prop::sample::select(EXCHANGES.as_slice()).prop_map(|(name, _)| format!("x:{name}"));
+    let destination = prop_oneof![3 => queue, 1 => exchange];
+    (
+        source,
+        key(),
+        destination,
+        prop_oneof![2 => Just(Arguments::default()), 1 => binding_arguments()],
+    )
+        .prop_map(|(source, key, to, arguments)| Binding {
+            arguments,
+            ..binding(source, &key, &to)
+        })
+}
+
+fn connection() -> impl Strategy<Value = Option<ConnectionId>> {
+    prop::option::of((1..4_u64).prop_map(ConnectionId))
+}
+
+fn declare_exchange() -> impl Strategy<Value = Command> {
+    let alternate = prop::option::of(prop::sample::select(EXCHANGES.as_slice()));
+    let flags = (
+        any::<bool>(),
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.1),
+    );
+    (prop::sample::select(EXCHANGES.as_slice()), flags, alternate).prop_map(
+        |((name, kind), flags, alternate)| {
+            let (durable, auto_delete, internal) = flags;
+            let arguments = alternate
+                .into_iter()
+                .map(|(name, _)| ("alternate-exchange", Value::from(name)))
+                .collect();
+            Command::DeclareExchange(DeclareExchange {
+                vhost: "/".into(),
+                name: name.into(),
+                passive: false,
+                kind: kind.into(),
+                durable,
+                auto_delete,
+                internal,
+                arguments,
+            })
+        },
+    )
+}
+
+fn declare_queue() -> impl Strategy<Value = Command> {
+    let flags = (
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+    );
+    (0..QUEUES, flags, connection()).prop_map(
+        |(number, (durable, exclusive, auto_delete, quorum), connection)| {
+            let arguments = quorum
+                .then(|| ("x-queue-type", Value::from("quorum")))
+                .into_iter()
+                .collect();
+            Command::DeclareQueue(DeclareQueue {
+                vhost: "/".into(),
+                name: format!("q{number}").into(),
+                generated: false,
+                passive: false,
+                durable,
+                exclusive,
+                auto_delete,
+                arguments,
+                connection,
+            })
+        },
+    )
+}
+
+fn administration() -> impl Strategy<Value = Command> {
+    let user = prop::sample::select(["u1", "u2"].as_slice());
+    let vhost = prop::sample::select(["/", "v"].as_slice());
+    prop_oneof![
+        user.clone().prop_map(|user| Command::DeclareUser {
+            user: user.into(),
+            password_hash: "hash".into(),
+            tags: Vec::new()
+        }),
+        user.clone()
+            .prop_map(|user| Command::DeleteUser { user: user.into() }),
+        (user.clone(), vhost).prop_map(|(user, vhost)| Command::SetPermissions {
+            user: user.into(),
+            vhost: vhost.into(),
+            configure: ".*".into(),
+            write: "^a".into(),
+            read: String::new(),
+        }),
+        user.prop_map(|user| Command::ClearPermissions {
+            user: user.into(),
+            vhost: "/".into()
+        }),
+        Just(Command::DeclareVhost { vhost: "v".into() }),
+        Just(Command::DeleteVhost { vhost: "v".into() }),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let vhost = || "/".into();
+    let name = prop::sample::select(EXCHANGES.as_slice()).prop_map(|(name, _)| name);
+    prop_oneof![
+        4 => declare_exchange(),
+        6 => declare_queue(),
+        12 => (random_binding(), connection())
+            .prop_map(move |(binding, connection)| Command::Bind { vhost: vhost(), binding, connection }),
+        4 => (random_binding(), connection())
+            .prop_map(move |(binding, connection)| Command::Unbind { vhost: vhost(), binding, connection }),
+        1 => (name, any::<bool>())
+            .prop_map(move |(name, if_unused)| Command::DeleteExchange { vhost: vhost(), name: name.into(), if_unused }),
+        2 => (0..QUEUES, connection()).prop_map(move |(number, connection)| {
+            Command::DeleteQueue { vhost: vhost(), name: format!("q{number}").into(), connection }
+        }),
+        1 => (0..60_u64).prop_map(|queue| Command::RemoveQueue { queue: QueueId(queue) }),
+        1 => (1..4_u64).prop_map(|connection| Command::ConnectionClosed { connection: ConnectionId(connection) }),
+        1 => administration(),
+    ]
+}
+
+/// Unbinds what is bound, as random unbindings seldom meet a binding.
+fn unbind_some(catalog: &Catalog, choice: usize) -> Option<Command> {
+    let snapshot = catalog.snapshot();
+    let view = snapshot.vhost(b"/")?;
+    let mut bindings: Vec<Binding> = view
+        .exchanges()
+        .flat_map(|exchange| exchange.bindings().map(|binding| (**binding).clone()))
+        .collect();
+    bindings.sort();
+    let binding = bindings.get(choice % bindings.len().max(1))?.clone();
+    Some(Command::Unbind {
+        vhost: "/".into(),
+        binding,
+        connection: None,
+    })
+}
+
+// ---- the naive model: every binding is tried ----
+
+fn words(key: &[u8]) -> Vec<&[u8]> {
+    if key.is_empty() {
+        Vec::new()
+    } else {
+        key.split(|byte| *byte == b'.').collect()
+    }
+}
+
+fn topic_matches(pattern: &[&[u8]], key: &[&[u8]]) -> bool {
+    match pattern.split_first() {
+        None => key.is_empty(),
+        Some((&b"#", rest)) => (0..=key.len()).any(|skip| topic_matches(rest, &key[skip..])),
+        Some((&b"*", rest)) => !key.is_empty() && topic_matches(rest, &key[1..]),
+        Some((word, rest)) => key.first() == Some(word) && topic_matches(rest, &key[1..]),
+    }
+}
+
+fn headers_match(pattern: &Arguments, headers: &Arguments) -> bool {
+    let how = pattern
+        .get("x-match")
+        .and_then(Value::as_long_string)
+        .unwrap_or(b"all");
+    let with_x = how.ends_with(b"-with-x");
+    let mut holds = pattern
+        .iter()
+        .filter(|(name, _)| {
+            if with_x {
+                name.as_bytes() != b"x-match"
+            } else {
+                !name.starts_with(b"x-")
+            }
+        })
+        .map(|(name, wanted)| {
+            let value = headers
+                .iter()
+                .rev()
+                .find(|(candidate, _)| candidate == name)
+                .map(|(_, value)| value);
+            value.is_some_and(|value| {
+                *wanted == Value::Void || HeaderValue::from(value) == HeaderValue::from(wanted)
+            })
+        });
+    if how.starts_with(b"any") {
+        holds.any(|holds| holds)
+    } else {
+        holds.all(|holds| holds)
+    }
+}
+
+fn naive_route(view: &VhostView, exchange: &str, key: &str, headers: &Arguments) -> BTreeSet<QueueId> {
+    let mut seen = BTreeSet::from([exchange.to_owned()]);
+    let mut pending = vec![exchange.to_owned()];
+    let mut queues = BTreeSet::new();
+    while let Some(name) = pending.pop() {
+        let Some(exchange) = view.exchange(name.as_bytes()) else {
+            continue;
+        };
+        let matching = exchange.bindings().filter(|binding| match exchange.kind {
+            ExchangeKind::Direct => binding.routing_key.as_bytes() == key.as_bytes(),
+            ExchangeKind::Fanout => true,
+            ExchangeKind::Topic => topic_matches(&words(&binding.routing_key), &words(key.as_bytes())),
+            ExchangeKind::Headers => headers_match(&binding.arguments, headers),
+        });
+        let mut next: Vec<Destination> = matching.map(|binding| binding.destination.clone()).collect();
+        if next.is_empty() {
+            next.extend(exchange.alternate.clone().map(Destination::Exchange));
+        }
+        for destination in next {
+            match destination {
+                Destination::Queue(name) => {
+                    queues.insert(view.queue(&name).expect("a bound queue is there").id);
+                }
+                Destination::Exchange(name) if seen.insert(name.to_string()) => {
+                    pending.push(name.to_string())
+                }
+                Destination::Exchange(_) => {}
+            }
+        }
+    }
+    queues
+}
+
+fn check_routes(harness: &Harness, keys: &[String], headers: &[Arguments]) {
+    let view = harness.view();
+    for (name, _) in EXCHANGES {
+        for (key, headers) in keys.iter().zip(headers.iter().cycle()) {
+            let Some(exchange) = view.exchange(name.as_bytes()) else {
+                continue;
+            };
+            let route = view.route(name.as_bytes(), key.as_bytes(), headers);
+            if exchange.internal {
+                assert!(route.is_err());
+                continue;
+            }
+            let route = route.expect("the exchange is there");
+            let found: BTreeSet<QueueId> = route.targets.iter().map(|target| target.queue).collect();
+            assert_eq!(found.len(), route.targets.len(), "a queue is named once");
+            assert_eq!(
+                found,
+                naive_route(&view, name, key, headers),
+                "{name} {key:?} {headers:?}"
+            );
+            if !route.by_headers {
+                let bare = view
+                    .route(name.as_bytes(), key.as_bytes(), &Arguments::default())
+                    .expect("there");
+                assert_eq!(bare, route, "headers had no part in it");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn histories(
+        commands in prop::collection::vec((command(), prop::option::weighted(0.1, any::<usize>())), 1..120),
+        keys in prop::collection::vec(key(), 12),
+        headers in prop::collection::vec(headers(), 7),
+    ) {
+        let mut harness = Harness::new();
+        let mut twin = Catalog::new(Options { partitions: 3, hash_key: 0xfeed });
+        let begun = Fact::VhostDeclared { vhost: "/".into() };
+        twin.replay(begun.clone()).expect("an empty catalog takes it");
+        let mut facts = vec![begun];
+        for (command, unbind) in commands {
+            let command = unbind.and_then(|choice| unbind_some(&harness.catalog, choice)).unwrap_or(command);
+            let twins = twin.apply(command.clone());
+            // Checks the invariants, and that a refusal leaves no trace.
+            let result = harness.apply(command);
+            let shown = |result| format!("{result:?}");
+            prop_assert_eq!(shown(&result), shown(&twins), "the key of the hashes shows");
+            facts.extend(result.into_iter().flat_map(|outcome| outcome.facts));
+        }
+        check_routes(&harness, &keys, &headers);
+
+        let checkpoint: Vec<Fact> = harness.catalog.facts().collect();
+        let from_log = Harness::restarted(facts);
+        prop_assert_eq!(&from_log.catalog.facts().collect::<Vec<_>>(), &checkpoint);
+        let from_checkpoint = Harness::restarted(checkpoint.clone());
+        prop_assert_eq!(&from_checkpoint.catalog.facts().collect::<Vec<_>>(), &checkpoint);
+        prop_assert_eq!(from_log.dump(), from_checkpoint.dump());
+        prop_assert!(from_log.catalog.next_queue_id() >= harness.catalog.next_queue_id());
+        check_routes(&from_checkpoint, &keys, &headers);
+
+        // What was durable is there and as it was, nothing else is.
+        let (before, after) = (harness.catalog.snapshot(), from_log.catalog.snapshot());
+        let durable = before.queues().filter(|queue| queue.durable);
+        let described = |queue: &std::sync::Arc<crate::catalog::Queue>| format!("{queue:?}");
+        let mut durable: Vec<String> = durable.map(described).collect();
+        let mut survived: Vec<String> = after.queues().map(described).collect();
+        durable.sort();
+        survived.sort();
+        prop_assert_eq!(durable, survived);
+    }
+}

@@ -56,6 +56,9 @@ const _: () = assert!(size_of::<Run<std::sync::Arc<()>>>() == 32);
 /// empty messages are not free.
 const WEIGHT_PER_MESSAGE: u64 = 64;
 
+/// Content below this is kept although little of it is wanted: reading it again would cost more.
+const WASTE_BYTES_MIN: u64 = 4 << 10;
+
 impl<C> Run<C> {
     /// How many messages.
     pub fn count(&self) -> u16 {
@@ -138,9 +141,8 @@ impl<C: Content> Run<C> {
 
     /// Whether the content keeps much more in memory than these messages.
     pub(super) fn is_wasteful(&self) -> bool {
-        self.content
-            .as_ref()
-            .is_some_and(|content| content.pinned() / 4 > u64::from(self.bytes))
+        let worth = WASTE_BYTES_MIN + 4 * u64::from(self.bytes);
+        self.content.as_ref().is_some_and(|content| content.pinned() > worth)
     }
 
     /// Whether `next` goes on where this run ends, in the queue as in the batch.

@@ -81,6 +81,14 @@ impl Shutdown {
     }
 }
 
+/// What a binary's `main` returns: errors are told in one line, cause after cause, not as a dump for developers.
+pub fn exit(outcome: Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
 /// Milliseconds since 1970, as the databases keep them.
 pub fn now_ms() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,8 +1,9 @@
 //! The demo with any AMQP broker, and with the services' own binaries: `everack demo` without everack.
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use clap::Parser;
 use everack_shop::demo::{self, Program, Programs};
+use everack_shop::service;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -19,8 +20,11 @@ struct Command {
     args: demo::Args,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let command = Command::parse();
+fn main() -> ExitCode {
+    service::exit(play(Command::parse()))
+}
+
+fn play(command: Command) -> Result<ExitCode> {
     let me = std::env::current_exe()?;
     let beside = |name: &str| Program::new(me.with_file_name(name), &[]);
     let programs = Programs {

@@ -1,15 +1,16 @@
 //! Takes orders from the broker and ships them.
 
 use clap::Parser;
+use everack_shop::{service, warehouse_service};
 use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(version, about = "Takes orders from the broker and ships them.")]
 struct Command {
     #[command(flatten)]
-    args: everack_shop::warehouse_service::Args,
+    args: warehouse_service::Args,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    everack_shop::warehouse_service::run(Command::parse().args)
+fn main() -> ExitCode {
+    service::exit(warehouse_service::run(Command::parse().args))
 }

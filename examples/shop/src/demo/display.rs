@@ -136,7 +136,9 @@ fn table(verdict: &Verdict) -> Vec<String> {
             tally.order_service_kills.to_string()
         }),
         row("broker killed", |tally| tally.broker_kills.to_string()),
-        row("orders delivered again", |tally| tally.redelivered.to_string()),
+        row("deliveries flagged or repeated", |tally| {
+            tally.redelivered.to_string()
+        }),
         row("requests sent again by customers", |tally| {
             tally.retries.to_string()
         }),

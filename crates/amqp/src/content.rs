@@ -131,6 +131,31 @@ impl Batch {
         })
     }
 
+    /// A batch as a log keeps it: each address once, in front of all messages, and for each message header and body with nothing
+    /// between them. Messages that the log does not keep have an empty header, and must not be asked for.
+    ///
+    /// # Errors
+    /// Offsets that do not fit the chunk or each other, so that later readers need no checks.
+    pub fn from_stored(chunk: Bytes, entries: Vec<Entry>, groups: Vec<Group>) -> Result<Batch, BadParts> {
+        if entries.is_empty() || entries.len() > MESSAGES_MAX {
+            return Err(BadParts::Count(entries.len()));
+        }
+        for (index, entry) in entries.iter().enumerate() {
+            if entry.header_len == 0 {
+                continue;
+            }
+            check_entry(&chunk, entry, 0).ok_or(BadParts::Entry(index))?;
+            if entry.body_off != entry.header_off + entry.header_len {
+                return Err(BadParts::Gap(index));
+            }
+        }
+        Ok(Batch {
+            chunk,
+            entries,
+            groups,
+        })
+    }
+
     /// A batch of one message, copied together from its parts. `address` is two short strings, `header` the payload
     /// of a content header frame that has been validated.
     pub fn single(address: &[u8], header: &[u8], body: &[u8], flags: u16) -> Batch {

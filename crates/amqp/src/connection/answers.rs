@@ -128,9 +128,12 @@ impl Connection {
     }
 
     /// Expects `parts` calls of [`Connection::confirm`] or [`Connection::confirm_failed`] for everything published up
-    /// to `last_number` that no earlier call covers; with 0 parts it is safe at once. `None`: the channel is gone.
+    /// to `last_number` that no earlier call covers; with 0 parts it is safe at once. `None`: the channel is no longer open.
     pub fn expect_confirm(&mut self, channel: u16, last_number: u64, parts: u32) -> Option<ConfirmId> {
-        let id = self.channel_mut(channel)?.confirms.push(last_number, parts);
+        let state = self
+            .channel_mut(channel)
+            .filter(|channel| channel.state == State::Open)?;
+        let id = state.confirms.push(last_number, parts);
         self.list_confirms(channel);
         Some(id)
     }

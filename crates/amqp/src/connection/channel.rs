@@ -1,6 +1,6 @@
 //! One channel: its state, its mode, and the message that is being received on it.
 
-use bytes::BytesMut;
+use bytes::Bytes;
 
 use crate::confirms::Confirms;
 use crate::content::{Batch, entry_flags};
@@ -75,7 +75,7 @@ impl Channel {
 #[derive(Debug)]
 pub(super) struct Assembly {
     /// Address, then header, then body, as far as they have come.
-    parts: BytesMut,
+    parts: Vec<u8>,
     address_len: usize,
     mandatory: bool,
     /// `None` until the header has come.
@@ -105,7 +105,7 @@ impl Assembly {
         put_short_string(&mut address, routing_key);
         let address_len = address.len();
         Assembly {
-            parts: BytesMut::from(&address[..]),
+            parts: address,
             address_len,
             mandatory,
             header: None,
@@ -154,6 +154,13 @@ impl Assembly {
     pub(super) fn body(&mut self, piece: &[u8]) {
         let Some(header) = &mut self.header else { return };
         debug_assert!(piece.len() as u64 <= header.missing, "more body than announced");
+        let length = self.parts.len();
+        if self.parts.capacity() - length < piece.len() {
+            // Doubles, but never beyond the end of the body: what is kept for long should waste nothing.
+            let doubled = length.max(piece.len());
+            let additional = usize::try_from(header.missing).map_or(doubled, |missing| doubled.min(missing));
+            self.parts.reserve_exact(additional.max(piece.len()));
+        }
         header.missing = header.missing.saturating_sub(piece.len() as u64);
         self.parts.extend_from_slice(piece);
     }
@@ -162,7 +169,7 @@ impl Assembly {
     pub(super) fn finish(self) -> Batch {
         debug_assert!(self.is_complete(), "a message without its whole body");
         let (len, flags) = self.header.map_or((0, 0), |header| (header.len, header.flags));
-        Batch::joined(self.parts.freeze(), self.address_len, len, flags)
+        Batch::joined(Bytes::from(self.parts), self.address_len, len, flags)
     }
 }
 

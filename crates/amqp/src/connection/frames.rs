@@ -29,7 +29,7 @@ impl Connection {
             return Ok(Step::Wait(HEAD_BYTES));
         };
         self.check_size(head)?;
-        if head.kind == frame::BODY && head.channel != 0 && self.phase != Phase::StartOk {
+        if self.is_streamed(head) {
             self.begin_body(head)?;
             input.advance(HEAD_BYTES);
             self.streaming = Some(Streaming {
@@ -54,7 +54,7 @@ impl Connection {
     /// agreed, because clients get that wrong.
     fn check_size(&self, head: Head) -> Result<(), Fault> {
         let (max, payload_max) = match self.frame_max {
-            0 if head.kind == frame::BODY => return Ok(()),
+            0 if self.is_streamed(head) => return Ok(()),
             0 => (UNLIMITED_FRAME_BYTES_MAX, UNLIMITED_FRAME_BYTES_MAX),
             max => (max - OVERHEAD_BYTES as u32, max),
         };
@@ -63,6 +63,12 @@ impl Connection {
         }
         let what = format!("{{frame_too_large,{},{max}}}", head.size);
         Err(Fault::Fatal(frame_error(head.kind, &[], &what)))
+    }
+
+    /// Whether the payload is taken as it comes, so that the frame never has to be in the input as a whole.
+    fn is_streamed(&self, head: Head) -> bool {
+        let listening = matches!(self.phase, Phase::Running | Phase::CloseSent);
+        head.kind == frame::BODY && head.channel != 0 && listening
     }
 
     fn whole_frame(&mut self, head: Head, payload: &[u8]) -> Result<Step, Fault> {
@@ -166,10 +172,8 @@ impl Connection {
     /// Whether a body frame may begin here.
     fn begin_body(&mut self, head: Head) -> Result<(), Fault> {
         let fail = |error| Err(Fault::Channel(head.channel, error));
-        match self.phase {
-            Phase::Running => {}
-            Phase::CloseSent => return Ok(()),
-            _ => return Err(Fault::Connection(unexpected(head.kind, &[]))),
+        if self.phase != Phase::Running {
+            return Ok(());
         }
         let Some(channel) = self.channel(head.channel) else {
             return fail(expected_method());

@@ -110,8 +110,6 @@ impl Connection {
             self.mechanism
         );
         self.fail(0, Error::new(ReplyCode::AccessRefused, text));
-        // A client without a login deserves no long wait.
-        self.become_deaf();
     }
 
     fn tune_ok(&mut self, tune_ok: &connection::TuneOk) -> Result<Step, Fault> {

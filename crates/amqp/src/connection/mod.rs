@@ -188,7 +188,11 @@ impl Connection {
                     self.wanted = wanted;
                     return self.check_handshake_bytes(input.len());
                 }
-                Err(fault) => return Some(self.raise(fault)),
+                Err(fault) => {
+                    if let Some(event) = self.raise(fault) {
+                        return Some(event);
+                    }
+                }
             }
         }
     }
@@ -307,31 +311,28 @@ impl Connection {
         match scope {
             Scope::Channel if self.is_open(channel) => self.send_channel_close(channel, &error),
             Scope::Channel => {}
-            Scope::Connection => self.send_connection_close(&error),
+            Scope::Connection => drop(self.send_connection_close(&error)),
         }
         scope
     }
 
-    fn raise(&mut self, fault: Fault) -> Event {
-        match fault {
+    /// Tells the client what it did wrong; the event says so to the driver, unless the connection is over already.
+    fn raise(&mut self, fault: Fault) -> Option<Event> {
+        let (error, fatal) = match fault {
             Fault::Channel(channel, error) if error.code.scope() == Scope::Channel => {
                 self.send_channel_close(channel, &error);
-                Event::ChannelFailed { channel, error }
+                return Some(Event::ChannelFailed { channel, error });
             }
-            Fault::Channel(_, error) | Fault::Connection(error) => {
-                self.send_connection_close(&error);
-                Event::Failed {
-                    reason: Failure::Protocol(error),
-                }
-            }
-            Fault::Fatal(error) => {
-                self.send_connection_close(&error);
-                self.become_deaf();
-                Event::Failed {
-                    reason: Failure::Protocol(error),
-                }
-            }
+            Fault::Channel(_, error) | Fault::Connection(error) => (error, false),
+            Fault::Fatal(error) => (error, true),
+        };
+        let news = self.send_connection_close(&error);
+        if fatal {
+            self.become_deaf();
         }
+        news.then_some(Event::Failed {
+            reason: Failure::Protocol(error),
+        })
     }
 
     fn send_channel_close(&mut self, number: u16, error: &Error) {
@@ -347,17 +348,28 @@ impl Connection {
             .get_mut(usize::from(number))
             .and_then(Option::as_mut)
         {
-            self.assembled_bytes -= channel.assembled_bytes();
+            self.assembled_bytes = self.assembled_bytes.saturating_sub(channel.assembled_bytes());
             // Everything it held is dropped here; only the state must outlive the channel until the answer.
             **channel = Channel::new(self.incarnation);
             channel.state = State::CloseSent;
         }
     }
 
-    /// Says that the connection is over, unless that has been said.
-    fn send_connection_close(&mut self, error: &Error) {
-        if matches!(self.phase, Phase::CloseSent | Phase::Deaf | Phase::Finished) {
-            return;
+    /// Says that the connection is over; `false` when that has been said before.
+    fn send_connection_close(&mut self, error: &Error) -> bool {
+        let patience_ms = match self.phase {
+            Phase::CloseSent | Phase::Deaf | Phase::Finished => return false,
+            // Whoever has not logged in deserves no long wait.
+            _ if self.is_shaking_hands() => LINGER_MS,
+            _ => match u64::from(self.liveness.interval_s()) * 1000 {
+                0 => CLOSE_MS_MAX,
+                interval_ms => interval_ms.min(CLOSE_MS_MAX),
+            },
+        };
+        if self.phase == Phase::ProtocolHeader {
+            // Nothing may be said before the client has said which protocol it speaks.
+            self.finish();
+            return true;
         }
         let close = connection_class::Close {
             reply_code: error.code.number(),
@@ -368,13 +380,8 @@ impl Connection {
         self.send(0, &close.into());
         self.drop_channels();
         self.phase = Phase::CloseSent;
-        let interval_ms = u64::from(self.liveness.interval_s()) * 1000;
-        let patience_ms = if interval_ms > 0 {
-            interval_ms.min(CLOSE_MS_MAX)
-        } else {
-            CLOSE_MS_MAX
-        };
         self.close_at = Some(self.now.plus(patience_ms));
+        true
     }
 
     fn become_deaf(&mut self) {

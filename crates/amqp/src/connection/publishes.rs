@@ -49,70 +49,97 @@ enum Stop {
     Other,
 }
 
-/// A message found, with offsets from its own start.
+/// A message found, with sizes only: where it lies is known to the loop.
+#[derive(Clone, Copy)]
 struct Message {
     method: Method,
     header_len: usize,
     body_len: usize,
+    /// Bytes of all its frames.
     bytes: usize,
     flags: u16,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Method {
-    /// Bytes of the frame; 0 in the beginning, when there is none yet.
+    /// Bytes of the frame.
     bytes: usize,
     address_len: usize,
     mandatory: bool,
+}
+
+impl Message {
+    /// Bytes in front of the body, or all when there is none: what must be equal in a message of the same shape.
+    fn shape_bytes(&self) -> usize {
+        if self.body_len == 0 {
+            self.bytes
+        } else {
+            self.bytes - self.body_len - 1
+        }
+    }
 }
 
 /// Address within a publish frame: behind head, ids and reserved short.
 const ADDRESS_OFF: usize = HEAD_BYTES + 6;
 
 /// Finds the run at the front of `input`, which begins with a publish on an open channel.
+///
+/// Publishers repeat themselves, and bytes equal to the last message's need no second look. Mostly everything up to
+/// the body is equal; where properties or sizes change, at least the publish frame is.
 pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
     // Offsets are 32 bits; no read buffer is that large.
     let input = &input[..input.len().min(i32::MAX as usize)];
     let mut run = Run::default();
-    let mut last: &[u8] = &[];
-    let mut method = Method::default();
-    let mut flags = 0;
+    let mut last: Option<(Message, &[u8])> = None;
     while run.entries.len() < limits.messages_max {
         let rest = &input[run.bytes..];
-        // Publishers repeat themselves: a frame equal to the last needs no second look.
-        let same = !last.is_empty() && rest.starts_with(last);
-        let found = if same {
-            Ok(method)
-        } else {
-            find_method(rest, input, limits)
-        };
-        let message = match found.and_then(|method| find_content(rest, method, limits)) {
-            Ok(message) => message,
-            Err(Stop::Incomplete(wanted)) if run.entries.is_empty() => {
+        if let Some((message, shape)) = last
+            && rest.starts_with(shape)
+            && (message.body_len == 0 || rest.get(message.bytes - 1) == Some(&frame::END))
+        {
+            run.push(message, true);
+            continue;
+        }
+        let same = last.filter(|(message, shape)| rest.starts_with(&shape[..message.method.bytes]));
+        let method = same.map_or_else(
+            || find_method(rest, input, limits),
+            |(message, _)| Ok(message.method),
+        );
+        match method.and_then(|method| find_content(rest, method, limits)) {
+            Ok(message) => {
+                if last.is_none() {
+                    run.entries
+                        .reserve((input.len() / message.bytes + 1).min(limits.messages_max));
+                }
+                run.push(message, same.is_some_and(|(last, _)| last.flags == message.flags));
+                last = Some((message, &rest[..message.shape_bytes()]));
+            }
+            Err(Stop::Incomplete(wanted)) if last.is_none() => {
                 run.wanted = wanted;
                 break;
             }
             Err(_) => break,
-        };
-        if run.entries.is_empty() {
-            run.entries
-                .reserve((input.len() / message.bytes + 1).min(limits.messages_max));
         }
-        let index = run.entries.len() as u16;
-        match run.groups.last_mut() {
-            Some(group) if same && message.flags == flags => group.to = index + 1,
-            _ => run.groups.push(Group {
+    }
+    run
+}
+
+impl Run {
+    /// Takes the next message; `grouped` when it belongs to the group of the last.
+    #[inline]
+    fn push(&mut self, message: Message, grouped: bool) {
+        let index = self.entries.len() as u16;
+        match self.groups.last_mut() {
+            Some(group) if grouped => group.to = index + 1,
+            _ => self.groups.push(Group {
                 from: index,
                 to: index + 1,
                 mandatory: message.method.mandatory,
             }),
         }
-        run.entries.push(entry(run.bytes, &message));
-        (method, flags) = (message.method, message.flags);
-        last = &rest[..method.bytes];
-        run.bytes += message.bytes;
+        self.entries.push(entry(self.bytes, &message));
+        self.bytes += message.bytes;
     }
-    run
 }
 
 #[inline]

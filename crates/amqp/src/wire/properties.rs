@@ -203,20 +203,25 @@ pub struct Summary {
 }
 
 /// Checks flags and properties to the last byte, headers included, without building anything.
+#[inline]
 pub fn validate(bytes: &[u8]) -> Result<Summary, Malformed> {
     // Most messages carry no property or the delivery mode alone.
     match *bytes {
-        [0, 0] => return Ok(Summary::default()),
+        [0, 0] => Ok(Summary::default()),
         [0x10, 0, mode] => {
             let persistent = mode == PERSISTENT;
-            return Ok(Summary {
+            Ok(Summary {
                 flags: flag::DELIVERY_MODE,
                 persistent,
                 priority: None,
-            });
+            })
         }
-        _ => {}
+        _ => validate_all(bytes),
     }
+}
+
+#[inline(never)]
+fn validate_all(bytes: &[u8]) -> Result<Summary, Malformed> {
     let view = View::parse(bytes)?;
     if let Some(headers) = view.headers {
         table::validate(headers)?;

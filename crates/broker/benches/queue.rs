@@ -34,9 +34,21 @@ impl Bench {
     fn new(queues: u64) -> Self {
         let mut partition = Partition::new(Limits::default());
         for queue in 0..queues {
-            partition.apply(Command::CreateQueue { queue: QueueId(queue), durable: true, auto_delete: false }, Millis(0));
+            partition.apply(
+                Command::CreateQueue {
+                    queue: QueueId(queue),
+                    durable: true,
+                    auto_delete: false,
+                },
+                Millis(0),
+            );
         }
-        Self { partition, batch: Batch(Arc::new(100)), next: vec![1; queues as usize], effects: Vec::new() }
+        Self {
+            partition,
+            batch: Batch(Arc::new(100)),
+            next: vec![1; queues as usize],
+            effects: Vec::new(),
+        }
     }
 
     fn consume(&mut self, queue: u64, consumer: u64, prefetch: u16, gate: u64) {
@@ -59,12 +71,33 @@ impl Bench {
         let first = Seq(self.next[queue as usize]);
         self.next[queue as usize] += u64::from(count);
         let (content, bytes) = (Some(self.batch.clone()), u32::from(count) * 100);
-        let run = Run { first, location, content, bytes, from: 0, to: count };
-        self.partition.apply(Command::Enqueue { queue: QueueId(queue), run }, Millis(0));
+        let run = Run {
+            first,
+            location,
+            content,
+            bytes,
+            from: 0,
+            to: count,
+        };
+        self.partition.apply(
+            Command::Enqueue {
+                queue: QueueId(queue),
+                run,
+            },
+            Millis(0),
+        );
     }
 
     fn settle(&mut self, consumer: u64, first: u64, count: u32, outcome: SettleOutcome) {
-        self.partition.apply(Command::Settle { consumer: ConsumerId(consumer), first, count, outcome }, Millis(0));
+        self.partition.apply(
+            Command::Settle {
+                consumer: ConsumerId(consumer),
+                first,
+                count,
+                outcome,
+            },
+            Millis(0),
+        );
     }
 
     fn round(&mut self) -> usize {
@@ -100,7 +133,11 @@ fn whole_runs(criterion: &mut Criterion) {
 /// Single acknowledgements of a consumer that holds a window of messages, in the order of delivery.
 fn single_acks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("single ack in order");
-    for (kind, location, count) in [("transient runs of", Location::NOWHERE, 100), ("durable runs of", LOGGED, 100), ("durable runs of", LOGGED, 1)] {
+    for (kind, location, count) in [
+        ("transient runs of", Location::NOWHERE, 100),
+        ("durable runs of", LOGGED, 100),
+        ("durable runs of", LOGGED, 1),
+    ] {
         group.bench_function(BenchmarkId::new(kind, count), |bencher| {
             bencher.iter_custom(|acks| {
                 let mut bench = Bench::new(1);
@@ -140,7 +177,8 @@ fn random_acks(criterion: &mut Criterion) {
                     bench.round();
                     let begin = Instant::now();
                     // A step that has no divisor in common with the size visits all.
-                    (0..MESSAGES).for_each(|n| bench.settle(1, n * 61_803 % MESSAGES, 1, SettleOutcome::Done));
+                    (0..MESSAGES)
+                        .for_each(|n| bench.settle(1, n * 61_803 % MESSAGES, 1, SettleOutcome::Done));
                     bench.round();
                     spent += begin.elapsed();
                 }
@@ -173,7 +211,12 @@ fn redelivery(criterion: &mut Criterion) {
         bench.round();
         let mut consumer = 0;
         bencher.iter(|| {
-            bench.partition.apply(Command::ReturnAll { consumer: ConsumerId(consumer) }, Millis(0));
+            bench.partition.apply(
+                Command::ReturnAll {
+                    consumer: ConsumerId(consumer),
+                },
+                Millis(0),
+            );
             consumer += 1;
             bench.consume(0, consumer, 0, u64::MAX);
             bench.round()
@@ -236,17 +279,28 @@ fn backlog_memory(_: &mut Criterion) {
             bench.round();
         }
         let (spent, bytes) = (begin.elapsed(), ALLOCATED.load(Relaxed) - before);
-        println!("backlog of 10,000,000 in runs of {count}: {:.2} B a message, built in {spent:.2?}", bytes as f64 / 1e7);
+        println!(
+            "backlog of 10,000,000 in runs of {count}: {:.2} B a message, built in {spent:.2?}",
+            bytes as f64 / 1e7
+        );
         let begin = Instant::now();
         let mut live = Vec::with_capacity(70_000);
         let mut next = Some(Seq(0));
         while let Some(from) = next {
             live.clear();
-            next = bench.partition.live(QueueId(0), from, Seq(u64::MAX), 65_536, &mut live);
+            next = bench
+                .partition
+                .live(QueueId(0), from, Seq(u64::MAX), 65_536, &mut live);
         }
         println!("  listed for a checkpoint in {:.2?}", begin.elapsed());
         let begin = Instant::now();
-        bench.partition.apply(Command::Purge { queue: QueueId(0), ticket: Ticket(0) }, Millis(0));
+        bench.partition.apply(
+            Command::Purge {
+                queue: QueueId(0),
+                ticket: Ticket(0),
+            },
+            Millis(0),
+        );
         println!("  purged in {:.2?}, {} effects", begin.elapsed(), bench.round());
     }
 }

@@ -64,7 +64,8 @@ pub enum Command<C> {
         no_ack: bool,
         /// Whether it wants to be the only consumer of the queue.
         exclusive: bool,
-        /// Consumers of a higher priority are served first as long as they can take messages. 0 if nothing was said.
+        /// Consumers of a higher priority are served first as long as they can take messages. 0 if nothing was said;
+        /// beyond 100 either way it counts as 100.
         priority: i32,
         /// Most unsettled messages it may have; 0 is no limit.
         prefetch: u16,

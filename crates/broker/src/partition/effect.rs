@@ -139,6 +139,9 @@ pub enum Effect<C> {
     },
 }
 
+// Effects are pushed, swapped and drained at the rate of runs.
+const _: () = assert!(size_of::<Effect<Arc<()>>>() <= 80);
+
 /// Messages on their way to a consumer.
 #[derive(Clone, Debug)]
 pub struct Delivery<C> {

@@ -214,6 +214,25 @@ impl<C: Content> Partition<C> {
         }
     }
 
+    /// Copies out whatever transient messages pin much more memory than they are, ready or unsettled. Queues do so by themselves
+    /// where a run is split or stays behind; what a consumer got as a small part of a batch and keeps for long they
+    /// notice only here. Looks at every run: call it when memory runs short, or every few seconds.
+    pub fn compact(&mut self) {
+        for (_, queue) in self.queues.iter_mut() {
+            queue.main.iter_mut_back().for_each(Run::compact);
+            queue
+                .returned
+                .iter_mut_back()
+                .for_each(|returned| returned.run.compact());
+        }
+        for (_, consumer) in self.consumers.iter_mut() {
+            consumer
+                .window
+                .iter_mut_back()
+                .for_each(|held| held.run.compact());
+        }
+    }
+
     fn enqueue(&mut self, queue: QueueId, mut run: Run<C>) {
         let Some(&slot) = self.queue_slots.get(&queue) else {
             return self.effects.push(Effect::Orphaned { queue, run });

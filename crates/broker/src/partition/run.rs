@@ -142,7 +142,9 @@ impl<C: Content> Run<C> {
     /// Whether the content keeps much more in memory than these messages.
     pub(super) fn is_wasteful(&self) -> bool {
         let worth = WASTE_BYTES_MIN + 4 * u64::from(self.bytes);
-        self.content.as_ref().is_some_and(|content| content.pinned() > worth)
+        self.content
+            .as_ref()
+            .is_some_and(|content| content.pinned() > worth)
     }
 
     /// Whether `next` goes on where this run ends, in the queue as in the batch.

@@ -43,6 +43,13 @@ impl<T> Slots<T> {
         self.places.get_mut(slot as usize)?.as_mut()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut T)> {
+        self.places
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(slot, value)| Some((slot as Slot, value.as_mut()?)))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
         self.places
             .iter()

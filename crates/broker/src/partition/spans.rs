@@ -120,6 +120,13 @@ impl<T: Span> Spans<T> {
             return;
         }
         let (chunk, index) = self.locate(span.start());
+        let behind = self.chunks.get(chunk).and_then(|chunk| chunk.spans.get(index));
+        // Two owners of one number would end in a message delivered twice, or lost: better stop here.
+        assert!(
+            behind.is_none_or(|behind| span.end() <= behind.start()),
+            "{} is in the list already",
+            span.start()
+        );
         self.insert_at(chunk, index, span);
     }
 

@@ -25,8 +25,11 @@ pub(super) struct Asked {
     pub(super) limit: Option<Arc<SharedLimit>>,
 }
 
+/// Priorities beyond this count as this: lines are looked through one by one.
+const PRIORITY_MAX: i32 = 100;
+
 impl<C: Content> Partition<C> {
-    pub(super) fn consume(&mut self, id: ConsumerId, queue: QueueId, asked: Asked, ticket: Ticket) {
+    pub(super) fn consume(&mut self, id: ConsumerId, queue: QueueId, mut asked: Asked, ticket: Ticket) {
         assert!(
             !self.consumer_slots.contains_key(&id),
             "consumer {id} is there already"
@@ -38,6 +41,7 @@ impl<C: Content> Partition<C> {
         if queue.exclusive || asked.exclusive && queue.consumers > 0 {
             return self.refuse(ticket, Refusal::ExclusiveUse);
         }
+        asked.priority = asked.priority.clamp(-PRIORITY_MAX, PRIORITY_MAX);
         queue.exclusive = asked.exclusive;
         queue.consumers += 1;
         let line = queue.line(asked.priority);

@@ -9,6 +9,24 @@ use crate::partition::{
     SharedLimit,
 };
 
+pub(super) const QUEUE: QueueId = QueueId(1);
+pub(super) const TICKET: Ticket = Ticket(7);
+
+/// Runs `script` on a fresh partition and compares what its last round tells.
+pub(super) fn check(script: impl FnOnce(&mut Bench), expected: &str) {
+    check_with(Bench::new(), script, expected);
+}
+
+pub(super) fn check_with(mut bench: Bench, script: impl FnOnce(&mut Bench), expected: &str) {
+    script(&mut bench);
+    let expected: Vec<&str> = expected
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    assert_eq!(bench.round().lines().collect::<Vec<_>>(), expected);
+}
+
 /// A batch whose messages are known by their marks.
 #[derive(Clone, Debug)]
 pub(super) struct Batch(Arc<Vec<(u64, u64)>>);
@@ -30,6 +48,10 @@ impl Batch {
 
     pub(super) fn mark(&self, index: u16) -> u64 {
         self.0[usize::from(index)].0
+    }
+
+    pub(super) fn owners(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 
     pub(super) fn size(&self, from: u16, to: u16) -> u64 {

@@ -1,6 +1,10 @@
 //! The checks of the queue machine: small cases by their outputs, and a long random walk beside a naive model.
 
-mod cases;
+mod consumers;
 mod harness;
+mod hearing;
+mod messages;
 mod model;
+mod steps;
+mod upkeep;
 mod walk;

@@ -3,163 +3,34 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proptest::prelude::*;
-
 use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 use crate::partition::{
-    Command, Effect, Gate, Limits, Move, Partition, Restored, Run, SettleOutcome, SettleReason, SharedLimit,
+    Command, Effect, Gate, Limits, Move, Partition, Run, SettleOutcome, SettleReason, SharedLimit,
 };
 
 use super::harness::Batch;
 use super::model::{Message, Model, ModelConsumer, ModelQueue, Told};
-
-/// One step. Numbers choose among what is there, so that a step stays meaningful while a failure is shrunk.
-#[derive(Clone, Debug)]
-enum Step {
-    Enqueue {
-        queue: u8,
-        count: u16,
-        durable: bool,
-        late: bool,
-    },
-    EnqueueLate {
-        which: u8,
-    },
-    Consume {
-        queue: u8,
-        connection: u8,
-        no_ack: bool,
-        exclusive: bool,
-        priority: i8,
-        prefetch: u8,
-        limit: u8,
-    },
-    Cancel {
-        consumer: u8,
-    },
-    Get {
-        queue: u8,
-        no_ack: bool,
-    },
-    Settle {
-        consumer: u8,
-        at: u8,
-        count: u8,
-        outcome: u8,
-    },
-    Recover {
-        consumer: u8,
-    },
-    ReturnAll {
-        consumer: u8,
-    },
-    Sent {
-        connection: u8,
-        all: bool,
-    },
-    Limit {
-        consumer: u8,
-        limit: u8,
-    },
-    SetLimit {
-        limit: u8,
-        most: u8,
-    },
-    Purge {
-        queue: u8,
-    },
-    CheckDelete {
-        queue: u8,
-        if_unused: bool,
-        if_empty: bool,
-    },
-    Replace {
-        queue: u8,
-        auto_delete: bool,
-    },
-    Status {
-        queue: u8,
-    },
-    Relocate {
-        queue: u8,
-        at: u8,
-        count: u8,
-        compact: bool,
-    },
-    Remove {
-        queue: u8,
-        at: u8,
-        count: u8,
-        quarantine: bool,
-    },
-    ReplayReturned {
-        queue: u8,
-        at: u8,
-        count: u8,
-    },
-    Restart {
-        slice: u8,
-    },
-    Round,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let byte = || 0..8u8;
-    let small = || 0..40u8;
-    let bool = any::<bool>;
-    let step = prop_oneof![
-        12 => (byte(), prop_oneof![1..4u16, 1..60u16], bool(), prop::bool::weighted(0.15))
-            .prop_map(|(queue, count, durable, late)| Step::Enqueue { queue, count, durable, late }),
-        3 => byte().prop_map(|which| Step::EnqueueLate { which }),
-        6 => (byte(), byte(), prop::bool::weighted(0.2), prop::bool::weighted(0.1), -1..2i8, 0..6u8, 0..6u8).prop_map(
-            |(queue, connection, no_ack, exclusive, priority, prefetch, limit)| {
-                Step::Consume { queue, connection, no_ack, exclusive, priority, prefetch, limit }
-            }
-        ),
-        2 => byte().prop_map(|consumer| Step::Cancel { consumer }),
-        4 => (byte(), prop::bool::weighted(0.2)).prop_map(|(queue, no_ack)| Step::Get { queue, no_ack }),
-        20 => (byte(), small(), prop_oneof![Just(1u8), small()], 0..5u8)
-            .prop_map(|(consumer, at, count, outcome)| Step::Settle { consumer, at, count, outcome }),
-        2 => byte().prop_map(|consumer| Step::Recover { consumer }),
-        2 => byte().prop_map(|consumer| Step::ReturnAll { consumer }),
-        8 => (byte(), bool()).prop_map(|(connection, all)| Step::Sent { connection, all }),
-        2 => (byte(), byte()).prop_map(|(consumer, limit)| Step::Limit { consumer, limit }),
-        2 => (byte(), 0..20u8).prop_map(|(limit, most)| Step::SetLimit { limit, most }),
-        1 => byte().prop_map(|queue| Step::Purge { queue }),
-        1 => (byte(), bool(), bool())
-            .prop_map(|(queue, if_unused, if_empty)| Step::CheckDelete { queue, if_unused, if_empty }),
-        1 => (byte(), bool()).prop_map(|(queue, auto_delete)| Step::Replace { queue, auto_delete }),
-        1 => byte().prop_map(|queue| Step::Status { queue }),
-        6 => (byte(), small(), small(), bool())
-            .prop_map(|(queue, at, count, compact)| Step::Relocate { queue, at, count, compact }),
-        2 => (byte(), small(), 0..5u8, bool())
-            .prop_map(|(queue, at, count, quarantine)| Step::Remove { queue, at, count, quarantine }),
-        1 => (byte(), small(), small()).prop_map(|(queue, at, count)| Step::ReplayReturned { queue, at, count }),
-        1 => (1..20u8).prop_map(|slice| Step::Restart { slice }),
-        12 => Just(Step::Round),
-    ];
-    prop::collection::vec(step, 1..120)
-}
+use super::steps::{Kind, Step};
 
 /// The machine and the model side by side.
-struct Walk {
-    partition: Partition<Batch>,
-    model: Model,
-    effects: Vec<Effect<Batch>>,
-    gates: Vec<Arc<Gate>>,
-    limits: Vec<Arc<SharedLimit>>,
-    late: Vec<(u64, Run<Batch>)>,
+pub(super) struct Walk {
+    pub(super) partition: Partition<Batch>,
+    pub(super) model: Model,
+    pub(super) effects: Vec<Effect<Batch>>,
+    pub(super) gates: Vec<Arc<Gate>>,
+    pub(super) limits: Vec<Arc<SharedLimit>>,
+    pub(super) late: Vec<(u64, Run<Batch>)>,
     /// Live bytes by segment, as the effects tell.
-    segments: BTreeMap<u64, i64>,
+    pub(super) segments: BTreeMap<u64, i64>,
     next_seq: BTreeMap<u64, u64>,
     next_id: u64,
 }
 
-const RESIDENT_BYTES_MAX: u64 = 3000;
-const GATE: u64 = 3000;
+pub(super) const RESIDENT_BYTES_MAX: u64 = 3000;
+pub(super) const GATE: u64 = 3000;
 
 impl Walk {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let limits = [4, 0, 2].map(|most| Arc::new(SharedLimit::new(most))).to_vec();
         let mut walk = Self {
             partition: Partition::new(Limits {
@@ -211,149 +82,84 @@ impl Walk {
         pick(self.model.queues.keys(), choice).expect("there are always queues")
     }
 
-    fn take(&mut self, step: Step) {
-        match step {
-            Step::Enqueue {
-                queue,
-                count,
-                durable,
-                late,
-            } => self.enqueue(queue, count, durable, late),
-            Step::EnqueueLate { which } => {
-                if !self.late.is_empty() {
-                    let (queue, run) = self.late.remove(usize::from(which) % self.late.len());
-                    self.enter(queue, run);
-                }
-            }
-            Step::Consume {
-                queue,
-                connection,
-                no_ack,
-                exclusive,
-                priority,
-                prefetch,
-                limit,
-            } => {
-                let limit = Some(usize::from(limit)).filter(|&limit| limit < self.limits.len());
-                let consumer = ModelConsumer {
-                    queue: self.queue(queue),
-                    connection: u64::from(connection) % 3,
-                    active: true,
-                    getter: false,
-                    no_ack,
-                    exclusive,
-                    prefetch: u64::from(prefetch),
-                    limit,
-                    next_delivery: 0,
-                };
-                self.consume(consumer, i32::from(priority));
-            }
-            Step::Cancel { consumer } => {
-                let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
-                    return;
-                };
-                self.model.answers.push("cancelled".into());
-                self.model.withdraw(consumer);
-                self.apply(Command::Cancel {
-                    consumer: ConsumerId(consumer),
-                    ticket: Ticket(0),
-                });
-            }
-            Step::Get { queue, no_ack } => self.get(queue, no_ack),
-            Step::Settle {
-                consumer,
-                at,
-                count,
-                outcome,
-            } => self.settle(consumer, at, count, outcome),
-            Step::Recover { consumer } => {
-                let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
-                    return;
-                };
-                self.model.give_back_all(consumer);
-                self.apply(Command::Recover {
-                    consumer: ConsumerId(consumer),
-                });
-            }
-            Step::ReturnAll { consumer } => {
-                let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
-                    return;
-                };
-                self.model.withdraw(consumer);
-                self.model.give_back_all(consumer);
-                self.model.consumers.remove(&consumer);
-                self.apply(Command::ReturnAll {
-                    consumer: ConsumerId(consumer),
-                });
-            }
-            Step::Sent { connection, all } => self.sent(u64::from(connection) % 3, all),
-            Step::Limit { consumer, limit } => self.limit(consumer, limit),
-            Step::SetLimit { limit, most } => {
-                self.set_limit(usize::from(limit) % self.limits.len(), u64::from(most))
-            }
-            Step::Purge { queue } => self.purge(queue),
-            Step::CheckDelete {
-                queue,
-                if_unused,
-                if_empty,
-            } => self.check_delete(queue, if_unused, if_empty),
-            Step::Replace { queue, auto_delete } => self.replace(queue, auto_delete),
-            Step::Status { queue } => {
-                let queue = self.queue(queue);
-                let (ready, consumers) = (self.model.ready(queue).count(), self.model.consumers_of(queue));
-                self.model
-                    .answers
-                    .push(format!("{ready} messages, {consumers} consumers"));
-                self.apply(Command::Status {
-                    queue: QueueId(queue),
-                    ticket: Ticket(0),
-                });
-            }
-            Step::Relocate {
-                queue,
-                at,
-                count,
-                compact,
-            } => self.relocate(queue, at, count, compact),
-            Step::Remove {
-                queue,
-                at,
-                count,
-                quarantine,
-            } => self.remove(queue, at, count, quarantine),
-            Step::ReplayReturned { queue, at, count } => self.replay_returned(queue, at, count),
-            Step::Restart { slice } => self.restart(usize::from(slice)),
-            Step::Round => self.round(),
+    pub(super) fn take(&mut self, step: Step) {
+        let Step {
+            kind,
+            which,
+            other,
+            at,
+            count,
+            flag,
+            rarely,
+        } = step;
+        match kind {
+            Kind::Enqueue => self.enqueue(which, u16::from(count.max(1)), flag, rarely),
+            Kind::EnqueueLate => self.enqueue_late(which),
+            Kind::Consume => self.consume(step),
+            Kind::Cancel => self.cancel(which),
+            Kind::Get => self.get(which, rarely),
+            Kind::Settle => self.settle(which, at, count, other),
+            Kind::Recover => self.recover(which),
+            Kind::ReturnAll => self.return_all(which),
+            Kind::Sent => self.sent(u64::from(which) % 3, flag),
+            Kind::Limit => self.limit(which, other),
+            Kind::SetLimit => self.set_limit(usize::from(which) % self.limits.len(), u64::from(at) / 2),
+            Kind::Purge => self.purge(which),
+            Kind::CheckDelete => self.check_delete(which, flag, other < 4),
+            Kind::Replace => self.replace(which, flag),
+            Kind::Status => self.status(which),
+            Kind::Relocate => self.relocate(which, at, count, flag),
+            Kind::Remove => self.remove(which, at, count % 5, flag),
+            Kind::ReplayReturned => self.replay_returned(which, at, count),
+            Kind::Restart => self.restart(usize::from(at) / 2 + 1),
+            Kind::Compact => self.partition.compact(),
+            Kind::Round => self.round(),
         }
     }
 
     fn enqueue(&mut self, queue: u8, count: u16, durable: bool, late: bool) {
         let queue = self.queue(queue);
-        let next = self.next_seq.entry(queue).or_insert(1);
-        let first = Seq(*next);
-        *next += u64::from(count);
-        // Segments of about a dozen records; some batches are much larger than the run that this queue gets of them.
         let record = self.id();
+        // Segments of about a dozen records; some batches are much larger than what this queue gets of them.
         let location = if durable {
             Location((record / 12 + 1) << 32 | record << 3)
         } else {
             Location::NOWHERE
         };
         let from = (record % 3) as u16 * 20;
-        let content = Batch::marked(record << 16, from + count + (record % 2) as u16 * 100);
-        let bytes = content.size(from, from + count) as u32 + (record % 5) as u32;
-        let run = Run {
-            first,
-            location,
-            content: Some(content),
-            bytes,
-            from,
-            to: from + count,
-        };
-        if late {
-            return self.late.push((queue, run));
+        let content = Batch::marked(record << 16, from + count + 1 + (record % 2) as u16 * 100);
+        // Now and then the message in the middle of the batch is for another queue.
+        let middle = if record.is_multiple_of(4) { count / 2 } else { 0 };
+        for (from, to) in [(from, from + middle), (from + middle + 1, from + count + 1)] {
+            let count = to - from;
+            if count == 0 {
+                continue;
+            }
+            let next = self.next_seq.entry(queue).or_insert(1);
+            let first = Seq(*next);
+            *next += u64::from(count);
+            let bytes = content.size(from, to) as u32 + (record % 5) as u32;
+            let run = Run {
+                first,
+                location,
+                content: Some(content.clone()),
+                bytes,
+                from,
+                to,
+            };
+            if late {
+                self.late.push((queue, run));
+            } else {
+                self.enter(queue, run);
+            }
         }
-        self.enter(queue, run);
+    }
+
+    fn enqueue_late(&mut self, which: u8) {
+        if !self.late.is_empty() {
+            let (queue, run) = self.late.remove(usize::from(which) % self.late.len());
+            self.enter(queue, run);
+        }
     }
 
     fn enter(&mut self, queue: u64, run: Run<Batch>) {
@@ -384,7 +190,19 @@ impl Walk {
         });
     }
 
-    fn consume(&mut self, consumer: ModelConsumer, priority: i32) {
+    fn consume(&mut self, step: Step) {
+        let limit = Some(usize::from(step.at % 6)).filter(|&limit| limit < self.limits.len());
+        let consumer = ModelConsumer {
+            queue: self.queue(step.which),
+            connection: u64::from(step.other) % 3,
+            active: true,
+            getter: false,
+            no_ack: step.rarely,
+            exclusive: step.at % 10 == 9,
+            prefetch: u64::from(step.count) % 6,
+            limit,
+            next_delivery: 0,
+        };
         let id = self.id();
         let gate = self.gates[consumer.connection as usize].clone();
         let mut others = self
@@ -403,7 +221,6 @@ impl Walk {
             no_ack,
             exclusive,
             prefetch,
-            limit,
             ..
         } = consumer;
         if !refused {
@@ -415,10 +232,22 @@ impl Walk {
             queue: QueueId(queue),
             no_ack,
             exclusive,
-            priority,
+            priority: i32::from(step.at % 3),
             prefetch: prefetch as u16,
             gate,
             limit: limit.map(|limit| self.limits[limit].clone()),
+            ticket: Ticket(0),
+        });
+    }
+
+    fn cancel(&mut self, consumer: u8) {
+        let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
+            return;
+        };
+        self.model.answers.push("cancelled".into());
+        self.model.withdraw(consumer);
+        self.apply(Command::Cancel {
+            consumer: ConsumerId(consumer),
             ticket: Ticket(0),
         });
     }
@@ -510,6 +339,28 @@ impl Walk {
         assert_eq!(before - after, told, "what would be settled is what is settled");
     }
 
+    fn recover(&mut self, consumer: u8) {
+        let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
+            return;
+        };
+        self.model.give_back_all(consumer);
+        self.apply(Command::Recover {
+            consumer: ConsumerId(consumer),
+        });
+    }
+
+    fn return_all(&mut self, consumer: u8) {
+        let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
+            return;
+        };
+        self.model.withdraw(consumer);
+        self.model.give_back_all(consumer);
+        self.model.consumers.remove(&consumer);
+        self.apply(Command::ReturnAll {
+            consumer: ConsumerId(consumer),
+        });
+    }
+
     fn sent(&mut self, connection: u64, all: bool) {
         let unsent = self.model.unsent.entry(connection).or_default();
         let weight = if all { *unsent } else { *unsent / 3 };
@@ -568,6 +419,18 @@ impl Walk {
             .into_iter()
             .for_each(|seq| self.model.settle(queue, seq, SettleReason::Purged));
         self.apply(Command::Purge {
+            queue: QueueId(queue),
+            ticket: Ticket(0),
+        });
+    }
+
+    fn status(&mut self, queue: u8) {
+        let queue = self.queue(queue);
+        let (ready, consumers) = (self.model.ready(queue).count(), self.model.consumers_of(queue));
+        self.model
+            .answers
+            .push(format!("{ready} messages, {consumers} consumers"));
+        self.apply(Command::Status {
             queue: QueueId(queue),
             ticket: Ticket(0),
         });
@@ -699,205 +562,6 @@ impl Walk {
             count: count.into(),
         });
     }
-
-    /// Everything but durable messages is forgotten; those come back from what `live` lists, slice by slice.
-    fn restart(&mut self, slice: usize) {
-        self.round();
-        let old = std::mem::replace(
-            &mut self.partition,
-            Partition::new(Limits {
-                resident_bytes_max: RESIDENT_BYTES_MAX,
-            }),
-        );
-        self.segments.clear();
-        for (&id, queue) in &mut self.model.queues {
-            queue.messages.retain(|_, message| message.location != 0);
-            queue
-                .messages
-                .values_mut()
-                .for_each(|message| message.held = None);
-            let next_seq = old.depth(QueueId(id)).expect("both have the queue").next_seq;
-            queue.redelivered_below = next_seq.0;
-            let mut live = Vec::new();
-            let mut next = Some(Seq(0));
-            while let Some(from) = next {
-                next = old.live(QueueId(id), from, next_seq, slice, &mut live);
-            }
-            let listed: Vec<_> = live
-                .iter()
-                .flat_map(|run| {
-                    (0..run.to - run.from).map(move |at| {
-                        (
-                            run.first.0 + u64::from(at),
-                            run.location.0,
-                            run.from + at,
-                            run.deliveries,
-                        )
-                    })
-                })
-                .collect();
-            let known: Vec<_> = queue
-                .messages
-                .iter()
-                .map(|(&seq, message)| (seq, message.location, message.index, message.deliveries))
-                .collect();
-            assert_eq!(
-                listed, known,
-                "a checkpoint lists exactly what is durable and live, in order"
-            );
-            for run in &live {
-                *self.segments.entry(run.location.0 >> 32).or_default() += i64::from(run.bytes);
-            }
-            let auto_delete = queue.auto_delete;
-            self.partition.restore_queue(
-                Restored {
-                    queue: QueueId(id),
-                    durable: true,
-                    auto_delete,
-                    next_seq,
-                },
-                live,
-            );
-        }
-        self.partition.recovered();
-        self.model.consumers.clear();
-        self.model.unsent.clear();
-        self.gates = (0..3).map(|_| Arc::new(Gate::new(GATE))).collect();
-        self.limits = self
-            .model
-            .limits
-            .iter()
-            .map(|&most| Arc::new(SharedLimit::new(most)))
-            .collect();
-        // What was on its way to the queues when the process ended was committed nowhere.
-        self.late.clear();
-    }
-
-    fn round(&mut self) {
-        self.tell();
-        self.model.judge_rest();
-    }
-
-    /// Ends a round of the machine and compares all that it tells.
-    fn tell(&mut self) {
-        self.partition.finish(&mut self.effects);
-        if let Err(why) = self.partition.validate() {
-            panic!("{why}");
-        }
-        let mut answers = Vec::new();
-        for effect in std::mem::take(&mut self.effects) {
-            self.hear(effect, &mut answers);
-        }
-        assert_eq!(
-            std::mem::take(&mut self.model.answers),
-            answers,
-            "every question gets its answer, in order"
-        );
-        assert!(
-            self.model.expected.is_empty(),
-            "untold: {:?}",
-            self.model.expected
-        );
-        self.model.sweep();
-        self.balance();
-    }
-
-    fn hear(&mut self, effect: Effect<Batch>, answers: &mut Vec<String>) {
-        match effect {
-            Effect::Deliver(delivery) => self.model.delivered(&delivery, true),
-            Effect::Got {
-                delivery, remaining, ..
-            } => {
-                self.model.delivered(&delivery, false);
-                answers.push(format!("got, {remaining} left"));
-            }
-            Effect::GotEmpty { .. } => answers.push("empty".into()),
-            Effect::Settled {
-                queue,
-                first,
-                count,
-                location,
-                bytes,
-                reason,
-            } => {
-                *self.segments.entry(location.0 >> 32).or_default() -= bytes as i64;
-                (0..u64::from(count))
-                    .for_each(|at| self.heard(Told::Settled(queue.0, first.0 + at, reason as u8)));
-            }
-            Effect::Returned {
-                queue, first, count, ..
-            } => {
-                (0..u64::from(count)).for_each(|at| self.heard(Told::Returned(queue.0, first.0 + at)));
-            }
-            Effect::Relocated {
-                queue,
-                first,
-                count,
-                old,
-                location,
-                bytes,
-            } => {
-                *self.segments.entry(old.0 >> 32).or_default() -= bytes as i64;
-                *self.segments.entry(location.0 >> 32).or_default() += bytes as i64;
-                (0..u64::from(count)).for_each(|at| self.heard(Told::Relocated(queue.0, first.0 + at)));
-            }
-            Effect::ConsumeOk { .. } => answers.push("consuming".into()),
-            Effect::Cancelled { .. } => answers.push("cancelled".into()),
-            Effect::Refused { refusal, .. } => answers.push(format!("{refusal:?}")),
-            Effect::Counts {
-                messages, consumers, ..
-            } => answers.push(format!("{messages} messages, {consumers} consumers")),
-            Effect::DeleteAllowed { messages, .. } => answers.push(format!("delete with {messages}")),
-            Effect::Purged { messages, .. } => answers.push(format!("purged {messages}")),
-            Effect::ConsumerGone { .. } => answers.push("consumer gone".into()),
-            Effect::Unused { queue } => answers.push(format!("q{queue} unused")),
-            Effect::Orphaned { run, .. } => answers.push(format!("orphaned {}", run.first)),
-            Effect::LimitFreed { .. } => {}
-        }
-    }
-
-    fn heard(&mut self, told: Told) {
-        assert!(
-            self.model.heard(told),
-            "{told:?} was told, but did not happen (any more)"
-        );
-    }
-
-    /// Counts and bytes of the machine and of the model agree.
-    fn balance(&self) {
-        let mut by_segment = BTreeMap::<u64, u64>::new();
-        for (&id, queue) in &self.model.queues {
-            let depth = self.partition.depth(QueueId(id)).expect("both have the queue");
-            assert_eq!(depth.counters.live(), queue.messages.len() as u64);
-            assert_eq!(depth.ready, self.model.ready(id).count() as u64);
-            for message in queue.messages.values() {
-                *by_segment.entry(message.location >> 32).or_default() += 1;
-            }
-        }
-        let live: u64 = self
-            .segments
-            .values()
-            .map(|&bytes| u64::try_from(bytes).expect("no segment below zero"))
-            .sum();
-        assert_eq!(
-            live,
-            self.partition.counters().live_bytes(),
-            "bytes told and bytes counted agree"
-        );
-        for (segment, &bytes) in &self.segments {
-            let messages = by_segment.get(segment).copied().unwrap_or(0);
-            assert!(
-                messages > 0 || bytes == 0,
-                "segment {segment} has no live messages, but {bytes} live bytes"
-            );
-        }
-        for (connection, gate) in (0u64..).zip(&self.gates) {
-            assert_eq!(
-                gate.unsent(),
-                self.model.unsent.get(&connection).copied().unwrap_or(0)
-            );
-        }
-    }
 }
 
 fn pick<'a>(mut keys: impl ExactSizeIterator<Item = &'a u64>, choice: u8) -> Option<u64> {
@@ -906,18 +570,5 @@ fn pick<'a>(mut keys: impl ExactSizeIterator<Item = &'a u64>, choice: u8) -> Opt
         None
     } else {
         keys.nth(usize::from(choice) % len).copied()
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_machine_agrees_with_the_model(steps in steps()) {
-        let mut walk = Walk::new();
-        for step in steps {
-            walk.take(step);
-        }
-        walk.round();
     }
 }

@@ -29,10 +29,23 @@ pub struct Cli {
 enum Command {
     /// Run a broker.
     Serve(Serve),
+    /// Load any AMQP 0-9-1 broker and measure what it costs, how fast it is and how long a message takes.
+    Bench(everack_bench::Args),
+    /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
+    #[cfg(feature = "demo")]
+    Demo(everack_shop::demo::Args),
     /// Print the configuration with all keys, their defaults and their meaning; or check a file.
     Config(ConfigArgs),
     /// Read a password from standard input and print its hash, for `password_hash` in the configuration.
     HashPassword,
+    /// The order service of the demo, which starts this binary for each of its processes.
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    ShopOrderService(everack_shop::order_service::Args),
+    /// The warehouse service of the demo.
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    ShopWarehouseService(everack_shop::warehouse_service::Args),
 }
 
 #[derive(Debug, Args)]
@@ -66,8 +79,15 @@ impl Cli {
     pub fn run<B: Broker>(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run::<B>(args.sources()?),
+            Command::Bench(args) => everack_bench::run(args),
             Command::Config(args) => args.run(),
             Command::HashPassword => hash_password(),
+            #[cfg(feature = "demo")]
+            Command::Demo(args) => everack_shop::demo::run(args),
+            #[cfg(feature = "demo")]
+            Command::ShopOrderService(args) => everack_shop::order_service::run(args),
+            #[cfg(feature = "demo")]
+            Command::ShopWarehouseService(args) => everack_shop::warehouse_service::run(args),
         }
     }
 }

@@ -94,7 +94,7 @@ fn read_file(path: &Path) -> Result<Config, Refused> {
 }
 
 /// Reads the text of the file at `path`.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Config, Refused> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Config, Refused> {
     let faults = match DeTable::parse(text) {
         Ok(table) => {
             let span = table.span();

@@ -14,5 +14,7 @@ mod tests;
 
 pub use fault::Refused;
 pub use keys::Config;
+#[cfg(test)]
+pub(crate) use load::parse;
 pub use load::{Override, Sources};
 pub use table::{Change, Changed};

@@ -337,7 +337,7 @@ fn keys_that_do_not_fit_together_are_refused() {
     );
     let refused = load(&user("[[users.permissions]]\nread = '*'"), &[]).unwrap_err();
     assert!(
-        refused.contains("everack.toml:5: users.permissions.read: is not a regular expression: "),
+        refused.contains("everack.toml:5: users.permissions.read: cannot be used as a pattern: "),
         "{refused}"
     );
 }

@@ -33,7 +33,10 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
     }
 
     /// A certificate for localhost and its key, both PEM.
@@ -41,7 +44,10 @@ impl Authority {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+        (
+            params.signed_by(&key, &self.issuer).unwrap().pem(),
+            key.serialize_pem(),
+        )
     }
 
     fn server(&self) -> (String, String) {
@@ -60,7 +66,9 @@ struct Files {
 
 impl Files {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -73,7 +81,8 @@ impl Files {
     fn config(&self) -> keys::Tls {
         let path = |name| OptionalPath(Some(self.directory.path().join(name)).filter(|path| path.exists()));
         let mut config = crate::config::Config::default().tls;
-        (config.certificate, config.key, config.client_ca) = (path("cert.pem"), path("key.pem"), path("ca.pem"));
+        (config.certificate, config.key, config.client_ca) =
+            (path("cert.pem"), path("key.pem"), path("ca.pem"));
         config
     }
 
@@ -108,7 +117,13 @@ impl Running {
             greet(stream, peer)
         };
         let listening = tokio::spawn(listener.run(closing, serve));
-        Self { address, connections, shutdown, peers, listening }
+        Self {
+            address,
+            connections,
+            shutdown,
+            peers,
+            listening,
+        }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -152,11 +167,19 @@ struct Client {
 }
 
 impl Client {
-    fn new(authority: &Authority, own: Option<(String, String)>, versions: &[&'static SupportedProtocolVersion]) -> Self {
+    fn new(
+        authority: &Authority,
+        own: Option<(String, String)>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap())
+            .unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap();
         let builder = builder.with_root_certificates(roots);
         let config = match own {
             None => builder.with_no_client_auth(),
@@ -166,7 +189,9 @@ impl Client {
                 builder.with_client_auth_cert(chain, key).unwrap()
             }
         };
-        Self { connector: TlsConnector::from(Arc::new(config)) }
+        Self {
+            connector: TlsConnector::from(Arc::new(config)),
+        }
     }
 
     async fn talk(&self, running: &Running) -> String {
@@ -200,7 +225,11 @@ async fn serves_encrypted_connections_of_the_versions_allowed() {
         let tls = Tls::open(&config).unwrap().map(Arc::new);
         let mut running = Running::start(tls, 10).await;
         let heard = Client::new(&authority, None, client).talk(&running).await;
-        assert_eq!(heard.is_empty(), expected.is_empty(), "{version_min:?} {expected}");
+        assert_eq!(
+            heard.is_empty(),
+            expected.is_empty(),
+            "{version_min:?} {expected}"
+        );
         if !expected.is_empty() {
             let peer = running.peers.recv().await.unwrap().tls.unwrap();
             assert_eq!((peer.version.as_str(), heard.as_str()), (expected, "hello!"));
@@ -222,7 +251,11 @@ async fn mutual_tls_lets_in_only_clients_of_the_authority() {
     let mut running = Running::start(tls, 10).await;
     for versions in [V12, V13] {
         let check = async |own: Option<(String, String)>, expected: &str, what: &str| {
-            assert_eq!(Client::new(&ours, own, versions).talk(&running).await, expected, "{what}");
+            assert_eq!(
+                Client::new(&ours, own, versions).talk(&running).await,
+                expected,
+                "{what}"
+            );
         };
         check(Some(ours.client()), "hello!", "a certificate of the authority").await;
         check(None, "", "no certificate").await;
@@ -232,7 +265,10 @@ async fn mutual_tls_lets_in_only_clients_of_the_authority() {
     let peer = running.peers.recv().await.unwrap().tls.unwrap();
     assert!(peer.certificate.is_some());
     running.peers.recv().await.unwrap();
-    assert!(running.peers.try_recv().is_err(), "only the two with a good certificate may be served");
+    assert!(
+        running.peers.try_recv().is_err(),
+        "only the two with a good certificate may be served"
+    );
 }
 
 #[tokio::test]
@@ -253,7 +289,9 @@ async fn a_client_without_tls_disturbs_nobody() {
 #[tokio::test]
 async fn a_stalled_handshake_ends() {
     let authority = Authority::new();
-    let mut tls = Tls::open(&Files::with_server(&authority).config()).unwrap().unwrap();
+    let mut tls = Tls::open(&Files::with_server(&authority).config())
+        .unwrap()
+        .unwrap();
     tls.handshake_max = Duration::from_millis(50);
     let running = Running::start(Some(Arc::new(tls)), 1).await;
     let mut stalled = running.connect().await;
@@ -276,7 +314,10 @@ async fn renewed_certificates_are_used_and_bad_ones_are_not() {
     let (certificate, key) = latter.server();
     files.write("cert.pem", &certificate);
     let refused = tls.reload(&files.config()).unwrap_err().to_string();
-    assert!(refused.contains("key.pem: is not the key of the first certificate in "), "{refused}");
+    assert!(
+        refused.contains("key.pem: is not the key of the first certificate in "),
+        "{refused}"
+    );
     check(&former, "hello!").await;
 
     files.write("key.pem", &key);
@@ -293,7 +334,11 @@ async fn the_limit_holds_and_places_come_back() {
     let mut greeting = [0; 5];
     first.read_exact(&mut greeting).await.unwrap();
     second.read_exact(&mut greeting).await.unwrap();
-    assert_eq!(talk(running.connect().await).await, "", "a third of two was served");
+    assert_eq!(
+        talk(running.connect().await).await,
+        "",
+        "a third of two was served"
+    );
     drop(first);
     while running.connections.open() == 2 {
         tokio::task::yield_now().await;
@@ -321,7 +366,10 @@ async fn an_address_that_cannot_be_had_is_refused_with_a_remedy() {
     let address = taken.local_addr().unwrap().to_string();
     let check = async |address: &str, expected: &str| {
         let refused = Bound::take(address, "amqp.listen").await.unwrap_err().to_string();
-        assert!(refused.starts_with(&format!("amqp.listen: cannot listen on {address}: ")), "{refused}");
+        assert!(
+            refused.starts_with(&format!("amqp.listen: cannot listen on {address}: ")),
+            "{refused}"
+        );
         assert!(refused.contains(expected), "{refused}");
     };
     check(&address, "stop it, or choose another address").await;
@@ -345,20 +393,68 @@ fn bad_files_are_refused_by_name_and_with_a_remedy() {
         let refused = refused.replace(&format!("{}/", files.directory.path().display()), "");
         assert!(refused.starts_with(expected), "{refused}\n{expected}");
     };
-    check("", &key, None, "tls.certificate: cert.pem: holds no certificate; it must be PEM");
-    check(&key, &key, None, "tls.certificate: cert.pem: holds no certificate; it must be PEM");
-    check(broken, &key, None, "tls.certificate: cert.pem: is not valid PEM: ");
+    check(
+        "",
+        &key,
+        None,
+        "tls.certificate: cert.pem: holds no certificate; it must be PEM",
+    );
+    check(
+        &key,
+        &key,
+        None,
+        "tls.certificate: cert.pem: holds no certificate; it must be PEM",
+    );
+    check(
+        broken,
+        &key,
+        None,
+        "tls.certificate: cert.pem: is not valid PEM: ",
+    );
     check(nonsense, &key, None, "tls.certificate: cert.pem: ");
-    check(&certificate, "", None, "tls.key: key.pem: holds no private key; it must be PEM");
-    check(&certificate, &certificate, None, "tls.key: key.pem: holds no private key; it must be PEM");
-    check(&certificate, encrypted, None, "tls.key: key.pem: is protected by a passphrase");
-    check(&certificate, &other_key, None, "tls.key: key.pem: is not the key of the first certificate in cert.pem");
-    check(&certificate, &key, Some(""), "tls.client_ca: ca.pem: holds no certificate; it must be PEM");
-    check(&certificate, &key, Some(nonsense), "tls.client_ca: ca.pem: holds a certificate that cannot be used: ");
+    check(
+        &certificate,
+        "",
+        None,
+        "tls.key: key.pem: holds no private key; it must be PEM",
+    );
+    check(
+        &certificate,
+        &certificate,
+        None,
+        "tls.key: key.pem: holds no private key; it must be PEM",
+    );
+    check(
+        &certificate,
+        encrypted,
+        None,
+        "tls.key: key.pem: is protected by a passphrase",
+    );
+    check(
+        &certificate,
+        &other_key,
+        None,
+        "tls.key: key.pem: is not the key of the first certificate in cert.pem",
+    );
+    check(
+        &certificate,
+        &key,
+        Some(""),
+        "tls.client_ca: ca.pem: holds no certificate; it must be PEM",
+    );
+    check(
+        &certificate,
+        &key,
+        Some(nonsense),
+        "tls.client_ca: ca.pem: holds a certificate that cannot be used: ",
+    );
 
     let files = Files::with_server(&authority);
     let mut config = files.config();
     config.key = OptionalPath(Some("/nowhere/key.pem".into()));
     let refused = Tls::open(&config).err().unwrap().to_string();
-    assert!(refused.starts_with("tls.key: /nowhere/key.pem cannot be read: No such file"), "{refused}");
+    assert!(
+        refused.starts_with("tls.key: /nowhere/key.pem cannot be read: No such file"),
+        "{refused}"
+    );
 }

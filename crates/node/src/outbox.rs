@@ -34,6 +34,8 @@ pub struct Outbox {
     pub rescued: Vec<Arc<dyn RescueDone>>,
     /// Whether the machine wants a [`Request::Tick`] in [`TICK_MILLIS`].
     pub wants_tick: bool,
+    /// Whether requests were put into other machines' mailboxes; kept for the driver between its two steps.
+    pub posted: bool,
 }
 
 /// How long publishers of a queue that is far behind its consumers are held back at most, at a time.

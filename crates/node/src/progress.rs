@@ -18,21 +18,28 @@ pub struct Progress {
     applied: AtomicU64,
     committed: AtomicU64,
     appended: AtomicU64,
+    appended_bytes: AtomicU64,
 }
 
 impl Progress {
     /// After recovery everything up to `end` is applied and durable.
     pub fn recovered(end: Position) -> Self {
         let progress = Self::default();
-        progress.appended(end);
+        progress.appended(end, 0);
         progress.committed(end);
         progress.applied(end);
         progress
     }
 
-    /// Everything before `to` has been written, and may be lost still.
-    pub fn appended(&self, to: Position) {
+    /// Everything before `to` has been written, `bytes` of it just now, and may be lost still.
+    pub fn appended(&self, to: Position, bytes: u64) {
         advance(&self.appended, to);
+        self.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes appended since the start.
+    pub fn appended_bytes(&self) -> u64 {
+        self.appended_bytes.load(Ordering::Relaxed)
     }
 
     /// Everything before `to` is durable.
@@ -81,7 +88,7 @@ mod tests {
     #[test]
     fn cursors_follow_each_other() {
         let progress = Progress::recovered(Position(10));
-        progress.appended(Position(20));
+        progress.appended(Position(20), 10);
         progress.committed(Position(20));
         progress.applied(Position(15));
         progress.checkpointed(Position(15));

@@ -2,9 +2,11 @@
 //! knows tokio. Not responsible for what a broker does; that is `node` and below.
 
 pub mod auth;
+pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod data_directory;
+mod engine;
 pub mod log;
 pub mod net;
 pub mod ready;

@@ -225,6 +225,11 @@ enum Known {
     Never,
 }
 
+/// A queue without messages, or whose messages went with damaged records.
+pub fn fresh_image() -> QueueImage {
+    QueueImage::empty(Seq(SEQ_GAP))
+}
+
 fn image_run(position: Position, placed: &Placed) -> ImageRun {
     let target = placed.target;
     ImageRun {

@@ -58,6 +58,11 @@ pub struct QueueImage {
 }
 
 impl QueueImage {
+    /// An image without messages, whose next message gets the number `next`.
+    pub fn empty(next: Seq) -> Self {
+        Self { next, ..Self::default() }
+    }
+
     /// Adds new messages. Mostly they are numbered behind all others; what comes late goes among the fragments.
     pub fn enqueue(&mut self, run: ImageRun) {
         self.next = self.next.max(Seq(run.end()));

@@ -18,6 +18,8 @@ table! {
         data: Data = "{}", Restart;
         /// How AMQP clients connect.
         amqp: Amqp = "{}", Restart;
+        /// How much memory messages may take.
+        memory: Memory = "{}", Restart;
         /// Encrypted connections. They are served when `certificate` and `key` are set.
         tls: Tls = "{}", Restart;
         /// Who may log in, and what checking a password may cost.
@@ -43,6 +45,11 @@ table! {
         /// The directory of this broker's data. It is created if it does not exist, and belongs to one
         /// process at a time. Flag: `--data`.
         directory: PathBuf = "\"./data\"", Restart;
+        /// The size of a segment file of the log. The log takes up to twice the bytes of the messages in it, and
+        /// two segments.
+        segment: Size<65_536, 1_073_741_824> = "\"64 MiB\"", Restart;
+        /// Publishers are blocked while the disk has less free space than this. Consumers go on.
+        free_min: Size<0, 1_099_511_627_776> = "\"64 MiB\"", Restart;
     }
 }
 
@@ -66,6 +73,16 @@ table! {
         heartbeat: Period<0, 3_600_000> = "\"60 s\"", Live;
         /// The largest body accepted. New connections.
         message_bytes_max: Size<1, 134_217_728> = "\"128 MiB\"", Live;
+    }
+}
+
+table! {
+    /// How much memory messages may take.
+    Memory {
+        /// Publishers are blocked while the messages in memory take more than this. Consumers go on.
+        messages_max: Size<1_048_576, 1_099_511_627_776> = "\"1 GiB\"", Restart;
+        /// Messages of durable queues are kept in memory up to this size, and read from the log beyond it.
+        durable_max: Size<0, 1_099_511_627_776> = "\"64 MiB\"", Restart;
     }
 }
 
@@ -128,6 +145,8 @@ table! {
     Process {
         /// Threads that serve connections. 0: as many as there are cores.
         threads: Number<0, 1024> = "0", Restart;
+        /// Partitions that new queues are spread over. More than one pays where many cores publish at once.
+        partitions: Number<1, 64> = "1", Restart;
     }
 }
 

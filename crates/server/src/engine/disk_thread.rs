@@ -8,11 +8,13 @@
 //! dirty pages, so a second sync that succeeds proves nothing. What was confirmed is in the log; the next start recovers it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use everack_cluster::CommitLog;
 use everack_node::alarms::Resource;
 use everack_node::append::{AppendJob, Lane, Origin, Share};
+use everack_node::catalog_service::CatalogRequest;
 use everack_node::request::Request;
 use everack_storage::{AppendError, Position};
 
@@ -30,7 +32,7 @@ pub(crate) struct DiskThread<L> {
     engine: Arc<Engine>,
     /// Jobs that found the disk full, in their order.
     parked: Vec<AppendJob>,
-    committed: Vec<(Share, Position)>,
+    committed: Vec<(Share, Position, Position)>,
     marked: bool,
 }
 
@@ -50,6 +52,10 @@ impl<L: CommitLog> DiskThread<L> {
                 Work::Idle => self.round(&mut jobs),
                 Work::Stop => break,
             }
+        }
+        let jobs_left = self.parked.len();
+        if jobs_left > 0 {
+            tracing::warn!(jobs_left, "the disk is full: what waited for room was never confirmed, and is not kept");
         }
         if let Err(error) = self.log.close() {
             tracing::error!(%error, "the log could not be closed cleanly; the next start recovers it");
@@ -90,12 +96,14 @@ impl<L: CommitLog> DiskThread<L> {
     }
 
     fn appended(&mut self, job: &AppendJob, base: Position) {
-        self.engine.progress.appended(Position(base.0 + job.frames.len() as u64));
-        self.committed.extend(job.shares.iter().map(|share| (*share, base)));
+        let end = base.forward(job.frames.bytes() as u32);
+        self.engine.progress.appended(end, job.frames.bytes() as u64);
+        self.committed.extend(job.shares.iter().map(|share| (*share, base, end)));
     }
 
     /// The disk is full: publishers are blocked, nothing of this is confirmed, and it is tried again when there is room.
     fn park(&mut self, job: AppendJob) {
+        self.engine.log_is_full.store(true, Ordering::Release);
         if self.engine.raise(Resource::Disk, true) {
             tracing::error!("the disk is full: publishers are blocked until there is room again, consumers go on");
         }
@@ -109,14 +117,13 @@ impl<L: CommitLog> DiskThread<L> {
         }
         if self.parked.is_empty() {
             tracing::info!("the disk has room again: everything that waited is being written");
-            self.engine.recheck_disk();
+            self.engine.log_is_full.store(false, Ordering::Release);
         }
     }
 
     fn tell_origins(&mut self) {
-        for (share, base) in self.committed.drain(..) {
-            let base = Position(base.0 + u64::from(share.offset));
-            self.engine.committed(share.origin, share.job, base);
+        for (share, base, end) in self.committed.drain(..) {
+            self.engine.committed(share, base, end);
         }
         self.engine.run_all();
     }
@@ -124,7 +131,7 @@ impl<L: CommitLog> DiskThread<L> {
     fn mark(&mut self) {
         if !self.marked {
             self.marked = true;
-            self.log.mark();
+            self.log.idle().unwrap_or_else(|error| die("write", &error));
         }
     }
 }
@@ -139,12 +146,13 @@ fn die(what: &str, error: &dyn std::fmt::Display) -> ! {
 }
 
 impl Engine {
-    fn committed(&self, origin: Origin, job: everack_node::append::JobId, base: Position) {
-        match origin {
+    fn committed(&self, share: Share, base: Position, end: Position) {
+        let job = share.job;
+        match share.origin {
             Origin::Partition(partition) => {
-                self.partitions[usize::from(partition.0)].post(Request::Committed { job, base });
+                self.partitions[usize::from(partition.0)].post(Request::Committed { job, base, end });
             }
-            Origin::Catalog => self.catalog.post(everack_node::catalog_service::CatalogRequest::Committed { job }),
+            Origin::Catalog => self.catalog.post(CatalogRequest::Committed { job, end }),
         }
     }
 }

@@ -3,9 +3,13 @@
 pub(crate) mod clock;
 pub(crate) mod disk_queue;
 pub(crate) mod disk_thread;
+pub(crate) mod opening;
+mod reader;
 pub(crate) mod runner;
+pub(crate) mod upkeep;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use everack_broker::ids::PartitionId;
@@ -17,6 +21,7 @@ use everack_node::progress::Progress;
 use everack_node::recall::Recall;
 use everack_node::request::Request;
 use everack_node::shared::Shared;
+use everack_storage::SegmentNumber;
 
 use clock::Clock;
 use disk_queue::DiskQueue;
@@ -31,6 +36,8 @@ pub(crate) struct Engine {
     pub(crate) catalog: Runner<CatalogService>,
     pub(crate) disk: DiskQueue,
     pub(crate) progress: Progress,
+    /// Jobs wait for room on the disk.
+    pub(crate) log_is_full: AtomicBool,
     runtime: tokio::runtime::Handle,
     this: std::sync::Weak<Engine>,
 }
@@ -54,6 +61,7 @@ impl Engine {
             catalog: Runner::new(catalog),
             disk: DiskQueue::default(),
             progress,
+            log_is_full: AtomicBool::new(false),
             runtime,
             this: this.clone(),
         })
@@ -126,6 +134,31 @@ impl Engine {
                 engine.run_all();
             }
         });
+    }
+
+    /// Live bytes of a segment over all partitions, and whether a delivery on its way still reads from it.
+    pub(crate) fn usage(&self, segment: SegmentNumber) -> (u64, bool) {
+        self.partitions.iter().fold((0, false), |(bytes, pinned), partition| {
+            let (live, pin) = partition.inspect(|partition| partition.space().usage(segment.0));
+            (bytes + live, pinned | pin)
+        })
+    }
+
+    /// Live bytes in the log.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.inspect(|partition| partition.space().live_bytes())).sum()
+    }
+
+    /// Bytes of messages in memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.inspect(|partition| partition.resident_bytes())).sum()
+    }
+
+    /// Forgets a segment that is gone.
+    pub(crate) fn forget(&self, segment: SegmentNumber) {
+        for partition in &self.partitions {
+            partition.inspect(|partition| partition.space().forget(segment.0));
+        }
     }
 
     /// Raises or clears an alarm and tells every connection; says whether that changed anything.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut, BytesMut};
+use everack_amqp::settings::Settings;
 use everack_broker::partition::Gate;
 use everack_node::link::{Link, Wake};
 use everack_node::session::{Credentials, Session, Setting};
@@ -39,7 +40,13 @@ const GATE_BYTES: u64 = 1 << 20;
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
 /// Serves one connection until it ends. Whatever it held is returned to its queues before this is over.
-pub(crate) async fn run(stream: Stream, peer: Peer, engine: Arc<Engine>, authenticator: Arc<Authenticator>) {
+pub(crate) async fn run(
+    stream: Stream,
+    peer: Peer,
+    engine: Arc<Engine>,
+    authenticator: Arc<Authenticator>,
+    protocol: Arc<Settings>,
+) {
     let waker = Arc::new(TaskWaker::default());
     let gate = Arc::new(Gate::new(GATE_BYTES));
     let link = Arc::new(Link::new(engine.shared.next_connection(), gate, Box::new(TaskWake(waker.clone()))));
@@ -47,7 +54,7 @@ pub(crate) async fn run(stream: Stream, peer: Peer, engine: Arc<Engine>, authent
     let setting = Setting {
         shared: engine.shared.clone(),
         recall: engine.recall.clone(),
-        protocol: engine.protocol.clone(),
+        protocol,
         link: link.clone(),
         peer: peer.address.to_string(),
     };
@@ -66,10 +73,8 @@ pub(crate) async fn run(stream: Stream, peer: Peer, engine: Arc<Engine>, authent
         closing: Some(closing),
         input: BytesMut::new(),
         read_bytes: READ_BYTES_MIN,
-        output: Vec::new(),
         written: 0,
         timer: None,
-        ended: false,
     };
     task.await;
 }
@@ -88,10 +93,8 @@ struct ConnectionTask {
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     input: BytesMut,
     read_bytes: usize,
-    output: Vec<u8>,
     written: usize,
     timer: Option<Pin<Box<Sleep>>>,
-    ended: bool,
 }
 
 /// What one step of a round came to.
@@ -125,7 +128,7 @@ impl ConnectionTask {
     fn round(&mut self, context: &mut Context<'_>) -> Step {
         let mut moved = self.poll_login(context) | self.poll_closing(context);
         if self.link.begin_turn() {
-            self.session.absorb(self.engine.clock.now());
+            self.session.absorb();
             moved = true;
         }
         moved |= self.session_step();
@@ -134,7 +137,7 @@ impl ConnectionTask {
             Step::Nothing => (),
             Step::Ended => return Step::Ended,
         }
-        if self.session.is_over() && self.written == self.output.len() {
+        if self.session.is_over() && self.written == self.session.output().len() {
             return Step::Ended;
         }
         match self.read(context) {
@@ -154,20 +157,19 @@ impl ConnectionTask {
         if self.session.requests.is_empty() && self.session.catalog.is_empty() {
             return moved;
         }
-        self.engine.submit(&mut self.session.requests, &mut self.session.catalog);
+        self.submit();
         true
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> Step {
         let mut moved = false;
         loop {
-            if self.output.len() - self.written < WRITE_BYTES {
-                self.session.fill(&mut self.output, self.written + WRITE_BYTES, self.engine.clock.now());
-            }
-            if self.written == self.output.len() {
+            self.session.fill(self.written + WRITE_BYTES);
+            let output = self.session.output();
+            if self.written == output.len() {
                 break;
             }
-            match Pin::new(&mut self.stream).poll_write(context, &self.output[self.written..]) {
+            match Pin::new(&mut self.stream).poll_write(context, &output[self.written..]) {
                 Poll::Ready(Ok(0) | Err(_)) => return Step::Ended,
                 Poll::Ready(Ok(bytes)) => {
                     self.written += bytes;
@@ -177,49 +179,58 @@ impl ConnectionTask {
             }
             self.reuse_output();
         }
+        if moved {
+            self.session.note_sent(self.engine.clock.now());
+        }
+        if !self.session.requests.is_empty() {
+            // Room in the gate for consumers that wait.
+            self.submit();
+            moved = true;
+        }
         if moved { Step::Moved } else { Step::Nothing }
     }
 
     /// Begins the output buffer again once it is written, and moves a small rest to its front before it grows.
     fn reuse_output(&mut self) {
-        if self.written == self.output.len() {
-            self.output.clear();
+        let output = self.session.output();
+        if self.written == output.len() {
+            output.clear();
             self.written = 0;
-            if self.output.capacity() > 4 * WRITE_BYTES {
-                self.output = Vec::new();
+            if output.capacity() > 4 * WRITE_BYTES {
+                *output = Vec::new();
             }
         } else if self.written > 2 * WRITE_BYTES {
-            self.output.drain(..self.written);
+            output.drain(..self.written);
             self.written = 0;
         }
     }
 
+    fn submit(&mut self) {
+        self.engine.submit(&mut self.session.requests, &mut self.session.catalog);
+    }
+
     fn read(&mut self, context: &mut Context<'_>) -> Step {
-        let output_bytes = self.output.len() - self.written;
-        if output_bytes > OUTPUT_BYTES_MAX || !self.session.wants_input(self.input.len()) {
+        let output_bytes = self.session.output().len() - self.written;
+        if output_bytes > OUTPUT_BYTES_MAX || !self.session.wants_input(self.engine.clock.now()) {
             return Step::Nothing;
         }
-        if self.input.capacity() - self.input.len() < self.read_bytes / 2 {
-            self.input.reserve(self.read_bytes);
+        // One message that is not whole yet may need a larger buffer than what is usual for this connection.
+        let wanted = self.session.input_bytes_wanted().saturating_sub(self.input.len()).max(self.read_bytes / 2);
+        if self.input.capacity() - self.input.len() < wanted {
+            self.input.reserve(wanted.max(self.read_bytes));
         }
-        let mut limited = (&mut self.input).limit(self.read_bytes);
-        let room = limited.remaining_mut().min(limited.chunk_mut().len());
+        let room = (self.input.capacity() - self.input.len()).min(wanted.max(self.read_bytes));
         match poll_read_into(&mut self.stream, context, &mut self.input, room) {
-            Poll::Ready(Ok(0)) => {
-                self.session.peer_gone();
-                Step::Ended
-            }
+            Poll::Ready(Ok(0)) => Step::Ended,
             Poll::Ready(Ok(bytes)) => {
                 if bytes == room && self.read_bytes < READ_BYTES_MAX {
                     self.read_bytes = (self.read_bytes * 4).min(READ_BYTES_MAX);
                 }
-                self.session.heard(self.engine.clock.now());
                 self.session_step();
                 Step::Moved
             }
             Poll::Ready(Err(error)) => {
                 tracing::debug!(peer = %self.peer.address, %error, "connection lost");
-                self.session.peer_gone();
                 Step::Ended
             }
             Poll::Pending => Step::Nothing,
@@ -243,7 +254,7 @@ impl ConnectionTask {
             Ok(()) => self.session.authenticated(),
             Err(refusal) => {
                 tracing::warn!(peer = %self.peer.address, user = %self.session.user(), %refusal, "login refused");
-                self.session.refuse_login(refusal == Refusal::GuestFromAfar);
+                self.session.refuse_login();
             }
         }
         true
@@ -287,12 +298,9 @@ impl ConnectionTask {
 
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
-        }
         self.engine.shared.deregister(self.link.connection);
         self.session.end();
-        self.engine.submit(&mut self.session.requests, &mut self.session.catalog);
+        self.submit();
     }
 }
 

@@ -1,12 +1,13 @@
 //! Sockets: listening and accepting (`listener`), encryption (`tls`), how many at a time
 //! (`connections`). What is said on a connection is not decided here.
 
+pub(crate) mod connection_task;
 pub mod connections;
 pub mod listener;
 pub mod stream;
-mod throttle;
 #[cfg(test)]
 mod tests;
+mod throttle;
 pub mod tls;
 
 pub use connections::Connections;

@@ -1,0 +1,150 @@
+//! The broker as the process runs it: a recovered engine with its threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use everack_amqp::settings::Settings;
+use everack_cluster::CommitLog as _;
+use everack_node::catalog_service::CatalogRequest;
+use everack_storage::disk::Os;
+use parking_lot::Mutex;
+
+use crate::auth::Authenticator;
+use crate::auth::declared::Declared;
+use crate::config::Config;
+use crate::data_directory::DataDirectory;
+use crate::engine::Engine;
+use crate::engine::disk_thread::DiskThread;
+use crate::engine::opening::{self, Plan};
+use crate::engine::upkeep::{Bounds, Upkeep};
+use crate::net::{Peer, Stream, connection_task};
+use crate::serve::{Broker, Start};
+
+/// See the module documentation.
+pub struct Everack {
+    engine: Arc<Engine>,
+    config: Arc<arc_swap::ArcSwap<Config>>,
+    authenticator: Arc<Authenticator>,
+    upkeep_stop: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    _data: DataDirectory,
+}
+
+impl Broker for Everack {
+    async fn open(start: Start) -> anyhow::Result<Arc<Self>> {
+        let Start { data, config, authenticator } = start;
+        let plan = plan(&config.load())?;
+        let disk = Os::open(data.path()).context("the data directory cannot be opened")?;
+        let runtime = tokio::runtime::Handle::current();
+        let opened = tokio::task::spawn_blocking(move || opening::open(disk, &plan).map(|opened| (opened, plan)))
+            .await
+            .context("recovery ended early")?;
+        let (opened, plan) = opened?;
+        let broker = Self::start(opened, &plan, config, authenticator, data, runtime)?;
+        broker.declare();
+        Ok(broker)
+    }
+
+    async fn connection(self: Arc<Self>, stream: Stream, peer: Peer) {
+        let protocol = Arc::new(protocol(&self.config.load()));
+        connection_task::run(stream, peer, self.engine.clone(), self.authenticator.clone(), protocol).await;
+    }
+
+    async fn reload(self: Arc<Self>) -> anyhow::Result<()> {
+        self.declare();
+        Ok(())
+    }
+
+    async fn failed(&self) -> anyhow::Error {
+        // An error of the disk ends the process where it is found.
+        std::future::pending().await
+    }
+
+    async fn close(self: Arc<Self>) -> anyhow::Result<()> {
+        tokio::task::spawn_blocking(move || self.stop()).await.context("the end of the broker was cut short")
+    }
+}
+
+impl Everack {
+    fn start(
+        opened: opening::Opened,
+        plan: &Plan,
+        config: Arc<arc_swap::ArcSwap<Config>>,
+        authenticator: Arc<Authenticator>,
+        data: DataDirectory,
+        runtime: tokio::runtime::Handle,
+    ) -> anyhow::Result<Arc<Self>> {
+        let opening::Opened { log, checkpoints, reader, shared, recall, catalog, partitions, progress, clock } = opened;
+        let maintenance = log.upkeep();
+        let engine = Engine::new(shared, recall, clock, catalog, partitions, progress, runtime);
+        let upkeep_stop = Arc::new(AtomicBool::new(false));
+        let disk = DiskThread::new(log, engine.clone());
+        let disk = std::thread::Builder::new().name("disk".into()).spawn(move || disk.run())?;
+        let bounds = bounds(&config.load());
+        let segment_bytes = u64::from(plan.segment_bytes);
+        let upkeep = Upkeep::new(engine.clone(), maintenance, reader, checkpoints, segment_bytes, bounds);
+        let stop = upkeep_stop.clone();
+        let upkeep = std::thread::Builder::new().name("upkeep".into()).spawn(move || upkeep.run(&stop))?;
+        let threads = Mutex::new(vec![upkeep, disk]);
+        Ok(Arc::new(Self { engine, config, authenticator, upkeep_stop, threads, _data: data }))
+    }
+
+    /// Brings the catalog to what the configuration declares.
+    fn declare(&self) {
+        let declared = Declared::by(&self.config.load());
+        let snapshot = self.engine.catalog.inspect(|catalog| catalog.catalog().snapshot());
+        for command in declared.commands_for(&snapshot) {
+            let request = CatalogRequest::Command { command, reply: None, fate: None };
+            self.engine.catalog.post(request);
+        }
+        self.engine.run_all();
+    }
+
+    /// Ends the threads in the order in which they need each other: a last checkpoint, then the log.
+    fn stop(&self) {
+        self.upkeep_stop.store(true, Ordering::Release);
+        let mut threads = std::mem::take(&mut *self.threads.lock()).into_iter();
+        if let Some(upkeep) = threads.next() {
+            upkeep.thread().unpark();
+            let _ = upkeep.join();
+        }
+        self.engine.disk.stop();
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn plan(config: &Config) -> anyhow::Result<Plan> {
+    let mut seeds = [0u8; 16];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seeds)
+        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    let (hash_key, name_seed) = seeds.split_at(8);
+    let seed = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    Ok(Plan {
+        segment_bytes: config.data.segment.bytes() as u32,
+        partitions: config.process.partitions.get() as u16,
+        resident_bytes_max: config.memory.durable_max.bytes(),
+        hash_key: seed(hash_key),
+        name_seed: seed(name_seed),
+    })
+}
+
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        disk_free_bytes_min: config.data.free_min.bytes(),
+        memory_bytes_max: config.memory.messages_max.bytes(),
+    }
+}
+
+fn protocol(config: &Config) -> Settings {
+    Settings {
+        frame_bytes_max: config.amqp.frame_max.bytes() as u32,
+        channel_max: config.amqp.channel_max.get() as u16,
+        heartbeat_s: config.amqp.heartbeat.duration().as_secs().min(u64::from(u16::MAX)) as u16,
+        body_bytes_max: config.amqp.message_bytes_max.bytes(),
+        ..Settings::default()
+    }
+}

@@ -3,7 +3,7 @@
 use super::customers::{Seen, send_orders};
 use super::display::Display;
 use super::scene::{Mishap, Scene};
-use super::stage::Stage;
+use super::stage::{Killed, Stage};
 use super::verdict::{Tally, compare};
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
@@ -16,6 +16,10 @@ const TICK: Duration = Duration::from_millis(50);
 const WAREHOUSE_DOWN: Duration = Duration::from_millis(800);
 const ORDER_SERVICE_DOWN: Duration = Duration::from_millis(500);
 const BROKER_DOWN: Duration = Duration::from_millis(500);
+/// How long to look for a moment in which a victim has something in its hands. After that a warehouse is spared, because
+/// killing an idle one shows nothing; an order service is killed as it is.
+const WAREHOUSE_AMBUSH_MAX: Duration = Duration::from_secs(5);
+const ORDER_SERVICE_AMBUSH_MAX: Duration = Duration::from_secs(1);
 /// An act that is not over by then is stuck.
 const ACT_MAX: Duration = Duration::from_secs(300);
 
@@ -25,6 +29,8 @@ pub(super) struct Act<'a> {
     display: &'a Display,
     seen: Arc<Seen>,
     mishaps: VecDeque<(usize, Mishap)>,
+    /// Since when the next mishap waits for its victim to be at work.
+    ambush: Option<Instant>,
     /// The dead, and when each is to be started again.
     dead: Vec<(Instant, Mishap)>,
     tally: Tally,
@@ -40,6 +46,7 @@ impl<'a> Act<'a> {
             display,
             seen: Arc::default(),
             mishaps: mishaps.into(),
+            ambush: None,
             dead: Vec::new(),
             tally: Tally::default(),
         }
@@ -115,38 +122,79 @@ impl<'a> Act<'a> {
         let Some((at, mishap)) = self.mishaps.front().copied() else {
             return Ok(());
         };
-        // What is dead already cannot be killed: it waits for its turn.
-        if self.seen.accepted_count() < at || self.dead.iter().any(|(_, dead)| *dead == mishap) {
+        if self.seen.accepted_count() < at || !self.is_possible(mishap) {
             return Ok(());
         }
-        self.mishaps.pop_front();
-        let down = match mishap {
-            Mishap::Warehouse(number) => {
-                let (name, in_hands) = self.stage.kill_warehouse(number).await?;
-                self.tally.warehouse_kills += 1;
-                self.tally.in_hands += in_hands;
-                self.display
-                    .event(&format!("{name} is killed with {in_hands} orders in its hands"));
-                WAREHOUSE_DOWN
+        let waited = self.ambush.get_or_insert_with(Instant::now).elapsed();
+        let happened = match mishap {
+            Mishap::Warehouse(preferred) => {
+                self.kill_warehouse(preferred).await? || waited > WAREHOUSE_AMBUSH_MAX
             }
-            Mishap::OrderService(number) => {
-                let (name, unconfirmed) = self.stage.kill_order_service(number).await?;
-                self.tally.order_service_kills += 1;
-                self.display.event(&format!(
-                    "{name} is killed, {unconfirmed} of its messages are not confirmed"
-                ));
-                ORDER_SERVICE_DOWN
-            }
-            Mishap::Broker => {
-                self.stage.kill_broker()?;
-                self.tally.broker_kills += 1;
-                self.display
-                    .event("the broker is killed; the shop goes on taking orders");
-                BROKER_DOWN
-            }
+            Mishap::OrderService(number) => self.kill_order_service(number, waited).await?,
+            Mishap::Broker => self.kill_broker()?,
         };
-        self.dead.push((Instant::now() + down, mishap));
+        if happened {
+            self.mishaps.pop_front();
+            self.ambush = None;
+        }
         Ok(())
+    }
+
+    /// Who is dead already cannot be killed, and without a broker no warehouse has an order that it could still ack.
+    fn is_possible(&self, mishap: Mishap) -> bool {
+        let dead = |mishap| self.dead.iter().any(|(_, dead)| *dead == mishap);
+        match mishap {
+            Mishap::Warehouse(_) => !dead(Mishap::Broker),
+            other => !dead(other),
+        }
+    }
+
+    /// True if one was met at work, and killed.
+    async fn kill_warehouse(&mut self, preferred: usize) -> Result<bool> {
+        let Some(killed) = self.stage.kill_warehouse(preferred).await? else {
+            return Ok(false);
+        };
+        let Killed {
+            number,
+            name,
+            in_hands,
+        } = killed;
+        self.tally.warehouse_kills += 1;
+        self.tally.in_hands += in_hands;
+        self.display
+            .event(&format!("{name} is killed with {in_hands} orders in its hands"));
+        self.dead
+            .push((Instant::now() + WAREHOUSE_DOWN, Mishap::Warehouse(number)));
+        Ok(true)
+    }
+
+    /// True if it was killed: while it waited for confirms, or after it was `waited` for in vain.
+    async fn kill_order_service(&mut self, number: usize, waited: Duration) -> Result<bool> {
+        let least = i64::from(waited < ORDER_SERVICE_AMBUSH_MAX);
+        let Some(killed) = self.stage.kill_order_service(number, least).await? else {
+            return Ok(false);
+        };
+        let Killed {
+            number,
+            name,
+            in_hands,
+        } = killed;
+        self.tally.order_service_kills += 1;
+        self.display.event(&format!(
+            "{name} is killed, {in_hands} of its messages are not confirmed"
+        ));
+        self.dead
+            .push((Instant::now() + ORDER_SERVICE_DOWN, Mishap::OrderService(number)));
+        Ok(true)
+    }
+
+    fn kill_broker(&mut self) -> Result<bool> {
+        self.stage.kill_broker()?;
+        self.tally.broker_kills += 1;
+        self.display
+            .event("the broker is killed; the shop goes on taking orders");
+        self.dead.push((Instant::now() + BROKER_DOWN, Mishap::Broker));
+        Ok(true)
     }
 
     async fn raise_the_dead(&mut self) -> Result<()> {

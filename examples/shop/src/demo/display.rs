@@ -53,9 +53,8 @@ impl Display {
     /// The act is over.
     pub(super) fn close(self, tally: &Tally) {
         if let Some(bars) = &self.bars {
-            for bar in [&bars.accepted, &bars.published, &bars.shipped] {
-                bar.abandon();
-            }
+            // A terminal that cannot be written to any more is no reason to withhold the result.
+            let _ = bars.all.clear();
         }
         let lost = tally.comparison.lost;
         let lost = if lost == 0 {

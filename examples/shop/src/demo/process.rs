@@ -116,9 +116,13 @@ impl Process {
         Ok(kill_process(self.pid(), Signal::STOP)?)
     }
 
-    /// Lets it go on.
-    pub(super) fn thaw(&self) -> Result<()> {
-        Ok(kill_process(self.pid(), Signal::CONT)?)
+    /// Lets it go on, unless it is `doomed`.
+    pub(super) fn thaw_unless(&self, doomed: bool) -> Result<()> {
+        if doomed {
+            Ok(())
+        } else {
+            Ok(kill_process(self.pid(), Signal::CONT)?)
+        }
     }
 
     /// SIGKILL: nothing in it gets to run any more. Returns when it is gone.

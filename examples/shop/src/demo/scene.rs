@@ -42,7 +42,8 @@ impl Scene {
     }
 
     /// What goes wrong, each with the number of accepted orders at which it does. The order service is hit early, when
-    /// customers are certainly waiting for answers; one warehouse is hit at the very end, when only the backlog is left.
+    /// customers are certainly waiting for answers; the last warehouse shortly
+    /// before the end, when hardly anything but the backlog is left.
     pub(super) fn mishaps(&self) -> Vec<(usize, Mishap)> {
         let warehouse = |number: usize| Mishap::Warehouse(number % self.warehouses);
         let plan = [
@@ -51,7 +52,7 @@ impl Scene {
             (50, warehouse(1)),
             (65, Mishap::Broker),
             (80, warehouse(2)),
-            (100, warehouse(0)),
+            (95, warehouse(0)),
         ];
         plan.map(|(percent, mishap)| (self.orders * percent / 100, mishap))
             .to_vec()

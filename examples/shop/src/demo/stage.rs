@@ -23,8 +23,6 @@ use std::time::{Duration, Instant};
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 const START_MAX: Duration = Duration::from_secs(60);
 const START_TRIES: u32 = 5;
-/// How long to look for a moment in which the victim has something in its hands.
-const AMBUSH_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Stage {
     scene: Scene,
@@ -40,6 +38,27 @@ pub(super) struct Stage {
     order_services: Vec<Actor>,
     warehouses: Vec<Actor>,
     http: HttpClient,
+}
+
+/// A service that was killed at work.
+pub(super) struct Killed {
+    pub(super) number: usize,
+    pub(super) name: String,
+    /// Orders that it was working on, according to its database.
+    pub(super) in_hands: i64,
+}
+
+impl Killed {
+    fn kill(number: usize, actor: &mut Actor, in_hands: i64) -> Result<Option<Self>> {
+        let process = actor.process.take().context("only the living are killed")?;
+        let name = process.name().to_owned();
+        process.kill()?;
+        Ok(Some(Self {
+            number,
+            name,
+            in_hands,
+        }))
+    }
 }
 
 /// A service that may be dead at the moment.
@@ -240,45 +259,35 @@ impl Stage {
     }
 
     /// Kills a warehouse in the middle of work: it is frozen first, and killed only if the books then say that it has
-    /// orders in its hands. Returns its name and their number.
-    pub(super) async fn kill_warehouse(&mut self, number: usize) -> Result<(String, i64)> {
-        let process = self.warehouses[number]
-            .process
-            .take()
-            .context("the warehouse is dead already")?;
-        let name = process.name().to_owned();
-        let deadline = Instant::now() + AMBUSH_MAX;
-        loop {
+    /// orders in its hands. Takes `preferred` if it is at work, else the next one that is; nobody if all are idle.
+    pub(super) async fn kill_warehouse(&mut self, preferred: usize) -> Result<Option<Killed>> {
+        let count = self.warehouses.len();
+        for number in (preferred..preferred + count).map(|number| number % count) {
+            let Some(process) = &self.warehouses[number].process else {
+                continue;
+            };
             process.freeze()?;
-            let in_hands = self.books.in_hands_of(&name).await?;
-            if in_hands > 0 || Instant::now() > deadline {
-                process.kill()?;
-                return Ok((name, in_hands));
+            let in_hands = self.books.in_hands_of(process.name()).await?;
+            process.thaw_unless(in_hands > 0)?;
+            if in_hands > 0 {
+                return Killed::kill(number, &mut self.warehouses[number], in_hands);
             }
-            process.thaw()?;
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        Ok(None)
     }
 
-    /// Kills an order service, if it can be met while it waits for confirms. Returns its name and the number of orders
-    /// that it had taken from the outbox and not seen confirmed.
-    pub(super) async fn kill_order_service(&mut self, number: usize) -> Result<(String, i64)> {
-        let process = self.order_services[number]
-            .process
-            .take()
-            .context("the order service is dead already")?;
-        let name = process.name().to_owned();
-        let deadline = Instant::now() + AMBUSH_MAX / 5;
-        loop {
-            process.freeze()?;
-            let claimed = self.store.claimed_count(&name).await?;
-            if claimed > 0 || Instant::now() > deadline {
-                process.kill()?;
-                return Ok((name, claimed));
-            }
-            process.thaw()?;
-            tokio::time::sleep(Duration::from_millis(3)).await;
+    /// Kills an order service likewise, if at least `least` of its messages are taken from the outbox and not confirmed.
+    pub(super) async fn kill_order_service(&mut self, number: usize, least: i64) -> Result<Option<Killed>> {
+        let Some(process) = &self.order_services[number].process else {
+            return Ok(None);
+        };
+        process.freeze()?;
+        let claimed = self.store.claimed_count(process.name()).await?;
+        process.thaw_unless(claimed >= least)?;
+        if claimed < least {
+            return Ok(None);
         }
+        Killed::kill(number, &mut self.order_services[number], claimed)
     }
 
     /// Kills the broker, whatever it is doing.

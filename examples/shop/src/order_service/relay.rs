@@ -29,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 const RECONNECT_FIRST: Duration = Duration::from_millis(100);
-const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
+const RECONNECT_LONGEST: Duration = Duration::from_secs(2);
 const REFUSED_FIRST: Duration = Duration::from_millis(200);
 const REFUSED_LONGEST: Duration = Duration::from_secs(30);
 /// How often a lane looks for rows that nobody told it about: left behind by a sibling, or due again.

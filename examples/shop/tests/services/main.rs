@@ -10,4 +10,5 @@ mod orders;
 mod outbox;
 
 mod books;
+mod demo;
 mod warehouse;

@@ -204,9 +204,13 @@ impl<D: Disk> Reader<D> {
             }
             visit(found).map_err(ReplayError::Visit)
         };
-        if Header::read(&*file)?.is_none() {
+        let header = Header::read(&*file)?;
+        if header.is_none() {
             seen(Found::Damage(header_damage(number)))?;
         }
+        // The length it once had, to say how much may be missing.
+        let usual = u64::from(self.shared.options.segment_bytes).max(segment.length);
+        let made = header.map_or(usual, |header| header.length);
         loop {
             let position = |offset: u64| Position::new(number, offset as u32);
             match walk.next()? {
@@ -227,7 +231,7 @@ impl<D: Disk> Reader<D> {
                 Step::End { .. } => return Ok(()),
                 Step::Finished { .. } if is_active => return Ok(()),
                 Step::Finished { offset } => {
-                    let bytes = segment.length.saturating_sub(offset);
+                    let bytes = made.saturating_sub(offset);
                     let fault = Fault::Truncated;
                     return seen(Found::Damage(Damage {
                         position: position(offset),

@@ -287,3 +287,76 @@ pub(crate) const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(segment: u32, offset: u64, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Header::unsealed(Kind::Data, payload).to_vec();
+        frame.extend_from_slice(payload);
+        frame.resize(frame_bytes(payload.len()), 0);
+        assert_eq!(
+            Mask::new(42, SegmentNumber(segment)).seal(&mut frame, offset),
+            frame.len()
+        );
+        frame
+    }
+
+    #[test]
+    fn a_frame_is_valid_in_its_place_only() {
+        let frame = sealed(7, 4128, b"payload");
+        let open =
+            |identity, segment, offset| Mask::new(identity, SegmentNumber(segment)).open(&frame, offset);
+        let header = open(42, 7, 4128).expect("it is valid where it was sealed");
+        assert!(header.payload_is_intact(b"payload"));
+        assert!(!header.payload_is_intact(b"payloae"));
+        assert_eq!(open(42, 7, 4136), None);
+        assert_eq!(open(43, 7, 4128), None);
+        // The number of the segment enters by XOR: no other number can ever pass.
+        for segment in (0..100_000)
+            .chain(u32::MAX - 1000..u32::MAX)
+            .filter(|segment| *segment != 7)
+        {
+            assert_eq!(open(42, segment, 4128), None);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_noticed() {
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut frame = sealed(7, 4128, b"payload");
+            frame[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(
+                Mask::new(42, SegmentNumber(7)).open(&frame, 4128),
+                None,
+                "bit {bit}"
+            );
+        }
+    }
+
+    #[test]
+    fn zeros_are_no_frame() {
+        for offset in (0..1 << 20).step_by(8) {
+            assert_eq!(Mask::new(42, SegmentNumber(1)).open(&[0; 64], offset), None);
+        }
+    }
+
+    #[test]
+    fn heads_and_ends_come_back() {
+        let head = Head {
+            durable: Position(0x0102_0304_0506_0708),
+            group_bytes: 77,
+            records: 3,
+        };
+        assert_eq!(Head::decode(&head.encode()[HEADER_BYTES..]), head);
+        for reason in [EndReason::Rolled, EndReason::Closed, EndReason::Cut] {
+            let end = End {
+                durable: Position(9),
+                data_end: 4711,
+                reason,
+            };
+            assert_eq!(End::decode(&end.encode()[HEADER_BYTES..]), end);
+        }
+    }
+}

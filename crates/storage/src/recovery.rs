@@ -15,7 +15,7 @@ use crate::{
     shared::Shared,
     walk::{Step, Walk},
 };
-use std::{fmt, io, sync::atomic::Ordering};
+use std::{fmt, io, ops::Range, sync::atomic::Ordering};
 
 /// Why a log could not be opened. The texts are meant for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,8 @@ pub enum Proof {
     Length,
     /// This process has written it, since it opened the log.
     Written,
+    /// The disk cannot read the place at all, which a torn write alone does not explain.
+    Unreadable,
 }
 
 impl fmt::Display for Damage {
@@ -135,6 +137,7 @@ impl fmt::Display for Damage {
             Proof::Ended => write!(f, "its segment was complete"),
             Proof::Durable(position) => write!(f, "the log was synced up to {position}"),
             Proof::Length => write!(f, "the file was longer when it was made"),
+            Proof::Unreadable => write!(f, "it may have been: the disk cannot read it"),
             Proof::Written => write!(f, "this process wrote it"),
         }
     }
@@ -340,6 +343,8 @@ pub(crate) struct Tail {
     durable: Position,
     records: u64,
     finished: u64,
+    /// Places that the medium could not read.
+    unreadable: Vec<Range<u64>>,
     end: Option<(u64, End)>,
 }
 
@@ -354,6 +359,7 @@ impl Tail {
             durable: Position::new(number, GROUPS_START as u32),
             records: 0,
             finished: GROUPS_START,
+            unreadable: Vec::new(),
             end: None,
         };
         let mut walk = Walk::new(file, mask, length);
@@ -373,14 +379,16 @@ impl Tail {
                     tail.durable = tail.durable.max(end.durable);
                     tail.finished = u64::from(end.data_end);
                     tail.end = Some((offset, end));
-                    return Ok(tail);
+                    break;
                 }
                 Step::Finished { offset } => {
                     tail.finished = offset;
-                    return Ok(tail);
+                    break;
                 }
             }
         }
+        tail.unreadable = walk.unreadable().to_vec();
+        Ok(tail)
     }
 
     /// What lies before this offset was durable, as far as the segment itself can prove it.
@@ -452,12 +460,23 @@ impl Tail {
                 proof,
             });
         }
+        let cut = self.cut_offset();
+        for place in self.unreadable.iter().filter(|place| place.end > cut) {
+            let from = place.start.max(cut);
+            let (fault, proof) = (Fault::Region, Proof::Unreadable);
+            damage.push(Damage {
+                position: position(from),
+                bytes: place.end - from,
+                fault,
+                proof,
+            });
+        }
         let made = self.header.map_or(0, |header| header.length);
         if self.end.is_none() && self.length < made {
-            let bytes = made - self.cut_offset().min(made);
+            let bytes = made - cut.min(made);
             let (fault, proof) = (Fault::Truncated, Proof::Length);
             damage.push(Damage {
-                position: position(self.cut_offset()),
+                position: position(cut),
                 bytes,
                 fault,
                 proof,

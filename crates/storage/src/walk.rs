@@ -6,7 +6,7 @@ use crate::{
     record::{END_FRAME_BYTES, End, HEADER_BYTES, Head, Header, Kind, Mask, SECTOR_BYTES, sector_up},
     segment::{GROUPS_START, is_unreadable},
 };
-use std::io;
+use std::{io, ops::Range};
 
 /// Bytes read at once. Large enough that the call costs nothing, small enough to stay in the cache.
 const WINDOW_BYTES: usize = 512 * 1024;
@@ -64,6 +64,7 @@ impl<'a, F: File> Walk<'a, F> {
             bytes: Vec::new(),
             start: 0,
             limit,
+            unreadable: Vec::new(),
         };
         Walk {
             window,
@@ -72,6 +73,11 @@ impl<'a, F: File> Walk<'a, F> {
             limit,
             expect: Expect::Boundary,
         }
+    }
+
+    /// Places that the medium could not read, as far as the walk has come.
+    pub(crate) fn unreadable(&self) -> &[Range<u64>] {
+        &self.window.unreadable
     }
 
     /// The next thing. After `End` or `Finished` there is only `Finished`.
@@ -249,6 +255,8 @@ struct Window<'a, F> {
     bytes: Vec<u8>,
     start: u64,
     limit: u64,
+    /// Pages that the medium could not read.
+    unreadable: Vec<Range<u64>>,
 }
 
 impl<F: File> Window<'_, F> {
@@ -299,7 +307,11 @@ impl<F: File> Window<'_, F> {
             match self.file.read_at(page, self.start + (kept + filled) as u64) {
                 Ok(bytes) if bytes < page.len() => return Ok(filled + bytes),
                 Ok(_) => {}
-                Err(error) if is_unreadable(&error) => page.fill(0),
+                Err(error) if is_unreadable(&error) => {
+                    page.fill(0);
+                    let from = self.start + (kept + filled) as u64;
+                    self.unreadable.push(from..from + page.len() as u64);
+                }
                 Err(error) => return Err(error),
             }
             filled += page.len();

@@ -99,6 +99,9 @@ pub struct WorkArgs {
     /// Hold producers back while so many messages are published and not received; 0 lets the backlog grow.
     #[arg(long)]
     backlog_max: Option<u64>,
+    /// First publish so many messages with nobody consuming, then drain them; --duration says nothing then.
+    #[arg(long)]
+    backlog: Option<u64>,
 }
 
 /// How to measure, whatever the workload.
@@ -147,6 +150,7 @@ impl WorkArgs {
         set(&mut workload.prefetch, &self.prefetch);
         set(&mut workload.rate, &self.rate);
         set(&mut workload.backlog_max, &self.backlog_max);
+        set(&mut workload.backlog, &self.backlog);
         if !self.size.is_empty() {
             workload.sizes.clone_from(&self.size);
         }

@@ -41,6 +41,8 @@ pub enum Fault {
     Block(u64),
     /// Never confirms.
     Silent,
+    /// No fault: keeps messages of the default exchange that find no consumer until one comes.
+    Hold,
 }
 
 /// A running fake broker. Its threads end with the process.
@@ -92,6 +94,8 @@ struct Shared {
     messages: AtomicU64,
     /// Consumers by queue.
     queues: Mutex<HashMap<Vec<u8>, Vec<Outlet>>>,
+    /// Contents that wait for a consumer, by queue.
+    held: Mutex<HashMap<Vec<u8>, Vec<Vec<u8>>>>,
     /// Queues by exchange.
     bindings: Mutex<HashMap<Vec<u8>, Vec<Vec<u8>>>>,
 }
@@ -102,6 +106,7 @@ impl Default for Shared {
             fault: Fault::None,
             messages: AtomicU64::new(0),
             queues: Mutex::default(),
+            held: Mutex::default(),
             bindings: Mutex::default(),
         }
     }
@@ -295,6 +300,12 @@ impl Connection {
         let due = |every: u64| number.is_multiple_of(every);
         match self.shared.fault {
             Fault::Lose(n) if due(n) => return Ok(()),
+            Fault::Hold if self.outboxes.is_empty() => {
+                let mut held = lock(&self.shared.held);
+                held.entry(routing_key.to_vec())
+                    .or_default()
+                    .push(content.to_vec());
+            }
             Fault::Double(n) if due(n) => self.deliver(content, 2),
             Fault::Swap(n) if due(n) => {
                 self.swapped = Some((routing_key.to_vec(), content.to_vec()));
@@ -449,8 +460,17 @@ impl Connection {
                     writer: Arc::clone(&self.writer),
                     consumer_tag,
                 };
+                let held = lock(&self.shared.held).remove(&queue).unwrap_or_default();
+                let mut outbox = Outbox {
+                    outlet: outlet.clone(),
+                    bytes: Vec::new(),
+                    tags_at: Vec::new(),
+                };
+                for content in held {
+                    outbox.push(b"", &queue, &content);
+                }
                 lock(&self.shared.queues).entry(queue).or_default().push(outlet);
-                Ok(())
+                outbox.flush()
             }
             id::CONFIRM_SELECT => {
                 self.confirming = true;

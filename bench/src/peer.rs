@@ -35,11 +35,15 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Whether there is a RabbitMQ that could be started.
+    pub fn rabbitmq_is_installed() -> bool {
+        rabbitmq_script().is_some()
+    }
+
     /// Starts a RabbitMQ of its own node name with its data below `base`, no plugins, and default settings.
     pub fn rabbitmq(base: &Path) -> anyhow::Result<Self> {
-        let script = RABBITMQ_SCRIPTS.iter().map(Path::new).find(|path| path.exists());
-        let script =
-            script.context("there is no rabbitmq-server; `apt-get install rabbitmq-server` brings it")?;
+        let script = rabbitmq_script()
+            .context("there is no rabbitmq-server; `apt-get install rabbitmq-server` brings it")?;
         let directory = fresh_directory(base, "rabbitmq")?;
         let (port, dist_port) = (free_port()?, free_port()?);
         let plugins = directory.join("enabled_plugins");
@@ -171,6 +175,10 @@ impl Drop for Peer {
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+fn rabbitmq_script() -> Option<&'static Path> {
+    RABBITMQ_SCRIPTS.iter().map(Path::new).find(|path| path.exists())
 }
 
 fn fresh_directory(base: &Path, name: &str) -> anyhow::Result<PathBuf> {

@@ -36,6 +36,18 @@ impl Usage {
     }
 }
 
+impl Usage {
+    /// This and what was used later. Memory is the later one.
+    pub fn plus(&self, later: &Self) -> Self {
+        Self {
+            user_seconds: self.user_seconds + later.user_seconds,
+            system_seconds: self.system_seconds + later.system_seconds,
+            resident_bytes: later.resident_bytes,
+            sleeps: self.sleeps + later.sleeps,
+        }
+    }
+}
+
 /// What the whole machine has done: how noisy a measurement was shows here.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Machine {
@@ -51,6 +63,16 @@ impl Machine {
         Self {
             busy_seconds: self.busy_seconds - earlier.busy_seconds,
             stolen_seconds: self.stolen_seconds - earlier.stolen_seconds,
+        }
+    }
+}
+
+impl Machine {
+    /// This and what was done later.
+    pub fn plus(&self, later: &Self) -> Self {
+        Self {
+            busy_seconds: self.busy_seconds + later.busy_seconds,
+            stolen_seconds: self.stolen_seconds + later.stolen_seconds,
         }
     }
 }

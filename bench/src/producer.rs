@@ -28,6 +28,8 @@ pub struct Orders {
     pub window: u64,
     /// A steady rate, or as fast as it goes.
     pub pace: Option<Pace>,
+    /// How many messages it publishes in all.
+    pub limit: u64,
 }
 
 /// A publishing connection.
@@ -112,9 +114,12 @@ impl Producer {
         self.state.timed = timed;
     }
 
-    /// Nothing waits to be sent or confirmed.
-    pub fn is_done(&self) -> bool {
-        self.pending.is_empty() && self.state.outstanding.as_ref().is_none_or(Outstanding::is_empty)
+    /// Nothing waits to be sent or confirmed, and nothing more will come: it is `draining` or has published all.
+    pub fn is_done(&self, draining: bool) -> bool {
+        let confirmed = self.state.outstanding.as_ref().is_none_or(Outstanding::is_empty);
+        (draining || self.state.totals.published >= self.state.orders.limit)
+            && self.pending.is_empty()
+            && confirmed
     }
 
     /// Takes in what the broker has sent.
@@ -168,6 +173,7 @@ impl Producer {
     pub fn wake_at(&self) -> Option<u64> {
         let pace = self.state.orders.pace.as_ref()?;
         let held = !self.pending.is_empty()
+            || self.state.totals.published >= self.state.orders.limit
             || self.state.blocked_since.is_some()
             || self
                 .state
@@ -200,7 +206,10 @@ impl Producer {
         if self.state.blocked_since.is_some() {
             return 0;
         }
-        let mut count = ((self.block.len() - self.cursor) as u64).min(backlog_room);
+        let left = self.state.orders.limit - self.state.totals.published;
+        let mut count = ((self.block.len() - self.cursor) as u64)
+            .min(backlog_room)
+            .min(left);
         if let Some(outstanding) = &self.state.outstanding {
             count = count.min(outstanding.room());
         }

@@ -64,10 +64,71 @@ pub struct Report {
     pub stolen_cpu_cores: f64,
     /// Messages published and not received at the end of the measured time.
     pub backlog: i64,
+    /// Where messages were piled up first and drained then: the two halves. Rates are those of the halves, CPU is of both.
+    pub pile: Option<Pile>,
     /// Everything from the first message to the last.
     pub balance: Balance,
     /// What must not be. Empty when the run is sound.
     pub problems: Vec<String>,
+}
+
+/// What a pile of messages costs to build, to hold, and to take down.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Pile {
+    /// How many.
+    pub messages: u64,
+    /// How fast they were published.
+    pub published_per_second: f64,
+    /// The broker's CPU for that, microseconds a message.
+    pub publish_cpu_us_per_message: Option<f64>,
+    /// The broker's memory with all of them in its queues.
+    pub resident_bytes: Option<u64>,
+    /// How fast they were drained.
+    pub drained_per_second: f64,
+    /// The broker's CPU for that, microseconds a delivery.
+    pub drain_cpu_us_per_message: Option<f64>,
+}
+
+impl Pile {
+    /// From the two halves of a run.
+    pub fn new(messages: u64, copies: u64, publish: &Stretch, drain: &Stretch) -> Self {
+        let deliveries = messages * copies;
+        let cpu = |stretch: &Stretch, count: u64| {
+            stretch
+                .broker
+                .map(|usage| usage.cpu_seconds() * 1e6 / count as f64)
+        };
+        Self {
+            messages,
+            published_per_second: messages as f64 / publish.seconds,
+            publish_cpu_us_per_message: cpu(publish, messages),
+            resident_bytes: publish.broker.map(|usage| usage.resident_bytes),
+            drained_per_second: deliveries as f64 / drain.seconds,
+            drain_cpu_us_per_message: cpu(drain, deliveries),
+        }
+    }
+}
+
+impl fmt::Display for Pile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpu = |us: Option<f64>| us.map_or(String::new(), |us| format!(" at {} us CPU", significant(us)));
+        write!(
+            f,
+            "{} messages piled up at {}/s{}",
+            self.messages,
+            rate(self.published_per_second),
+            cpu(self.publish_cpu_us_per_message)
+        )?;
+        if let Some(bytes) = self.resident_bytes {
+            write!(f, ", held in {:.0} MiB", bytes as f64 / (1 << 20) as f64)?;
+        }
+        let drained = rate(self.drained_per_second);
+        write!(
+            f,
+            ", drained at {drained}/s{}",
+            cpu(self.drain_cpu_us_per_message)
+        )
+    }
 }
 
 /// Latencies in microseconds.
@@ -189,6 +250,7 @@ impl Report {
             others_cpu_cores: (others / seconds).max(0.0),
             stolen_cpu_cores: run.stretch.machine.stolen_seconds / seconds,
             backlog: run.stretch.backlog,
+            pile: None,
             balance: Balance::new(&run),
             problems: problems(&run),
             workload: run.workload,
@@ -321,6 +383,9 @@ impl fmt::Display for Report {
             self.received_bytes_per_second / 1e6,
             self.backlog
         )?;
+        if let Some(pile) = &self.pile {
+            writeln!(f, "  {pile}")?;
+        }
         for (what, latency) in [("confirm", &self.confirm_us), ("end to end", &self.end_to_end_us)] {
             if let Some(latency) = latency {
                 writeln!(f, "  {what}: {latency}")?;

@@ -168,6 +168,7 @@ impl Worker {
         if phase == self.phase {
             return Ok(());
         }
+        let starting = self.phase == Phase::Ready;
         self.phase = phase;
         let timed = phase == Phase::Measure;
         for seat in &mut self.seats {
@@ -176,7 +177,7 @@ impl Worker {
                 Client::Consumer(consumer) => consumer.set_timed(timed),
             }
         }
-        if phase == Phase::WarmUp {
+        if starting {
             self.publish_all()?;
         }
         Ok(())
@@ -242,6 +243,8 @@ impl Worker {
         };
         let draining = self.phase >= Phase::Drain;
         let wants_out = producer.publish(draining, room)?;
+        // No event tells when the backlog has shrunk, so whoever is bound by it looks again.
+        self.held_by_backlog |= self.backlog.max > 0 && !wants_out && !draining;
         let wake_at = if draining || wants_out {
             None
         } else {
@@ -257,7 +260,7 @@ impl Worker {
     }
 
     /// How many messages a producer may publish before the backlog is full.
-    fn backlog_room(&mut self) -> u64 {
+    fn backlog_room(&self) -> u64 {
         let Backlog {
             max,
             copies,
@@ -269,9 +272,7 @@ impl Worker {
         self.tell();
         let totals = self.board.totals();
         let backlog = totals.published.saturating_sub(totals.received / copies);
-        let room = max.saturating_sub(backlog).div_ceil(producers);
-        self.held_by_backlog |= room == 0;
-        room
+        max.saturating_sub(backlog).div_ceil(producers)
     }
 
     /// Epoll tells us that a socket can take more only while something waits to be sent: a ready socket would
@@ -325,7 +326,8 @@ impl Worker {
             self.ticked_at = now;
             self.tick(now)?;
         }
-        if idle || self.phase == Phase::Drain || now - self.told_at >= TELL_EVERY_NS {
+        let eager = self.phase == Phase::Drain || self.backlog.max > 0;
+        if idle || eager || now - self.told_at >= TELL_EVERY_NS {
             self.told_at = now;
             self.tell();
         }
@@ -356,12 +358,13 @@ impl Worker {
 
     fn tell(&self) {
         let mut totals = Totals::default();
-        let mut done = self.phase >= Phase::Drain;
+        let draining = self.phase >= Phase::Drain;
+        let mut done = true;
         for seat in &self.seats {
             match &seat.client {
                 Client::Producer(producer) => {
                     totals.add(&producer.totals());
-                    done &= producer.is_done();
+                    done &= producer.is_done(draining);
                 }
                 Client::Consumer(consumer) => totals.add(&consumer.totals()),
             }

@@ -92,6 +92,8 @@ pub struct Workload {
     pub mandatory: bool,
     /// Producers wait while so many messages are published and not received; 0 lets the backlog grow.
     pub backlog_max: u64,
+    /// First publish so many messages with nobody consuming, then drain them; 0 does both at the same time.
+    pub backlog: u64,
 }
 
 impl Default for Workload {
@@ -112,6 +114,7 @@ impl Default for Workload {
             fanout: false,
             mandatory: false,
             backlog_max: 0,
+            backlog: 0,
         }
     }
 }
@@ -134,6 +137,10 @@ pub const NAMES: &[(&str, &str)] = &[
     (
         "w5d",
         "as w5, 1 KiB persistent, durable queues, manual ack (10 at a time), prefetch 100",
+    ),
+    (
+        "w6",
+        "1,000,000 x 100 B persistent piled up in a durable queue (confirms, window 1000), then drained (manual ack)",
     ),
     (
         "w8",
@@ -206,6 +213,11 @@ impl Workload {
                 prefetch: 100,
                 ..w5
             },
+            "w6" => Self {
+                sizes: vec![100],
+                backlog: 1_000_000,
+                ..w2
+            },
             "w8" => Self {
                 consumers: 10,
                 queues: 10,
@@ -263,6 +275,16 @@ impl Workload {
             } if deadlock(batch.get()) => {
                 Err("acks wait for more deliveries than the prefetch allows".to_owned())
             }
+            Self {
+                backlog: 1..,
+                consumers: 0,
+                ..
+            } => Err("a backlog needs consumers that drain it".to_owned()),
+            Self {
+                backlog: 1..,
+                backlog_max: 1..,
+                ..
+            } => Err("a backlog that is piled up cannot be bounded".to_owned()),
             Self {
                 backlog_max: 1..,
                 consumers: 0,

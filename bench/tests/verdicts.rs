@@ -166,6 +166,37 @@ fn all_is_counted_and_timed() {
 }
 
 #[test]
+fn a_bound_on_the_backlog_holds_producers_back_and_lets_them_go_on() {
+    let workload = Workload {
+        backlog_max: 50,
+        producers: 2,
+        ..Workload::default()
+    };
+    let report = run(Fault::None, &workload).expect("a sound run");
+    assert!(report.problems.is_empty(), "{report}");
+    assert!(report.backlog <= 50 + 1, "{report}");
+    assert!(report.balance.published > 500, "{report}");
+}
+
+#[test]
+fn a_backlog_is_piled_up_and_drained() {
+    let workload = Workload {
+        backlog: 5_000,
+        producers: 3,
+        consumers: 2,
+        ..small()
+    };
+    let report = run(Fault::Hold, &workload).expect("a sound run");
+    assert!(report.problems.is_empty(), "{report}");
+    assert_eq!(report.balance.received, 5_000, "{report}");
+    let pile = report.pile.expect("both halves are told");
+    assert!(
+        pile.published_per_second > 5_000.0,
+        "nobody waits for a timer: {report}"
+    );
+}
+
+#[test]
 fn a_rate_is_kept() {
     let workload = Workload {
         rate: 2_000.0,

@@ -3,16 +3,29 @@
 //! A name is a string of bytes. AMQP does not promise UTF-8, so nothing here requires it; it is printed lossily.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A shared, immutable string of bytes. Cloning costs one counter.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<[u8]>);
+/// An immutable string of bytes that is cheap to clone: short ones, which is nearly all, are kept in place, longer ones
+/// are shared. In place means that comparing follows no pointer and that copying a table of names touches nothing else.
+#[derive(Clone)]
+pub struct Name(Repr);
+
+/// One form for each length, so that equal names look alike.
+#[derive(Clone)]
+enum Repr {
+    Short { len: u8, bytes: [u8; SHORT_MAX] },
+    Long(Arc<[u8]>),
+}
+
+/// As much as fits beside the length without making a name longer than three words.
+const SHORT_MAX: usize = 22;
 
 impl Name {
     /// The longest name that the protocol can carry, in bytes. The catalog refuses anything longer.
@@ -20,12 +33,23 @@ impl Name {
 
     /// Copies `bytes`.
     pub fn new(bytes: &[u8]) -> Self {
-        Self(Arc::from(bytes))
+        if bytes.len() > SHORT_MAX {
+            return Self(Repr::Long(bytes.into()));
+        }
+        let mut short = [0; SHORT_MAX];
+        short[..bytes.len()].copy_from_slice(bytes);
+        Self(Repr::Short {
+            len: bytes.len() as u8,
+            bytes: short,
+        })
     }
 
     /// The bytes, as they came.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Repr::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Long(bytes) => bytes,
+        }
     }
 
     /// The name without carriage returns and line feeds, which RabbitMQ takes out of the names of exchanges and queues.
@@ -43,17 +67,50 @@ impl Name {
     }
 }
 
+impl Default for Name {
+    fn default() -> Self {
+        Self::new(b"")
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+/// As its bytes are hashed, which is what `Borrow` asks for.
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
 impl Deref for Name {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl Borrow<[u8]> for Name {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
@@ -71,31 +128,31 @@ impl From<&[u8]> for Name {
 
 impl From<Vec<u8>> for Name {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
+        Self::new(&bytes)
     }
 }
 
 impl From<String> for Name {
     fn from(text: String) -> Self {
-        text.into_bytes().into()
+        Self::new(text.as_bytes())
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        String::from_utf8_lossy(&self.0).fmt(formatter)
+        String::from_utf8_lossy(self).fmt(formatter)
     }
 }
 
 impl fmt::Debug for Name {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&String::from_utf8_lossy(&self.0), formatter)
+        fmt::Debug::fmt(&String::from_utf8_lossy(self), formatter)
     }
 }
 
 impl Serialize for Name {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(self)
     }
 }
 
@@ -153,5 +210,18 @@ mod tests {
     #[test]
     fn bytes_that_are_not_utf8_are_printed_lossily() {
         assert_eq!(Name::new(b"a\xffb").to_string(), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn short_and_long_names_behave_alike() {
+        assert_eq!(size_of::<Name>(), 24);
+        for len in [0, 1, SHORT_MAX - 1, SHORT_MAX, SHORT_MAX + 1, Name::BYTES_MAX] {
+            let bytes = vec![b'n'; len];
+            let name = Name::new(&bytes);
+            assert_eq!(name.as_bytes(), bytes);
+            assert_eq!(name, name.clone());
+            assert_ne!(name, Name::from([bytes.as_slice(), b"x"].concat()));
+            assert!(name < Name::from([bytes.as_slice(), b"\0"].concat()));
+        }
     }
 }

@@ -10,7 +10,6 @@ use super::equivalence;
 use super::refusal::{Refusal, RefusalKind, resource};
 use crate::arguments::{Arguments, Value};
 use crate::name::Name;
-use crate::routing::small_map::SmallMap;
 use crate::routing::table::Table;
 
 /// How an exchange chooses.
@@ -45,7 +44,7 @@ pub struct Exchange {
     pub arguments: Arguments,
     /// Where messages go that find no destination here. Need not exist.
     pub alternate: Option<Name>,
-    pub(crate) bindings: SmallMap<Arc<Binding>, ()>,
+    pub(crate) binding_count: usize,
     pub(crate) table: Table,
 }
 
@@ -108,7 +107,6 @@ impl Exchange {
             .get(ALTERNATE)
             .and_then(Value::as_long_string)
             .map(Name::new);
-        let bindings = SmallMap::default();
         Exchange {
             name,
             kind,
@@ -117,24 +115,24 @@ impl Exchange {
             internal,
             arguments,
             alternate,
-            bindings,
+            binding_count: 0,
             table,
         }
     }
 
     /// Whether no binding starts here.
     pub fn is_unused(&self) -> bool {
-        self.bindings.is_empty()
+        self.binding_count == 0
     }
 
     /// How many bindings start here.
     pub fn binding_count(&self) -> usize {
-        self.bindings.len()
+        self.binding_count
     }
 
     /// The bindings that start here, in no particular order.
     pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
-        self.bindings.iter().map(|(binding, ())| binding)
+        self.table.entries().map(|(binding, _)| binding)
     }
 
     /// Whether a declaration says the same as this.

@@ -8,6 +8,7 @@ use super::refusal::{Refusal, resource};
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, PartitionId, QueueId};
 use crate::name::Name;
+use crate::routing::bucket::Member;
 use crate::routing::{Route, Target};
 
 /// One queue. Never changes once it is declared.
@@ -87,6 +88,14 @@ impl Queue {
             partition: self.partition,
             queue: self.id,
             durable: self.durable,
+        }
+    }
+
+    /// The queue as a member of routing tables.
+    pub(crate) fn member(&self) -> Member {
+        Member::Queue {
+            target: self.target(),
+            route: self.route.clone(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! One virtual host: its exchanges, queues and bindings, and the steps that change them.
 //!
-//! The steps keep the three indexes of bindings in line (by source, by destination, in the routing table); they decide
-//! nothing. What may be done, and what follows from it, is decided in `apply`.
+//! The steps keep the two indexes of bindings in line (by source, which is the routing table, and by destination); they
+//! decide nothing. What may be done, and what follows from it, is decided in `apply`.
 
 use std::sync::Arc;
 
@@ -87,10 +87,8 @@ impl Vhost {
         let member = self.member(&binding.destination)?;
         let exchange = Arc::make_mut(self.exchanges.get_mut(&binding.source)?);
         let binding = Arc::new(binding);
-        exchange
-            .table
-            .add(&binding.routing_key, &binding.arguments, member, self.keyed);
-        exchange.bindings.add(binding.clone(), (), self.keyed);
+        exchange.table.add(binding.clone(), member, self.keyed);
+        exchange.binding_count += 1;
         match self.inbound.get_mut(&binding.destination) {
             Some(inbound) => inbound.add(binding, (), self.keyed),
             None => {
@@ -122,7 +120,7 @@ impl Vhost {
         // An exchange may be bound to itself; it is not left behind as one that led there.
         sources.retain(|source| source != name);
         let exchange = self.exchanges.remove(name)?;
-        for (binding, ()) in exchange.bindings.iter() {
+        for binding in exchange.bindings() {
             self.remove_from_destination(binding);
         }
         Some((exchange, sources))
@@ -143,19 +141,13 @@ impl Vhost {
     }
 
     fn remove_from_source(&mut self, binding: &Binding) {
-        let member = self
-            .member(&binding.destination)
-            .expect("a binding leads to what is there");
         let exchange = self
             .exchanges
             .get_mut(&binding.source)
             .expect("a binding starts at what is there");
         let exchange = Arc::make_mut(exchange);
-        let was_there = exchange.bindings.remove(binding);
-        assert!(was_there, "a binding is known at its source");
-        exchange
-            .table
-            .remove(&binding.routing_key, &binding.arguments, &member, self.keyed);
+        exchange.table.remove(binding, self.keyed);
+        exchange.binding_count -= 1;
     }
 
     fn remove_from_destination(&mut self, binding: &Binding) {
@@ -171,7 +163,7 @@ impl Vhost {
 
     fn member(&self, destination: &Destination) -> Option<Member> {
         match destination {
-            Destination::Queue(name) => self.queues.get(name).map(|queue| Member::Queue(queue.target())),
+            Destination::Queue(name) => self.queues.get(name).map(|queue| queue.member()),
             Destination::Exchange(name) => self
                 .exchanges
                 .get(name)

@@ -1,75 +1,188 @@
-//! The destinations that share one place in a routing table: one key, one node of a trie, one pattern of headers.
+//! The bindings that share one place in a routing table: one key, one node of a trie, one pattern of headers.
 
 use std::sync::{Arc, OnceLock};
 
 use super::keyed_hash::Keyed;
 use super::route::{Route, Target};
 use super::small_map::SmallMap;
+use crate::catalog::Binding;
 use crate::name::Name;
 
 /// What a binding leads to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) enum Member {
-    Queue(Target),
+    Queue {
+        target: Target,
+        /// The queue's own route, which is the answer wherever the queue is the only destination.
+        route: Arc<Route>,
+    },
     Exchange(Name),
 }
 
-/// The members of one place, each with the number of bindings that brought it there (they may differ in their
-/// arguments), and the route to them, made when first asked for.
+/// The bindings of one place with what they lead to. Mostly there is one, which is kept in place.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bucket {
-    members: SmallMap<Member, u32>,
-    /// None inside: another exchange is among the members, so that the route is not ours alone to say.
+pub(crate) enum Bucket {
+    #[default]
+    Empty,
+    One(Arc<Binding>, Member),
+    Several(Arc<Several>),
+}
+
+/// Bindings that share one place. Two may lead to the same queue and differ in their arguments.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Several {
+    bindings: SmallMap<Arc<Binding>, Member>,
+    /// Made when first asked for. None inside: another exchange is among the destinations, so that the route is not ours
+    /// alone to say.
     route: OnceLock<Option<Arc<Route>>>,
 }
 
 impl Bucket {
     pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        matches!(self, Bucket::Empty)
     }
 
-    pub(crate) fn members(&self) -> impl Iterator<Item = (&Member, u32)> {
-        self.members.iter().map(|(member, count)| (member, *count))
-    }
-
-    /// The ready-made route, if only queues are meant here.
+    /// The ready-made route, if bindings are here and lead to queues only.
     pub(crate) fn route(&self) -> Option<&Arc<Route>> {
-        self.route.get_or_init(|| self.make_route()).as_ref()
-    }
-
-    pub(crate) fn add(&mut self, member: Member, keyed: Keyed) {
-        self.route = OnceLock::new();
-        match self.members.get_mut(&member) {
-            Some(count) => *count += 1,
-            None => self.members.add(member, 1, keyed),
+        match self {
+            Bucket::One(_, Member::Queue { route, .. }) => Some(route),
+            Bucket::Several(several) => several.route.get_or_init(|| several.make_route()).as_ref(),
+            Bucket::Empty | Bucket::One(_, Member::Exchange(_)) => None,
         }
     }
 
-    /// Takes one binding to that member away.
+    /// In no particular order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Arc<Binding>, &Member)> {
+        let (one, several) = match self {
+            Bucket::Empty => (None, None),
+            Bucket::One(binding, member) => (Some((binding, member)), None),
+            Bucket::Several(several) => (None, Some(several.bindings.iter())),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
+    /// Adds a binding that is not there yet.
+    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
+        *self = match std::mem::take(self) {
+            Bucket::Empty => Bucket::One(binding, member),
+            Bucket::One(first, first_member) => {
+                let mut several = Several::default();
+                several.bindings.add(first, first_member, keyed);
+                several.bindings.add(binding, member, keyed);
+                Bucket::Several(Arc::new(several))
+            }
+            Bucket::Several(mut several) => {
+                let changed = Arc::make_mut(&mut several);
+                changed.route = OnceLock::new();
+                changed.bindings.add(binding, member, keyed);
+                Bucket::Several(several)
+            }
+        };
+    }
+
+    /// Removes a binding.
     ///
     /// # Panics
-    /// If there is none: the table and the set of bindings must say the same.
-    pub(crate) fn remove(&mut self, member: &Member) {
-        self.route = OnceLock::new();
-        let count = self
-            .members
-            .get_mut(member)
-            .expect("the binding is in its bucket");
-        *count -= 1;
-        if *count == 0 {
-            self.members.remove(member);
-        }
+    /// If it is not there: the two indexes of bindings must say the same.
+    pub(crate) fn remove(&mut self, binding: &Binding) {
+        *self = match std::mem::take(self) {
+            Bucket::One(only, _) if *only == *binding => Bucket::Empty,
+            Bucket::Several(mut several) => {
+                let changed = Arc::make_mut(&mut several);
+                changed.route = OnceLock::new();
+                assert!(changed.bindings.remove(binding), "a binding is in its bucket");
+                match several.only() {
+                    Some((last, member)) => Bucket::One(last, member),
+                    None => Bucket::Several(several),
+                }
+            }
+            Bucket::Empty | Bucket::One(..) => panic!("a binding is in its bucket"),
+        };
+    }
+}
+
+impl Several {
+    fn only(&self) -> Option<(Arc<Binding>, Member)> {
+        let (binding, member) = self.bindings.iter().next().filter(|_| self.bindings.len() == 1)?;
+        Some((binding.clone(), member.clone()))
     }
 
     fn make_route(&self) -> Option<Arc<Route>> {
-        let targets: Option<Vec<Target>> = self
-            .members
-            .iter()
-            .map(|(member, _)| match member {
-                Member::Queue(target) => Some(*target),
-                Member::Exchange(_) => None,
-            })
-            .collect();
+        let target = |member: &Member| match member {
+            Member::Queue { target, .. } => Some(*target),
+            Member::Exchange(_) => None,
+        };
+        let targets: Option<Vec<Target>> = self.bindings.iter().map(|(_, member)| target(member)).collect();
         targets.map(|targets| Route::new(targets, false))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::arguments::Arguments;
+    use crate::catalog::Destination;
+    use crate::ids::{PartitionId, QueueId};
+
+    /// The queue of that number as a destination.
+    pub(crate) fn queue(number: u64) -> Member {
+        let target = Target {
+            partition: PartitionId(0),
+            queue: QueueId(number),
+            durable: true,
+        };
+        Member::Queue {
+            target,
+            route: Route::new(vec![target], false),
+        }
+    }
+
+    /// A binding to it.
+    pub(crate) fn bound(key: &str, number: u64) -> Arc<Binding> {
+        let destination = Destination::Queue(format!("q{number}").into());
+        let arguments = Arguments::default();
+        Arc::new(Binding {
+            source: "x".into(),
+            destination,
+            routing_key: key.into(),
+            arguments,
+        })
+    }
+
+    fn routed(bucket: &Bucket) -> Option<Vec<u64>> {
+        bucket
+            .route()
+            .map(|route| route.targets.iter().map(|target| target.queue.0).collect())
+    }
+
+    #[test]
+    fn the_route_follows_the_bindings() {
+        assert_eq!(size_of::<Bucket>(), 40, "one binding is kept in place");
+        let keyed = Keyed::default();
+        let mut bucket = Bucket::default();
+        assert_eq!(routed(&bucket), None);
+        for number in 1..20 {
+            bucket.add(bound("k", number), queue(number), keyed);
+            assert_eq!(routed(&bucket), Some((1..=number).collect()));
+        }
+        let snapshot = bucket.clone();
+        for number in 1..19 {
+            bucket.remove(&bound("k", number));
+            assert_eq!(routed(&bucket), Some((number + 1..20).collect()));
+        }
+        assert!(matches!(bucket, Bucket::One(..)));
+        bucket.remove(&bound("k", 19));
+        assert!(bucket.is_empty());
+        assert_eq!(routed(&snapshot), Some((1..20).collect()));
+    }
+
+    #[test]
+    fn two_bindings_to_one_queue_are_one_target() {
+        let mut bucket = Bucket::default();
+        bucket.add(bound("k", 1), queue(7), Keyed::default());
+        bucket.add(bound("k", 2), queue(7), Keyed::default());
+        assert_eq!(routed(&bucket), Some(vec![7]));
+        bucket.add(bound("k", 3), Member::Exchange("y".into()), Keyed::default());
+        assert_eq!(routed(&bucket), None);
     }
 }

@@ -5,39 +5,41 @@ use std::sync::Arc;
 use super::bucket::{Bucket, Member};
 use super::keyed_hash::Keyed;
 use super::small_map::SmallMap;
+use crate::catalog::Binding;
 use crate::name::Name;
 
 /// Buckets by binding key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Direct {
-    buckets: SmallMap<Name, Arc<Bucket>>,
+    buckets: SmallMap<Name, Bucket>,
 }
 
 impl Direct {
     pub(crate) fn find(&self, routing_key: &[u8]) -> Option<&Bucket> {
-        self.buckets.get(routing_key).map(Arc::as_ref)
+        self.buckets.get(routing_key)
     }
 
-    pub(crate) fn add(&mut self, key: &Name, member: Member, keyed: Keyed) {
-        match self.buckets.get_mut(key) {
-            Some(bucket) => Arc::make_mut(bucket).add(member, keyed),
-            None => {
-                let mut bucket = Bucket::default();
-                bucket.add(member, keyed);
-                self.buckets.add(key.clone(), Arc::new(bucket), keyed);
-            }
+    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
+        match self.buckets.get_mut(&binding.routing_key) {
+            Some(bucket) => bucket.add(binding, member, keyed),
+            None => self
+                .buckets
+                .add(binding.routing_key.clone(), Bucket::One(binding, member), keyed),
         }
     }
 
-    pub(crate) fn remove(&mut self, key: &Name, member: &Member) {
-        let bucket = Arc::make_mut(self.buckets.get_mut(key).expect("a bound key has its bucket"));
-        bucket.remove(member);
+    pub(crate) fn remove(&mut self, binding: &Binding) {
+        let bucket = self
+            .buckets
+            .get_mut(&binding.routing_key)
+            .expect("a bound key has its bucket");
+        bucket.remove(binding);
         if bucket.is_empty() {
-            self.buckets.remove(key);
+            self.buckets.remove(&binding.routing_key);
         }
     }
 
     pub(crate) fn buckets(&self) -> impl Iterator<Item = &Bucket> {
-        self.buckets.iter().map(|(_, bucket)| bucket.as_ref())
+        self.buckets.iter().map(|(_, bucket)| bucket)
     }
 }

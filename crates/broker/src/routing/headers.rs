@@ -14,6 +14,7 @@ use super::bucket::{Bucket, Member};
 use super::keyed_hash::Keyed;
 use super::small_map::SmallMap;
 use crate::arguments::{Arguments, Value};
+use crate::catalog::Binding;
 use crate::name::Name;
 
 /// The headers of a message, decoded only when a headers exchange asks.
@@ -129,32 +130,31 @@ impl HeadersTable {
         );
     }
 
-    pub(crate) fn add(&mut self, arguments: &Arguments, member: Member, keyed: Keyed) {
-        let conditions = Conditions::of(arguments);
+    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
+        let conditions = Conditions::of(&binding.arguments);
         if let Some(number) = self.numbers.get(&conditions) {
             let pattern = self.patterns.get_mut(number).expect("a number has its pattern");
-            Arc::make_mut(pattern).bucket.add(member, keyed);
+            Arc::make_mut(pattern).bucket.add(binding, member, keyed);
             return;
         }
         let number = self.number_next;
         self.number_next += 1;
         let conditions = Arc::new(conditions);
         self.wait(&conditions, number, keyed);
-        let mut bucket = Bucket::default();
-        bucket.add(member, keyed);
+        let bucket = Bucket::One(binding, member);
         self.numbers.add(conditions.clone(), number, keyed);
         self.patterns
             .add(number, Arc::new(Pattern { conditions, bucket }), keyed);
     }
 
-    pub(crate) fn remove(&mut self, arguments: &Arguments, member: &Member, keyed: Keyed) {
-        let conditions = Conditions::of(arguments);
+    pub(crate) fn remove(&mut self, binding: &Binding, keyed: Keyed) {
+        let conditions = Conditions::of(&binding.arguments);
         let number = *self
             .numbers
             .get(&conditions)
             .expect("a bound pattern has its number");
         let pattern = Arc::make_mut(self.patterns.get_mut(&number).expect("a number has its pattern"));
-        pattern.bucket.remove(member);
+        pattern.bucket.remove(binding);
         if pattern.bucket.is_empty() {
             self.patterns.remove(&number);
             self.numbers.remove(&conditions);
@@ -317,21 +317,19 @@ fn waiting_key(name: &[u8], value: &HeaderValue<'_>, keyed: Keyed) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{PartitionId, QueueId};
-    use crate::routing::route::Target;
+    use crate::routing::bucket::tests::{bound, queue};
 
     fn arguments(values: &[(&str, Value)]) -> Arguments {
         values.iter().cloned().collect()
     }
 
     fn check(pattern: &[(&str, Value)], headers: &[(&str, Value)], expected: bool) {
-        let member = Member::Queue(Target {
-            partition: PartitionId(0),
-            queue: QueueId(1),
-            durable: true,
+        let binding = Arc::new(Binding {
+            arguments: arguments(pattern),
+            ..Binding::clone(&bound("", 1))
         });
         let mut table = HeadersTable::default();
-        table.add(&arguments(pattern), member.clone(), Keyed::default());
+        table.add(binding.clone(), queue(1), Keyed::default());
         let mut found = Vec::new();
         table.find(&arguments(headers), Keyed::default(), &mut found);
         assert_eq!(
@@ -339,7 +337,7 @@ mod tests {
             expected,
             "pattern {pattern:?}, headers {headers:?}"
         );
-        table.remove(&arguments(pattern), &member, Keyed::default());
+        table.remove(&binding, Keyed::default());
         assert!(table.is_pruned());
         assert!(table.waiting.is_empty());
         assert_eq!(table.unconditional, None);

@@ -67,21 +67,17 @@ pub(crate) fn route(
     if exchange.internal {
         return Err(RouteError::Internal);
     }
-    // The common case: what is found in one place leads to queues only, whose route is ready-made.
-    match &exchange.table {
-        Table::Direct(direct) => {
-            if let Some(route) = direct.find(routing_key).and_then(Bucket::route) {
-                return Ok(route.clone());
-            }
-        }
-        Table::Fanout(bucket) if !bucket.is_empty() => {
-            if let Some(route) = bucket.route() {
-                return Ok(route.clone());
-            }
-        }
-        _ => {}
+    // The common cases: what is found in one place leads to queues only, whose route is ready-made, or nothing is found.
+    let bucket = match &exchange.table {
+        Table::Direct(direct) => direct.find(routing_key),
+        Table::Fanout(bucket) => Some(bucket).filter(|bucket| !bucket.is_empty()),
+        Table::Topic(_) | Table::Headers(_) => return Ok(Walk::new(vhost, exchange, routing_key, headers).run()),
+    };
+    match bucket {
+        None if exchange.alternate.is_none() => Ok(Route::none(false)),
+        Some(bucket) if let Some(route) = bucket.route() => Ok(route.clone()),
+        _ => Ok(Walk::new(vhost, exchange, routing_key, headers).run()),
     }
-    Ok(Walk::new(vhost, exchange, routing_key, headers).run())
 }
 
 /// The walk from exchange to exchange.
@@ -141,10 +137,10 @@ impl<'a> Walk<'a> {
 
     fn take(&mut self, exchange: &'a Exchange, found: &[&'a Bucket]) {
         let mut nowhere = true;
-        for (member, _) in found.iter().flat_map(|bucket| bucket.members()) {
+        for (_, member) in found.iter().flat_map(|bucket| bucket.entries()) {
             nowhere = false;
             match member {
-                Member::Queue(target) => self.targets.push(*target),
+                Member::Queue { target, .. } => self.targets.push(*target),
                 Member::Exchange(name) => self.visit(name),
             }
         }

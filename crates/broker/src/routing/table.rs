@@ -1,14 +1,15 @@
 //! The routing table of one exchange, by the exchange's type.
 
+use std::sync::Arc;
+
 use super::bucket::{Bucket, Member};
 use super::direct::Direct;
 use super::headers::{Headers, HeadersTable};
 use super::keyed_hash::Keyed;
 use super::topic::Topic;
-use crate::arguments::Arguments;
-use crate::name::Name;
+use crate::catalog::Binding;
 
-/// Leads from a routing key and headers to buckets. Fanout is one bucket for all.
+/// Leads from a routing key and headers to buckets, and is where an exchange keeps its bindings. Fanout is one bucket for all.
 #[derive(Clone, Debug)]
 pub(crate) enum Table {
     Direct(Direct),
@@ -18,21 +19,23 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    pub(crate) fn add(&mut self, key: &Name, arguments: &Arguments, member: Member, keyed: Keyed) {
+    /// Adds a binding that is not there yet.
+    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
         match self {
-            Table::Direct(direct) => direct.add(key, member, keyed),
-            Table::Fanout(bucket) => bucket.add(member, keyed),
-            Table::Topic(topic) => topic.add(key, member, keyed),
-            Table::Headers(headers) => headers.add(arguments, member, keyed),
+            Table::Direct(direct) => direct.add(binding, member, keyed),
+            Table::Fanout(bucket) => bucket.add(binding, member, keyed),
+            Table::Topic(topic) => topic.add(binding, member, keyed),
+            Table::Headers(headers) => headers.add(binding, member, keyed),
         }
     }
 
-    pub(crate) fn remove(&mut self, key: &Name, arguments: &Arguments, member: &Member, keyed: Keyed) {
+    /// Removes a binding that is there.
+    pub(crate) fn remove(&mut self, binding: &Binding, keyed: Keyed) {
         match self {
-            Table::Direct(direct) => direct.remove(key, member),
-            Table::Fanout(bucket) => bucket.remove(member),
-            Table::Topic(topic) => topic.remove(key, member),
-            Table::Headers(headers) => headers.remove(arguments, member, keyed),
+            Table::Direct(direct) => direct.remove(binding),
+            Table::Fanout(bucket) => bucket.remove(binding),
+            Table::Topic(topic) => topic.remove(binding),
+            Table::Headers(headers) => headers.remove(binding, keyed),
         }
     }
 
@@ -56,19 +59,15 @@ impl Table {
         matches!(self, Table::Headers(_))
     }
 
-    /// How often each member is bound, for the check that the table says what the bindings say.
-    pub(crate) fn memberships(&self) -> Vec<(Member, u32)> {
-        let collect = |buckets: &mut dyn Iterator<Item = &Bucket>| {
-            buckets
-                .flat_map(|bucket| bucket.members().map(|(member, count)| (member.clone(), count)))
-                .collect()
+    /// All bindings with what they lead to, in no particular order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Arc<Binding>, &Member)> {
+        let buckets: Box<dyn Iterator<Item = &Bucket> + '_> = match self {
+            Table::Direct(direct) => Box::new(direct.buckets()),
+            Table::Fanout(bucket) => Box::new(std::iter::once(bucket)),
+            Table::Topic(topic) => Box::new(topic.buckets()),
+            Table::Headers(headers) => Box::new(headers.buckets()),
         };
-        match self {
-            Table::Direct(direct) => collect(&mut direct.buckets()),
-            Table::Fanout(bucket) => collect(&mut std::iter::once(bucket)),
-            Table::Topic(topic) => collect(&mut topic.buckets()),
-            Table::Headers(headers) => collect(&mut headers.buckets()),
-        }
+        buckets.flat_map(Bucket::entries)
     }
 
     /// Whether nothing is kept that leads nowhere.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::bucket::{Bucket, Member};
 use super::keyed_hash::Keyed;
 use super::small_map::SmallMap;
+use crate::catalog::Binding;
 use crate::name::Name;
 
 /// The trie of one exchange.
@@ -29,43 +30,52 @@ struct Node {
     /// Whether this node is the end of a `#`, hence stays possible whatever word comes.
     swallows: bool,
     /// The bindings that end here.
-    bucket: Option<Arc<Bucket>>,
+    bucket: Bucket,
 }
 
 impl Topic {
     /// Puts the buckets of all matching binding keys into `found`, each once.
     pub(crate) fn find<'a>(&'a self, routing_key: &[u8], found: &mut Vec<&'a Bucket>) {
-        let mut places = Vec::with_capacity(8);
-        let mut next = Vec::with_capacity(8);
+        // The places that are possible before the next word begin at `from`; those after it are put behind them.
+        let mut places = Vec::with_capacity(16);
+        let mut from = 0;
         enter(&self.root, &mut places);
         for word in words(routing_key) {
-            for &place in &places {
-                step(place, word, &mut next);
+            let to = places.len();
+            for at in from..to {
+                step(places[at], word, &mut places);
             }
+            from = to;
             // Only a `#` leads to one place in several ways.
-            if next.iter().any(|place| place.swallows) {
-                next.sort_unstable_by_key(|place| std::ptr::from_ref(*place));
-                next.dedup_by_key(|place| std::ptr::from_ref(*place));
+            if places[from..].iter().any(|place| place.swallows) {
+                keep_each_once(&mut places, from);
             }
-            places.clear();
-            std::mem::swap(&mut places, &mut next);
-            if places.is_empty() {
+            if from == places.len() {
                 return;
             }
         }
-        found.extend(places.iter().filter_map(|place| place.bucket.as_deref()));
+        found.extend(
+            places[from..]
+                .iter()
+                .map(|place| &place.bucket)
+                .filter(|bucket| !bucket.is_empty()),
+        );
     }
 
-    pub(crate) fn add(&mut self, key: &[u8], member: Member, keyed: Keyed) {
+    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
         let mut node = Arc::make_mut(&mut self.root);
-        for word in words(key) {
+        for word in words(&binding.routing_key) {
             node = Arc::make_mut(node.child_or_new(word, keyed));
         }
-        Arc::make_mut(node.bucket.get_or_insert_default()).add(member, keyed);
+        node.bucket.add(binding, member, keyed);
     }
 
-    pub(crate) fn remove(&mut self, key: &[u8], member: &Member) {
-        remove(Arc::make_mut(&mut self.root), &mut words(key), member);
+    pub(crate) fn remove(&mut self, binding: &Binding) {
+        remove(
+            Arc::make_mut(&mut self.root),
+            &mut words(&binding.routing_key),
+            binding,
+        );
     }
 
     pub(crate) fn buckets(&self) -> impl Iterator<Item = &Bucket> {
@@ -73,9 +83,9 @@ impl Topic {
         std::iter::from_fn(move || {
             let node = pending.pop()?;
             pending.extend(node.children());
-            Some(node.bucket.as_deref())
+            Some(&node.bucket)
         })
-        .flatten()
+        .filter(|bucket| !bucket.is_empty())
     }
 
     /// Whether no node could be left out: each leads to a binding.
@@ -134,7 +144,7 @@ impl Node {
     }
 
     fn is_bare(&self) -> bool {
-        self.bucket.is_none() && self.star.is_none() && self.hash.is_none() && self.words.is_empty()
+        self.bucket.is_empty() && self.star.is_none() && self.hash.is_none() && self.words.is_empty()
     }
 }
 
@@ -165,19 +175,29 @@ fn step<'a>(place: &'a Node, word: &[u8], next: &mut Vec<&'a Node>) {
     }
 }
 
+/// Lets each of the places from `from` on stand once.
+fn keep_each_once(places: &mut Vec<&Node>, from: usize) {
+    let address = |place: &&Node| std::ptr::from_ref(*place);
+    places[from..].sort_unstable_by_key(address);
+    let mut kept = from;
+    for at in from..places.len() {
+        if at == from || !std::ptr::eq(places[at], places[kept - 1]) {
+            places[kept] = places[at];
+            kept += 1;
+        }
+    }
+    places.truncate(kept);
+}
+
 /// Removes the binding and, on the way back, the nodes that lead nowhere any more. The depth is bounded by the length of a
 /// key: 256 words at most.
-fn remove<'a>(node: &mut Node, words: &mut impl Iterator<Item = &'a [u8]>, member: &Member) {
+fn remove<'a>(node: &mut Node, words: &mut impl Iterator<Item = &'a [u8]>, binding: &Binding) {
     let Some(word) = words.next() else {
-        let bucket = Arc::make_mut(node.bucket.as_mut().expect("a bound key has its bucket"));
-        bucket.remove(member);
-        if bucket.is_empty() {
-            node.bucket = None;
-        }
+        node.bucket.remove(binding);
         return;
     };
     let child = Arc::make_mut(node.child_mut(word).expect("a bound key has its path"));
-    remove(child, words, member);
+    remove(child, words, binding);
     if child.is_bare() {
         node.drop_child(word);
     }
@@ -186,20 +206,12 @@ fn remove<'a>(node: &mut Node, words: &mut impl Iterator<Item = &'a [u8]>, membe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{PartitionId, QueueId};
-    use crate::routing::route::Target;
-
-    fn member(number: usize) -> Member {
-        Member::Queue(Target {
-            partition: PartitionId(0),
-            queue: QueueId(number as u64),
-            durable: true,
-        })
-    }
+    use crate::routing::bucket::tests::{bound, queue};
 
     fn matches(binding_key: &str, routing_key: &str) -> bool {
         let mut topic = Topic::default();
-        topic.add(binding_key.as_bytes(), member(1), Keyed::default());
+        let binding = bound(binding_key, 1);
+        topic.add(binding.clone(), queue(1), Keyed::default());
         let mut found = Vec::new();
         topic.find(routing_key.as_bytes(), &mut found);
         assert!(
@@ -207,7 +219,7 @@ mod tests {
             "{binding_key} was found twice for {routing_key}"
         );
         let matches = !found.is_empty();
-        topic.remove(binding_key.as_bytes(), &member(1));
+        topic.remove(&binding);
         assert!(topic.root.is_bare());
         matches
     }
@@ -248,8 +260,7 @@ mod tests {
     #[test]
     fn many_hashes_do_not_explode() {
         let mut topic = Topic::default();
-        let key = "#.a.".repeat(60) + "#";
-        topic.add(key.as_bytes(), member(1), Keyed::default());
+        topic.add(bound(&("#.a.".repeat(60) + "#"), 1), queue(1), Keyed::default());
         let mut found = Vec::new();
         topic.find("a.".repeat(127).trim_end_matches('.').as_bytes(), &mut found);
         assert_eq!(found.len(), 1);
@@ -258,14 +269,14 @@ mod tests {
     #[test]
     fn a_snapshot_keeps_the_trie_it_saw() {
         let mut topic = Topic::default();
-        topic.add(b"a.b", member(1), Keyed::default());
+        topic.add(bound("a.b", 1), queue(1), Keyed::default());
         let snapshot = topic.clone();
-        topic.add(b"a.*", member(2), Keyed::default());
-        topic.remove(b"a.b", &member(1));
+        topic.add(bound("a.*", 2), queue(2), Keyed::default());
+        topic.remove(&bound("a.b", 1));
         let count = |topic: &Topic| {
             let mut found = Vec::new();
             topic.find(b"a.b", &mut found);
-            found.iter().map(|bucket| bucket.members().count()).sum::<usize>()
+            found.iter().map(|bucket| bucket.entries().count()).sum::<usize>()
         };
         assert_eq!((count(&snapshot), count(&topic)), (1, 1));
         assert_eq!(snapshot.buckets().count(), 1);

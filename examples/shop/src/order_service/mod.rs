@@ -42,7 +42,8 @@ pub struct Args {
         env = "SHOP_BROKER",
         hide_env_values = true,
         default_value = "amqp://guest:guest@127.0.0.1:5672/%2f",
-        value_name = "URI"
+        value_name = "URI",
+        value_parser = crate::broker::uri
     )]
     pub broker: String,
     /// What this instance is called; unlike its siblings, and the same after a restart, which then takes up at once

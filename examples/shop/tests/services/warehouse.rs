@@ -13,6 +13,7 @@ on_both_databases!(
     poison_is_parked,
     auto_ack_forgets,
     finishes_when_the_broker_dies,
+    a_silent_broker_is_left,
     keeps_to_its_prefetch,
     ends_politely,
 );
@@ -186,6 +187,15 @@ async fn finishes_when_the_broker_dies(bed: Bed) -> Result<()> {
     becomes((0, 0), async || Ok((broker.queue_length(), broker.in_hands().0))).await;
     assert_eq!(bed.books.shipment_ids().await?, ["a"]);
     assert_eq!(broker.connections_ever(), 2);
+    Ok(())
+}
+
+/// A broker that hangs does not close its connections. This one never sends a heartbeat, whatever was agreed.
+async fn a_silent_broker_is_left(bed: Bed) -> Result<()> {
+    let broker = ScriptedBroker::start();
+    let _warehouse = bed.warehouse("w1", &format!("{}?heartbeat=1", broker.uri()), &[]);
+    let _service = bed.order_service("a", &format!("{}?heartbeat=1", broker.uri()), &[]);
+    becomes(true, async || Ok(broker.connections_ever() >= 4)).await;
     Ok(())
 }
 

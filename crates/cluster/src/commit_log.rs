@@ -29,6 +29,9 @@ pub trait CommitLog: Send + 'static {
     /// Commit, and note that the log was stopped in order.
     fn close(self) -> Result<(), Fatal>;
 
+    /// Everything before this position has been appended.
+    fn appended(&self) -> Position;
+
     /// Everything before this position is committed.
     fn committed(&self) -> Position;
 

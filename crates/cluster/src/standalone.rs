@@ -48,6 +48,10 @@ impl<D: Disk> CommitLog for Standalone<D> {
         self.log.close()
     }
 
+    fn appended(&self) -> Position {
+        self.log.end()
+    }
+
     fn committed(&self) -> Position {
         self.log.durable()
     }

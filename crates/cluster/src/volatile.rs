@@ -95,6 +95,10 @@ impl CommitLog for Volatile {
         Ok(())
     }
 
+    fn appended(&self) -> Position {
+        self.end
+    }
+
     fn committed(&self) -> Position {
         self.end
     }

@@ -96,7 +96,7 @@ impl<L: CommitLog> DiskThread<L> {
     }
 
     fn appended(&mut self, job: &AppendJob, base: Position) {
-        let end = base.forward(job.frames.bytes() as u32);
+        let end = self.log.appended();
         self.engine.progress.appended(end, job.frames.bytes() as u64);
         self.committed.extend(job.shares.iter().map(|share| (*share, base, end)));
     }

@@ -52,6 +52,9 @@ pub struct Entry {
     pub flags: u16,
 }
 
+// A queue may hold millions of these.
+const _: () = assert!(size_of::<Entry>() == 24);
+
 /// Messages `from..to` go to the same exchange with the same routing key and carry the same flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group {

@@ -187,6 +187,30 @@ impl Deliveries {
             .sum()
     }
 
+    /// Checks what must always hold: pieces are in order and apart, the front one has something unsettled, the empty
+    /// ones are counted and never the majority of many.
+    ///
+    /// # Panics
+    /// When something does not hold, which only a mistake in this file can cause.
+    pub fn validate(&self) {
+        let mut end = 1;
+        for piece in &self.pieces {
+            assert!(piece.tag >= end, "tag {} is in two pieces", piece.tag);
+            end = piece.tag + PIECE.min(u64::from(64 - piece.unsettled.leading_zeros()));
+        }
+        assert!(end <= self.next_tag, "a tag is unsettled that was never given");
+        let empty = self.pieces.iter().filter(|piece| piece.unsettled == 0).count();
+        assert_eq!(empty, self.empty, "empty pieces are miscounted");
+        assert!(
+            self.pieces.front().is_none_or(|piece| piece.unsettled != 0),
+            "the front piece is empty"
+        );
+        assert!(
+            empty <= 64 || empty * 2 <= self.pieces.len(),
+            "too many empty pieces are kept"
+        );
+    }
+
     /// Adds to the last piece what follows it without a gap; returns how many.
     fn extend_last(&mut self, first_tag: u64, source: u64, first: u64, count: u64) -> u64 {
         let Some(last) = self.pieces.back_mut() else {

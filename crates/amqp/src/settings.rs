@@ -18,6 +18,9 @@ pub struct Settings {
     /// Largest body that is taken out of the read buffer without a copy. A publish that is not complete waits there
     /// for the rest when its body is no larger; so the reader's buffer must be able to hold this much and two frames.
     pub inline_body_bytes_max: u32,
+    /// Batches up to this size in bytes are copied out of the read buffer after all: the copy costs less than a new
+    /// buffer, and a few small messages do not hold on to a large one.
+    pub copied_bytes_max: u32,
     /// How many bytes of unfinished messages a connection may hold, over all its channels.
     pub assembly_bytes_max: u64,
     /// Most messages in one batch; at most 4096.
@@ -37,6 +40,7 @@ impl Default for Settings {
             heartbeat_s: 60,
             body_bytes_max: 128 << 20,
             inline_body_bytes_max: 64 << 10,
+            copied_bytes_max: 4 << 10,
             assembly_bytes_max: 256 << 20,
             batch_messages_max: 4096,
             handshake_bytes_max: 64 << 10,

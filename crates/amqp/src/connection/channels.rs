@@ -1,7 +1,7 @@
 //! Methods on channels: what can be answered from the protocol's rules alone is answered here, the rest becomes
 //! events. The two hot ones, publish and ack, are taken by the run.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::channel::{Assembly, Channel, Mode, PUBLISH, State};
 use super::publishes::{self, Limits, PUBLISH_IDS, RECOGNISED_BYTES};
@@ -58,7 +58,13 @@ impl Connection {
         if run.entries.is_empty() {
             return (run.wanted > 0).then_some(Step::Wait(run.wanted));
         }
-        let chunk = input.split_to(run.bytes).freeze();
+        let chunk = if run.bytes <= self.settings.copied_bytes_max as usize {
+            let chunk = Bytes::copy_from_slice(&input[..run.bytes]);
+            input.advance(run.bytes);
+            chunk
+        } else {
+            input.split_to(run.bytes).freeze()
+        };
         Some(self.publish(
             number,
             Batch {

@@ -107,10 +107,6 @@ pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
         );
         match method.and_then(|method| find_content(rest, method, limits)) {
             Ok(message) => {
-                if last.is_none() {
-                    run.entries
-                        .reserve((input.len() / message.bytes + 1).min(limits.messages_max));
-                }
                 run.push(message, same.is_some_and(|(last, _)| last.flags == message.flags));
                 last = Some((message, &rest[..message.shape_bytes()]));
             }
@@ -121,10 +117,19 @@ pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
             Err(_) => break,
         }
     }
+    run.shrink();
     run
 }
 
 impl Run {
+    /// Gives back what doubling took too much: a batch may live long in a queue.
+    fn shrink(&mut self) {
+        let length = self.entries.len();
+        if self.entries.capacity() > length + length / 2 {
+            self.entries.shrink_to_fit();
+        }
+    }
+
     /// Takes the next message; `grouped` when it belongs to the group of the last.
     #[inline]
     fn push(&mut self, message: Message, grouped: bool) {

@@ -32,8 +32,12 @@ fn batches(peer: &mut Peer, bytes: &[u8]) -> Vec<Batch> {
     batches.collect()
 }
 
-/// A publish with these properties and bits.
+/// A publish with these properties and bits, in frames of 4096 bytes.
 fn rich(key: &str, properties: &Properties, mandatory: bool, body: &[u8]) -> Vec<u8> {
+    framed(key, properties, mandatory, body, 4096)
+}
+
+fn framed(key: &str, properties: &Properties, mandatory: bool, body: &[u8], frame_max: u32) -> Vec<u8> {
     let mut bytes = call(
         1,
         basic::Publish {
@@ -44,7 +48,7 @@ fn rich(key: &str, properties: &Properties, mandatory: bool, body: &[u8]) -> Vec
     );
     let mut encoded = Vec::new();
     properties.encode(&mut encoded);
-    frame::write_content(&mut bytes, 1, &encoded, body, 4096);
+    frame::write_content(&mut bytes, 1, &encoded, body, frame_max);
     bytes
 }
 
@@ -218,6 +222,23 @@ fn an_incomplete_small_publish_waits_and_a_large_one_does_not() {
 }
 
 #[test]
+fn a_small_batch_does_not_hold_on_to_the_read_buffer() {
+    #[track_caller]
+    fn check(count: usize, copied: bool) {
+        let mut peer = Peer::running();
+        peer.input.reserve(64 << 10);
+        let bytes = publish(1, "q", &[1; 1000]).repeat(count);
+        peer.input.extend_from_slice(&bytes);
+        let buffer = peer.input.as_ptr_range();
+        let batch = batches(&mut peer, &[]).remove(0);
+        assert_eq!(batch.len(), count);
+        assert_eq!(buffer.contains(&batch.chunk.as_ptr()), !copied);
+    }
+    check(3, true);
+    check(4, false);
+}
+
+#[test]
 fn whatever_is_waited_for_is_bounded() {
     // Byte by byte, the input never holds more than a publish frame, a header frame and an inline body.
     let mut peer = Peer::running();
@@ -280,7 +301,7 @@ fn deliveries_look_alike_wherever_the_message_was() {
                 inline_body_bytes_max: 64 << 10,
                 ..Settings::default()
             };
-            let bytes = rich("key", &properties, false, body);
+            let bytes = framed("key", &properties, false, body, 131_072);
             let arrived = batches(&mut Peer::running_with(settings, 131_072), &bytes).remove(0);
             let copied = arrived.copied(0, 1);
             let entries = copied.entries.clone();

@@ -85,6 +85,21 @@ fn frames_that_cannot_be_told_apart() {
 }
 
 #[test]
+fn a_wrong_end_in_a_run_spoils_only_what_follows() {
+    let good = publish(1, "q", b"body");
+    for at in [good.len() - 1, good.len() - 13, 20] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        let mut peer = Peer::running();
+        let events = peer.send(&[&good[..], &good, &bad, &good].concat());
+        let [Event::Publish { batch, .. }, .., Event::Failed { .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(batch.len(), 2, "byte {at}");
+    }
+}
+
+#[test]
 fn frames_that_mean_nothing() {
     check(
         raw(9, 1, b"hello"),
@@ -337,6 +352,17 @@ fn unfinished_messages_share_a_bound() {
         "0 connection.close 506 60.40 RESOURCE_ERROR - unfinished messages on this connection are larger than 10000 \
          bytes",
     );
+}
+
+#[test]
+fn finished_messages_give_their_share_back() {
+    let settings = Settings {
+        assembly_bytes_max: 10_000,
+        ..Settings::default()
+    };
+    let mut peer = Peer::running_with(settings, 4096);
+    assert_eq!(peer.send(&publish(1, "q", &[0; 9000]).repeat(20)).len(), 20);
+    assert!(peer.sent().is_empty());
 }
 
 #[test]

@@ -142,6 +142,27 @@ fn a_rollback_brings_tags_back() {
     assert_eq!(settled(&peer.send(&call(1, ack(0, true)))), ["Ack 7:10+6"]);
 }
 
+#[test]
+fn a_stuck_delivery_does_not_hold_on_to_the_rest() {
+    let mut deliveries = Deliveries::new();
+    for number in 0..10_000 {
+        deliveries.push(number % 3, number, 1);
+    }
+    for tag in 2..=10_000 {
+        deliveries.settle_one(tag).unwrap();
+        deliveries.validate();
+    }
+    assert_eq!(
+        deliveries.take_all(),
+        [DeliveryRange {
+            source: 0,
+            first: 0,
+            count: 1,
+            tag: 1
+        }]
+    );
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Push { source: u64, count: u32, no_ack: bool },
@@ -218,6 +239,7 @@ proptest! {
                 }
             }
             prop_assert_eq!(deliveries.unsettled(), model.len() as u64);
+            deliveries.validate();
         }
         prop_assert_eq!(list(&deliveries.take_all()), model);
     }

@@ -101,7 +101,7 @@ impl<C: Content> Moving<'_, C> {
         let at = moves.partition_point(|step| step.end() <= span.run.first);
         let parts: Vec<_> = moves[at..]
             .iter()
-            .map(|step| (offset(step.first).max(start), offset(step.end()).min(end), step))
+            .map(|step| (offset(step.first), offset(step.end()).min(end), step))
             .take_while(|(low, _, _)| *low < end)
             .collect();
         for (low, high, step) in parts {

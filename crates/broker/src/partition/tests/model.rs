@@ -178,7 +178,9 @@ impl Model {
             .filter(|(id, consumer)| !consumer.active && !consumer.getter && self.held_by(**id).is_empty())
             .map(|(&id, _)| id)
             .collect();
-        gone.iter().for_each(|id| drop(self.consumers.remove(id)));
+        for id in gone {
+            self.consumers.remove(&id);
+        }
     }
 
     /// Judges a delivery, and takes note of it. `weighs` says whether it went through the gate.

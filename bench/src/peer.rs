@@ -17,8 +17,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::setup::{Options, Session};
 use crate::url::Url;
 
-/// RabbitMQ takes 5 to 8 s to its first connection on an idle machine.
-const START_WITHIN: Duration = Duration::from_secs(90);
+/// RabbitMQ takes 5 to 8 s to its first connection on an idle machine, and ten times that on a crowded one.
+const START_WITHIN: Duration = Duration::from_secs(180);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// Debian's place of the script; its wrapper on the PATH would change to the user `rabbitmq` and to /var/lib.
 const RABBITMQ_SCRIPTS: &[&str] = &[

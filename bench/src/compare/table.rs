@@ -7,6 +7,9 @@ use serde::Serialize;
 use super::floor::Floor;
 use crate::report::{Latency, Report, micros, rate, significant};
 
+/// Above so much work by others, in CPU cores, a machine is not quiet.
+const QUIET_CORES_MAX: f64 = 0.15;
+
 /// Middle, least and most of several runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
@@ -211,6 +214,18 @@ impl fmt::Display for Comparison {
         }
         for ratio in &self.ratios {
             writeln!(f, "{ratio}")?;
+        }
+        let others = self
+            .rows
+            .iter()
+            .map(|row| row.others_cpu_cores.median)
+            .fold(0.0, f64::max);
+        if others > QUIET_CORES_MAX {
+            writeln!(
+                f,
+                "\nOthers kept up to {others:.2} cores of this machine busy: rates are lower bounds and latencies upper \
+                 bounds; CPU a message hardly depends on it."
+            )?;
         }
         for row in &self.rows {
             for problem in row.runs.iter().flat_map(|run| &run.problems) {

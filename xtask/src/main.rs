@@ -6,6 +6,7 @@
 mod shell;
 mod workspace;
 
+mod codegen;
 mod demo;
 mod setup;
 mod tally;
@@ -43,8 +44,13 @@ const COMMANDS: &[Command] = &[
         run: tidy::run,
     },
     Command {
+        name: "codegen",
+        help: "write the protocol's methods from their description; `--check` only compares",
+        run: codegen,
+    },
+    Command {
         name: "fix",
-        help: "rewrite what a tool can rewrite: formatting",
+        help: "rewrite what a tool can rewrite: generated code and formatting",
         run: fix,
     },
 ];
@@ -75,6 +81,15 @@ fn list() {
     }
 }
 
+fn codegen(arguments: &[String]) -> anyhow::Result<()> {
+    match arguments {
+        [] => codegen::run(false),
+        [flag] if flag == "--check" => codegen::run(true),
+        _ => anyhow::bail!("the only argument is --check"),
+    }
+}
+
 fn fix(_arguments: &[String]) -> anyhow::Result<()> {
+    codegen::run(false)?;
     shell::run(shell::cargo().args(["fmt", "--all"]))
 }

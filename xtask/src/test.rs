@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Tools};
 use crate::tally::Tally;
-use crate::{shell, tidy, workspace};
+use crate::{codegen, shell, tidy, workspace};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -32,6 +32,11 @@ const STEPS: &[Step] = &[
         name: "tidy",
         help: "house rules",
         run: house_rules,
+    },
+    Step {
+        name: "codegen",
+        help: "generated code follows from its description",
+        run: generated_code,
     },
     Step {
         name: "deny",
@@ -142,6 +147,11 @@ fn formatting(_filter: &[String]) -> anyhow::Result<Tally> {
         shell::cargo().args(["fmt", "--all", "--check"]),
         "`cargo xtask fix` mends the formatting",
     )
+}
+
+fn generated_code(_filter: &[String]) -> anyhow::Result<Tally> {
+    codegen::run(true)?;
+    Ok(Tally::PASSED)
 }
 
 fn clippy(_filter: &[String]) -> anyhow::Result<Tally> {

@@ -126,7 +126,7 @@ impl File {
         self.text
             .lines()
             .take(5)
-            .any(|line| line.contains(concat!("@", "generated")))
+            .any(|line| line.contains(concat!("GENER", "ATED by")))
     }
 
     /// The lines with their numbers, from 1.

@@ -83,6 +83,11 @@ impl<C: Content> Partition<C> {
         self.consumer_slots.contains_key(&consumer)
     }
 
+    /// Whether a consumer is there: delivered to, cancelled but holding messages, or a pseudo consumer of `Get`.
+    pub fn knows(&self, consumer: ConsumerId) -> bool {
+        self.consumer_slots.contains_key(&consumer)
+    }
+
     /// What became of all messages, those of deleted queues included. Looks at every queue.
     pub fn counters(&self) -> Counters {
         let mut sum = self.totals.deleted;

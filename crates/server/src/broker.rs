@@ -94,7 +94,7 @@ impl Everack {
     /// Brings the catalog to what the configuration declares.
     fn declare(&self) {
         let declared = Declared::by(&self.config.load());
-        let snapshot = self.engine.catalog.inspect(|catalog| catalog.catalog().snapshot());
+        let snapshot = self.engine.catalog.inspect(&self.engine, |catalog| catalog.catalog().snapshot());
         for command in declared.commands_for(&snapshot) {
             let request = CatalogRequest::Command { command, reply: None, fate: None };
             self.engine.catalog.post(request);

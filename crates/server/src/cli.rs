@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::auth::password;
 use crate::config::{Config, Override, Sources, render};
+use crate::inspect;
 use crate::serve::{self, Broker};
 
 /// A message broker for RabbitMQ's clients: what it has confirmed is never lost.
@@ -29,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Run a broker.
     Serve(Serve),
+    /// Look into the files of a broker that does not run, and check them.
+    Inspect(inspect::Args),
     /// Load any AMQP 0-9-1 broker and measure what it costs, how fast it is and how long a message takes.
     Bench(everack_bench::Args),
     /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
@@ -79,6 +82,7 @@ impl Cli {
     pub fn run<B: Broker>(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(args) => serve::run::<B>(args.sources()?),
+            Command::Inspect(args) => inspect::run(args),
             Command::Bench(args) => everack_bench::run(args),
             Command::Config(args) => args.run(),
             Command::HashPassword => hash_password(),

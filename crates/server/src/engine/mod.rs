@@ -139,25 +139,25 @@ impl Engine {
     /// Live bytes of a segment over all partitions, and whether a delivery on its way still reads from it.
     pub(crate) fn usage(&self, segment: SegmentNumber) -> (u64, bool) {
         self.partitions.iter().fold((0, false), |(bytes, pinned), partition| {
-            let (live, pin) = partition.inspect(|partition| partition.space().usage(segment.0));
+            let (live, pin) = partition.inspect(self, |partition| partition.space().usage(segment.0));
             (bytes + live, pinned | pin)
         })
     }
 
     /// Live bytes in the log.
     pub(crate) fn live_bytes(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.inspect(|partition| partition.space().live_bytes())).sum()
+        self.partitions.iter().map(|partition| partition.inspect(self, |partition| partition.space().live_bytes())).sum()
     }
 
     /// Bytes of messages in memory.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.inspect(|partition| partition.resident_bytes())).sum()
+        self.partitions.iter().map(|partition| partition.inspect(self, |partition| partition.resident_bytes())).sum()
     }
 
     /// Forgets a segment that is gone.
     pub(crate) fn forget(&self, segment: SegmentNumber) {
         for partition in &self.partitions {
-            partition.inspect(|partition| partition.space().forget(segment.0));
+            partition.inspect(self, |partition| partition.space().forget(segment.0));
         }
     }
 

@@ -65,8 +65,11 @@ impl<M: Machine> Runner<M> {
         }
     }
 
-    /// Looks at the machine between two rounds; waits for the lock.
-    pub(crate) fn inspect<T>(&self, look: impl FnOnce(&mut M) -> T) -> T {
-        look(&mut self.running.lock().machine)
+    /// Looks at the machine between two rounds; waits for the lock. Whoever brought work meanwhile found the lock taken and left
+    /// it to us, so the mailbox is drained afterwards.
+    pub(crate) fn inspect<T>(&self, engine: &Engine, look: impl FnOnce(&mut M) -> T) -> T {
+        let seen = look(&mut self.running.lock().machine);
+        self.run(engine);
+        seen
     }
 }

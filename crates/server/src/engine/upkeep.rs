@@ -166,6 +166,8 @@ impl Upkeep {
         match written {
             Ok(_) => {
                 self.refused = None;
+                // Each queue's cut says that everything before it has taken effect.
+                self.engine.progress.applied(covers);
                 self.engine.progress.checkpointed(covers);
                 Some(covers)
             }
@@ -180,7 +182,7 @@ impl Upkeep {
     fn capture(&self) -> (Vec<Vec<u8>>, Position) {
         let (applied, facts) = loop {
             let committed = self.engine.progress.committed_position();
-            if let Some(captured) = self.engine.catalog.inspect(|catalog| catalog.capture(committed)) {
+            if let Some(captured) = self.engine.catalog.inspect(&self.engine, |catalog| catalog.capture(committed)) {
                 break captured;
             }
             // Declarations are on their way to the disk: they are there in a moment.
@@ -189,14 +191,14 @@ impl Upkeep {
         let mut covers = applied;
         let mut records = vec![checkpoint::encode_topology(applied, &facts)];
         for partition in &self.engine.partitions {
-            for queue in partition.inspect(|partition| partition.durable_queues()) {
+            for queue in partition.inspect(&self.engine, |partition| partition.durable_queues()) {
                 let committed = self.engine.progress.committed_position();
-                let Some(cut) = partition.inspect(|partition| partition.cut(queue, committed)) else { continue };
+                let Some(cut) = partition.inspect(&self.engine, |partition| partition.cut(queue, committed)) else { continue };
                 covers = covers.min(cut.applied);
                 let mut from = Some(Seq(0));
                 while let Some(first) = from {
                     let mut runs = Vec::new();
-                    from = partition.inspect(|partition| partition.slice(cut, first, SLICE_RUNS, &mut runs));
+                    from = partition.inspect(&self.engine, |partition| partition.slice(cut, first, SLICE_RUNS, &mut runs));
                     records.push(checkpoint::encode_queue(queue, cut.next, cut.applied, &runs));
                 }
             }

@@ -78,11 +78,6 @@ impl<C: Content> Partition<C> {
         self.totals.consumers
     }
 
-    /// Whether a consumer is there, if only because it holds unsettled messages.
-    pub fn knows(&self, consumer: ConsumerId) -> bool {
-        self.consumer_slots.contains_key(&consumer)
-    }
-
     /// Whether a consumer is there: delivered to, cancelled but holding messages, or a pseudo consumer of `Get`.
     pub fn knows(&self, consumer: ConsumerId) -> bool {
         self.consumer_slots.contains_key(&consumer)

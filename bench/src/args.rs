@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context, anyhow, ensure};
 use clap::Subcommand;
 
 use crate::compare;
@@ -131,6 +131,10 @@ pub struct HowArgs {
     /// Leave the queues behind.
     #[arg(long)]
     keep: bool,
+    /// Run the generator, and the brokers that it starts, at this nice value (-20 is the highest priority and needs
+    /// root): on a machine that others use, rates are then less theirs. A broker that runs already stays as it is.
+    #[arg(long, allow_negative_numbers = true)]
+    nice: Option<i32>,
 }
 
 impl WorkArgs {
@@ -162,6 +166,14 @@ impl WorkArgs {
 }
 
 impl HowArgs {
+    /// Takes the priority asked for. Threads and processes started later inherit it.
+    pub fn take_priority(&self) -> anyhow::Result<()> {
+        if let Some(nice) = self.nice {
+            rustix::process::nice(nice).with_context(|| format!("cannot take the nice value {nice}"))?;
+        }
+        Ok(())
+    }
+
     /// A plan for one broker.
     pub fn plan(&self, url: Url, broker_pid: Option<u32>) -> anyhow::Result<Plan> {
         ensure!((1..=64).contains(&self.threads), "--threads takes 1 to 64");
@@ -210,6 +222,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let workload = args.work.apply(base);
     let plan = args.how.plan(args.url.clone(), args.broker_pid)?;
+    args.how.take_priority()?;
     let report = measure::measure(&workload, &plan)?;
     println!("{report}");
     if args.json {

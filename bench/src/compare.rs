@@ -91,6 +91,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         .map(|name| args::named(name))
         .collect::<Result<Vec<_>, _>>()?;
     ensure!(args.rounds >= 1, "--rounds takes 1 or more");
+    args.how.take_priority()?;
     let started = start(args)?;
     let mut contenders = args.peers.clone();
     contenders.extend(started.iter().map(|peer| PeerSpec {

@@ -151,3 +151,46 @@ impl Link {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn pair(heartbeat_seconds: u16) -> (Link, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let ours =
+            TcpStream::connect(listener.local_addr().expect("it has an address")).expect("it connects");
+        let (theirs, _) = listener.accept().expect("it is accepted");
+        (
+            Link::new(ours, Vec::new(), heartbeat_seconds, 0).expect("a link"),
+            theirs,
+        )
+    }
+
+    #[test]
+    fn a_quiet_link_sends_a_heartbeat_at_half_time() {
+        let (mut link, mut theirs) = pair(10);
+        link.tick(4 * SECOND).expect("nothing is due");
+        assert!(link.out().is_empty());
+        link.tick(6 * SECOND).expect("a heartbeat is due");
+        assert!(link.flush(6 * SECOND).expect("it is sent"));
+        let mut bytes = [0; 8];
+        theirs.read_exact(&mut bytes).expect("it arrives");
+        assert_eq!(&bytes, wire::HEARTBEAT);
+        link.tick(7 * SECOND).expect("the next one is not due yet");
+        assert!(link.out().is_empty());
+    }
+
+    #[test]
+    fn a_broker_that_misses_two_heartbeats_is_dead() {
+        let (mut link, _theirs) = pair(10);
+        link.tick(20 * SECOND).expect("two are not missed yet");
+        assert!(link.tick(21 * SECOND).is_err());
+        let (mut link, _theirs) = pair(0);
+        link.tick(1_000 * SECOND).expect("none were agreed");
+    }
+}

@@ -205,10 +205,10 @@ impl fmt::Display for Comparison {
             )?;
         }
         if !self.ratios.is_empty() {
+            let base = &self.baseline;
             writeln!(
                 f,
-                "\n| workload | {} against | throughput | CPU a message | floor |",
-                self.baseline
+                "\n| workload | broker | throughput, {base} = 1 | CPU a message, {base} = 1 | floor |"
             )?;
             writeln!(f, "|---|---|---|---|---|")?;
         }

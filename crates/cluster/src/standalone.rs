@@ -67,7 +67,7 @@ impl<D: Disk> CommitLog for Standalone<D> {
 
 impl<D: Disk> LogReader for Reader<D> {
     fn read(&self, position: Position, payload_bytes: usize) -> Result<Bytes, ReadError> {
-        self.read_expecting(position, payload_bytes)
+        Reader::read(self, position, payload_bytes)
     }
 
     fn replay<E>(

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Groups in a segment together have about this many bytes.
-const SEGMENT_BYTES: u64 = 16 << 20;
+const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// Keeps records in memory until their segment is retired, so that it can be read as any other log.
 pub struct Volatile {

@@ -30,8 +30,8 @@ pub fn inspect<D: Disk>(disk: D) -> Result<(Reader<D>, RecoveryReport), OpenErro
         report.damage = tail.damage();
         report.clean = tail.is_closed();
         report.cut = tail.cut();
-        let end = Position::new(last, tail.ended().unwrap_or(tail.cut_offset()) as u32);
-        shared.appended.store(end.0, Ordering::Release);
+        report.end = Position::new(last, tail.cut_offset() as u32);
+        shared.appended.store(report.end.0, Ordering::Release);
     }
     Ok((Reader::new(Arc::new(shared)), report))
 }

@@ -101,8 +101,7 @@ impl<D: Disk> Log<D> {
             .supply
             .obtain(u64::from(shared.options.segment_bytes), Space::Reserved)?
             .ok_or_else(full)?;
-        let durable = Position::new(number, 0);
-        let active = start_segment(&shared, name, number, durable)?.ok_or_else(full)?;
+        let active = start_segment(&shared, name, number, report.end)?.ok_or_else(full)?;
         shared
             .appended
             .store(Position::new(number, active.end as u32).0, Ordering::Release);

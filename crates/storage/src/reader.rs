@@ -12,11 +12,9 @@ use crate::{
 use bytes::Bytes;
 use std::{
     io,
+    ops::Bound,
     sync::{Arc, atomic::Ordering},
 };
-
-/// Bytes read at first when the length of a record is not known.
-const HINT_BYTES: usize = 4096 - HEADER_BYTES;
 
 /// Why a record could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -91,13 +89,8 @@ impl<D: Disk> Reader<D> {
         Reader { shared }
     }
 
-    /// The payload of the record at `position`.
-    pub fn read(&self, position: Position) -> Result<Bytes, ReadError> {
-        self.read_expecting(position, HINT_BYTES)
-    }
-
-    /// As `read`, in one disk access when the payload is no longer than `payload_bytes`.
-    pub fn read_expecting(&self, position: Position, payload_bytes: usize) -> Result<Bytes, ReadError> {
+    /// The payload of the record at `position`, in one disk access when it has no more than `payload_bytes`.
+    pub fn read(&self, position: Position, payload_bytes: usize) -> Result<Bytes, ReadError> {
         let missing = || ReadError::Missing(position);
         let segment = self.shared.segment(position.segment()).ok_or_else(missing)?;
         if position >= self.shared.appended() {
@@ -180,15 +173,7 @@ impl<D: Disk> Reader<D> {
     ) -> Result<(), ReplayError<E>> {
         let number = segment.number;
         let file = self.shared.file(segment)?;
-        let appended = self.shared.appended();
-        let is_active = appended.segment() == number;
-        let length = file.length()?;
-        let limit = if is_active {
-            u64::from(appended.offset()).min(length)
-        } else {
-            length
-        };
-        let mut walk = Walk::new(&*file, self.shared.mask(number), limit);
+        let is_active = self.shared.appended().segment() == number;
         let proof = if is_active { Proof::Written } else { Proof::Ended };
         let mut seen = |found: Found<'_>| {
             match found {
@@ -208,9 +193,13 @@ impl<D: Disk> Reader<D> {
         if header.is_none() {
             seen(Found::Damage(header_damage(number)))?;
         }
-        // The length it once had, to say how much may be missing.
-        let usual = u64::from(self.shared.options.segment_bytes).max(segment.length);
-        let made = header.map_or(usual, |header| header.length);
+        let length = file.length()?;
+        let data_end = self.data_end(number)?;
+        let mut walk = Walk::new(
+            &*file,
+            self.shared.mask(number),
+            data_end.unwrap_or(length).min(length),
+        );
         loop {
             let position = |offset: u64| Position::new(number, offset as u32);
             match walk.next()? {
@@ -229,9 +218,12 @@ impl<D: Disk> Reader<D> {
                     }))?;
                 }
                 Step::End { .. } => return Ok(()),
-                Step::Finished { .. } if is_active => return Ok(()),
+                Step::Finished { .. } if data_end.is_some_and(|data_end| data_end <= length) => return Ok(()),
                 Step::Finished { offset } => {
-                    let bytes = made.saturating_sub(offset);
+                    // How much is missing at most: up to where the data ended, or the file when it was made.
+                    let usual = u64::from(self.shared.options.segment_bytes).max(segment.length);
+                    let made = header.map_or(usual, |header| header.length);
+                    let bytes = data_end.unwrap_or(made).saturating_sub(offset);
                     let fault = Fault::Truncated;
                     return seen(Found::Damage(Damage {
                         position: position(offset),
@@ -242,6 +234,28 @@ impl<D: Disk> Reader<D> {
                 }
             }
         }
+    }
+
+    /// Where the data of a segment ends, if that is known from elsewhere: from the appending side, or from the header
+    /// of the next segment.
+    fn data_end(&self, number: SegmentNumber) -> io::Result<Option<u64>> {
+        let appended = self.shared.appended();
+        if appended.segment() == number {
+            return Ok(Some(u64::from(appended.offset())));
+        }
+        let next = {
+            let segments = self.shared.segments.read();
+            segments
+                .range((Bound::Excluded(number), Bound::Unbounded))
+                .next()
+                .map(|(_, segment)| segment.clone())
+        };
+        let Some(next) = next else { return Ok(None) };
+        let header = Header::read(&*self.shared.file(&next)?)?;
+        let durable = header
+            .map(|header| header.durable)
+            .filter(|durable| durable.segment() == number);
+        Ok(durable.map(|durable| u64::from(durable.offset())))
     }
 }
 

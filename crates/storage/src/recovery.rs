@@ -165,6 +165,8 @@ pub struct RecoveryReport {
     pub cut: Option<Cut>,
     /// Damage in the segment written last. It shows up in the replay as well, as does that of older segments.
     pub damage: Vec<Damage>,
+    /// Where the log ended: no record lies at or behind it.
+    pub end: Position,
     /// Segments there are, oldest first, without the new one.
     pub segments: Vec<SegmentNumber>,
     /// Segments with damage that were set aside when they were retired; a person may look at them and delete them.
@@ -260,15 +262,10 @@ fn recover_last<D: Disk>(
     report.clean = tail.is_closed();
     report.cut = tail.cut();
     let cut = tail.cut_offset();
+    report.end = Position::new(number, cut as u32);
     let end_offset = match tail.ended() {
         Some(offset) => offset,
-        None => write_end(
-            &file,
-            shared.mask(number),
-            cut,
-            Position::new(number, cut as u32),
-            EndReason::Cut,
-        )?,
+        None => write_end(&file, shared.mask(number), cut, report.end, EndReason::Cut)?,
     };
     // Also completes the truncation of an earlier recovery that did not get to it.
     let length = end_offset + SECTOR_BYTES;

@@ -8,7 +8,7 @@
 //!       8     4  version of the format: 1
 //!      12     4  segment number
 //!      16     8  identity of the log
-//!      24     8  position up to which the log was durable when the segment was made
+//!      24     8  position where the data before this segment ended; all of it was durable when this one was made
 //!      32     8  length of the file when it was made: a shorter one without an end was truncated by somebody else
 //!      40     4  CRC-32 of bytes 0..40
 //!    4096     -  groups (see `record`), each at a multiple of 512

@@ -241,7 +241,7 @@ fn a_damaged_record_is_refused_by_position_and_its_segment_set_aside() {
     let at = extent(*position, payload).start as usize + 50;
     disk.corrupt(&segment::file_name(position.segment()), |bytes| bytes[at] ^= 1);
     let (log, _) = open(&disk);
-    let error = log.reader().read(*position).expect_err("it is damaged");
+    let error = log.reader().read(*position, 4000).expect_err("it is damaged");
     assert!(matches!(error, ReadError::Damaged(damaged) if damaged == *position));
     let maintenance: Maintenance<Memory> = log.maintenance();
     let retired = maintenance.retire(position.segment()).expect("it is retired");
@@ -251,7 +251,10 @@ fn a_damaged_record_is_refused_by_position_and_its_segment_set_aside() {
     let (log, report) = open(&disk.kill());
     assert_eq!(report.set_aside, ["damaged-0000000001.log"]);
     assert!(log.end().segment() > newest);
-    assert!(matches!(log.reader().read(*position), Err(ReadError::Missing(_))));
+    assert!(matches!(
+        log.reader().read(*position, 4000),
+        Err(ReadError::Missing(_))
+    ));
 }
 
 #[test]

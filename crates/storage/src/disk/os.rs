@@ -22,16 +22,9 @@ pub struct Os {
 }
 
 impl Os {
-    /// Open `directory`, creating it (and syncing its parent, so that it stays) when it is missing.
+    /// Open `directory`, creating it when it is missing; what is created stays created.
     pub fn open(directory: impl AsRef<Path>) -> io::Result<Os> {
-        let directory = directory.as_ref();
-        if !directory.is_dir() {
-            fs::create_dir_all(directory)?;
-            let parent = directory.canonicalize()?.parent().map(Path::to_path_buf);
-            if let Some(parent) = parent {
-                fs::File::open(parent)?.sync_all()?;
-            }
-        }
+        create_durably(directory.as_ref())?;
         Os::open_existing(directory)
     }
 
@@ -55,6 +48,23 @@ impl Os {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+}
+
+/// Create a directory and those above it, each synced into the one it lies in.
+fn create_durably(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_durably(parent)?;
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    fs::File::open(parent)?.sync_all()
 }
 
 impl Disk for Os {

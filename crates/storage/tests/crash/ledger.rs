@@ -156,7 +156,7 @@ impl Ledger {
             everack_storage::ReplayError::Io(error) => Violation::Refused(error.to_string()),
         })?;
         for position in &shown {
-            match reader.read(*position) {
+            match reader.read(*position, 4000) {
                 Ok(payload) if payload == self.appended[position] => {}
                 _ => return Err(Violation::Unread(*position)),
             }

@@ -30,5 +30,7 @@ pub mod recall;
 pub mod progress;
 pub mod space;
 pub mod recovery;
+pub mod opening;
+pub mod upkeep;
 
 pub mod translate;

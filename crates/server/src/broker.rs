@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use everack_amqp::settings::Settings;
 use everack_cluster::CommitLog as _;
 use everack_node::catalog_service::CatalogRequest;
+use everack_node::opening::{self, Opened, Plan};
+use everack_node::upkeep::Upkeep;
 use everack_storage::disk::Os;
 use parking_lot::Mutex;
 
@@ -17,8 +19,8 @@ use crate::config::Config;
 use crate::data_directory::DataDirectory;
 use crate::engine::Engine;
 use crate::engine::disk_thread::DiskThread;
-use crate::engine::opening::{self, Plan};
-use crate::engine::upkeep::{Bounds, Upkeep};
+use crate::engine::clock::Clock;
+use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
 use crate::net::{Peer, Stream, connection_task};
 use crate::serve::{Broker, Start};
 
@@ -69,14 +71,15 @@ impl Broker for Everack {
 
 impl Everack {
     fn start(
-        opened: opening::Opened,
+        opened: Opened<Os>,
         plan: &Plan,
         config: Arc<arc_swap::ArcSwap<Config>>,
         authenticator: Arc<Authenticator>,
         data: DataDirectory,
         runtime: tokio::runtime::Handle,
     ) -> anyhow::Result<Arc<Self>> {
-        let opening::Opened { log, checkpoints, reader, shared, recall, catalog, partitions, progress, clock } = opened;
+        let Opened { log, checkpoints, reader, shared, recall, catalog, partitions, progress, .. } = opened;
+        let clock = Clock::start();
         let maintenance = log.upkeep();
         let engine = Engine::new(shared, recall, clock, catalog, partitions, progress, runtime);
         let upkeep_stop = Arc::new(AtomicBool::new(false));
@@ -84,7 +87,8 @@ impl Everack {
         let disk = std::thread::Builder::new().name("disk".into()).spawn(move || disk.run())?;
         let bounds = bounds(&config.load());
         let segment_bytes = u64::from(plan.segment_bytes);
-        let upkeep = Upkeep::new(engine.clone(), maintenance, reader, checkpoints, segment_bytes, bounds);
+        let upkeep = Upkeep::new(Running(engine.clone()), maintenance, reader, checkpoints, segment_bytes);
+        let upkeep = UpkeepThread::new(upkeep, bounds);
         let stop = upkeep_stop.clone();
         let upkeep = std::thread::Builder::new().name("upkeep".into()).spawn(move || upkeep.run(&stop))?;
         let threads = Mutex::new(vec![upkeep, disk]);

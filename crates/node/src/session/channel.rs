@@ -37,18 +37,13 @@ pub(super) struct Channel {
 }
 
 /// Where messages of one address go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) enum LastRoute {
     /// All alike.
     Fixed(Arc<Route>),
     /// Each by its own headers.
+    #[default]
     ByHeaders,
-}
-
-impl Default for LastRoute {
-    fn default() -> Self {
-        Self::ByHeaders
-    }
 }
 
 /// Publishes and settlements that wait for `tx.commit`.

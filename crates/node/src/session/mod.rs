@@ -12,6 +12,7 @@
 mod channel;
 mod consume;
 mod outgoing;
+mod properties;
 mod publish;
 mod topology;
 mod transaction;

@@ -14,11 +14,14 @@ use everack_broker::catalog::{Access, Resource};
 use everack_broker::ids::PartitionId;
 use everack_broker::routing::{NoHeaders, Route};
 
-use super::Session;
+use super::{Session, properties};
 use super::channel::{BufferedPublish, LastRoute};
 use crate::messages::Messages;
 use crate::request::{Publish, Reply, Request, RoutedRun};
 use crate::translate::{from_amqp, to_amqp};
+
+/// Class and method of `basic.publish`.
+const PUBLISH: (u16, u16) = (60, 40);
 
 /// A published batch with its routes, before it goes anywhere.
 struct Routed {
@@ -44,7 +47,7 @@ impl Session {
             self.hand_over(channel, messages, routed.runs, first_number, end);
         }
         if let Some((_, error)) = failed {
-            self.fail_channel(channel, error);
+            self.fail_channel(channel, error.caused_by(PUBLISH));
         }
     }
 
@@ -59,21 +62,33 @@ impl Session {
                     break;
                 }
             };
+            let wrong = (group.from..group.to).find_map(|index| {
+                let checked = properties::check(batch, usize::from(index), &self.user);
+                checked.err().map(|error| (index, error))
+            });
+            let to = wrong.as_ref().map_or(group.to, |(index, _)| *index);
             match last {
-                LastRoute::Fixed(route) => self.add_run(&mut routed, route, group.from, group.to, group.mandatory),
+                LastRoute::Fixed(route) => self.add_run(&mut routed, route, group.from, to, group.mandatory),
                 LastRoute::ByHeaders => {
-                    for index in group.from..group.to {
+                    for index in group.from..to {
                         let route = self.route_by_headers(batch, usize::from(index));
                         let route = route.unwrap_or_else(|| nowhere.clone());
                         self.add_run(&mut routed, route, index, index + 1, group.mandatory);
                     }
                 }
             }
+            if wrong.is_some() {
+                routed.failed = wrong;
+                break;
+            }
         }
         routed
     }
 
     fn add_run(&mut self, routed: &mut Routed, route: Arc<Route>, from: u16, to: u16, mandatory: bool) {
+        if from == to {
+            return;
+        }
         if route.targets.is_empty() {
             let counters = &self.shared.counters;
             let counter =

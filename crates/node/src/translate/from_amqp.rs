@@ -30,3 +30,8 @@ fn value(wire: &WireValue) -> Value {
         WireValue::Void => Value::Void,
     }
 }
+
+/// The name that RabbitMQ's texts give to the type of a value.
+pub fn type_name(wire: &WireValue) -> &'static str {
+    value(wire).type_name()
+}

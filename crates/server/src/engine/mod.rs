@@ -3,10 +3,8 @@
 pub(crate) mod clock;
 pub(crate) mod disk_queue;
 pub(crate) mod disk_thread;
-pub(crate) mod opening;
-mod reader;
 pub(crate) mod runner;
-pub(crate) mod upkeep;
+pub(crate) mod upkeep_thread;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,7 +19,6 @@ use everack_node::progress::Progress;
 use everack_node::recall::Recall;
 use everack_node::request::Request;
 use everack_node::shared::Shared;
-use everack_storage::SegmentNumber;
 
 use clock::Clock;
 use disk_queue::DiskQueue;
@@ -136,29 +133,9 @@ impl Engine {
         });
     }
 
-    /// Live bytes of a segment over all partitions, and whether a delivery on its way still reads from it.
-    pub(crate) fn usage(&self, segment: SegmentNumber) -> (u64, bool) {
-        self.partitions.iter().fold((0, false), |(bytes, pinned), partition| {
-            let (live, pin) = partition.inspect(self, |partition| partition.space().usage(segment.0));
-            (bytes + live, pinned | pin)
-        })
-    }
-
-    /// Live bytes in the log.
-    pub(crate) fn live_bytes(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.inspect(self, |partition| partition.space().live_bytes())).sum()
-    }
-
     /// Bytes of messages in memory.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.partitions.iter().map(|partition| partition.inspect(self, |partition| partition.resident_bytes())).sum()
-    }
-
-    /// Forgets a segment that is gone.
-    pub(crate) fn forget(&self, segment: SegmentNumber) {
-        for partition in &self.partitions {
-            partition.inspect(self, |partition| partition.space().forget(segment.0));
-        }
     }
 
     /// Raises or clears an alarm and tells every connection; says whether that changed anything.

@@ -1,7 +1,9 @@
 //! The real binary as its operator sees it: lines, statuses, signals. Contains none of its code.
 
+mod client;
+
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use client::Client;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -106,6 +109,12 @@ impl Broker {
             thread::sleep(Duration::from_millis(5));
         };
         (status.code(), self.log.join().unwrap())
+    }
+
+    /// Waits for the end of a broker that was killed, and keeps its files.
+    fn directory_after_end(mut self) -> TempDir {
+        self.child.wait().unwrap();
+        self.directory
     }
 
     fn stopped(self) -> String {
@@ -353,4 +362,187 @@ fn accepts_connections_soon_after_its_start() {
     println!("from start to first accepted connection: {took:?}");
     assert!(took < Duration::from_secs(1), "{took:?}");
     broker.stopped();
+}
+
+/// The arguments that make a user known whose password is `password`.
+fn user(name: &str, password: &str) -> String {
+    let mut hashing = everack()
+        .arg("hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    hashing
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(password.as_bytes())
+        .unwrap();
+    let hash = text(&hashing.wait_with_output().unwrap().stdout);
+    format!(
+        "[[users]]\nname = '{name}'\npassword_hash = '{}'\n[[users.permissions]]\nread = '.*'\n",
+        hash.trim()
+    )
+}
+
+#[test]
+fn asks_clients_to_close_and_does_not_wait_for_ever() {
+    let polite = Broker::start(&[]);
+    let mut client = Client::log_in(&polite.address("amqp"), "guest", "guest").unwrap();
+    polite.signal(Signal::TERM);
+    let (code, reason) = client.closed();
+    assert_eq!(code, 320);
+    assert!(reason.starts_with("CONNECTION_FORCED - "), "{reason}");
+    client.close_ok();
+    let (status, log) = polite.ended();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(!log.contains("did not close in time"), "{log}");
+
+    let deaf = Broker::start(&["--set", "shutdown.timeout=100 ms"]);
+    let mut client = Client::log_in(&deaf.address("amqp"), "guest", "guest").unwrap();
+    deaf.signal(Signal::TERM);
+    client.closed();
+    let (status, log) = deaf.ended();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(
+        log.contains("stopping without those that did not close in time connections=1"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (signal, expected) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let broker = Broker::start(&["--set", "shutdown.timeout=10 min"]);
+        let mut client = Client::log_in(&broker.address("amqp"), "guest", "guest").unwrap();
+        broker.signal(signal);
+        client.closed();
+        broker.signal(signal);
+        let (status, log) = broker.ended();
+        assert_eq!(status, Some(expected), "{log}");
+    }
+}
+
+#[test]
+fn users_come_and_go_with_the_configuration() {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("everack.toml");
+    fs::write(&file, user("ann", "secret")).unwrap();
+    let systemd = Systemd::new();
+    let broker = Broker::start_with(&["--config", file.to_str().unwrap()], |command| {
+        systemd.manage(command)
+    });
+    systemd.wait_for("READY=1");
+    let refused = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.";
+    let address = broker.address("amqp");
+    let check = |user: &str, password: &str, expected: Option<&str>| {
+        let refusal = Client::log_in(&address, user, password).err();
+        assert_eq!(refusal.as_deref(), expected, "{user} {password}");
+    };
+    check("ann", "secret", None);
+    check("ann", "wrong", Some(refused));
+    check("nobody", "secret", Some(refused));
+    check("guest", "guest", None);
+
+    fs::write(&file, format!("{}[auth]\nguest = 'off'\n", user("bob", "hidden"))).unwrap();
+    broker.signal(Signal::HUP);
+    systemd.wait_for("RELOADING=1");
+    systemd.wait_for("READY=1");
+    check("bob", "hidden", None);
+    check("ann", "secret", Some(refused));
+    check("guest", "guest", Some(refused));
+    let log = broker.stopped();
+    assert!(log.contains("the password is wrong"), "{log}");
+    assert!(log.contains("there is no such user"), "{log}");
+}
+
+#[test]
+fn inspect_shows_what_a_stopped_broker_holds_and_finds_damage() {
+    let broker = Broker::start(&["--set", "data.segment=64 KiB"]);
+    let mut client = Client::log_in(&broker.address("amqp"), "guest", "guest").unwrap();
+    client.publish("orders", &["first order", "second order", "third order"]);
+    let data = broker.data();
+    let running = run(&["inspect", &data]);
+    assert_eq!(running.status.code(), Some(1));
+    assert!(
+        text(&running.stderr).contains("is in use by another process"),
+        "{}",
+        text(&running.stderr)
+    );
+    // Killed, so that everything is in the log and nothing in a checkpoint.
+    broker.signal(Signal::KILL);
+    let directory = broker.directory_after_end();
+
+    let survey = run(&["inspect", &data, "--json"]);
+    assert_eq!(survey.status.code(), Some(0), "{}", text(&survey.stderr));
+    let survey: serde_json::Value = serde_json::from_slice(&survey.stdout).unwrap();
+    assert_eq!(
+        (&survey["messages"], &survey["queues"][0]["name"]),
+        (&3.into(), &"orders".into()),
+        "{survey}"
+    );
+    assert_eq!(survey["faults"], serde_json::json!([]));
+    let page = text(&run(&["inspect", &data]).stdout);
+    assert!(
+        page.contains("messages     3\n") && page.contains("\nsound: "),
+        "{page}"
+    );
+    let messages = text(&run(&["inspect", &data, "--messages", "orders"]).stdout);
+    assert!(
+        messages.contains("key \"orders\" 12 B  \"second order\""),
+        "{messages}"
+    );
+    let records = text(&run(&["inspect", &data, "--records"]).stdout);
+    assert!(records.contains("enqueued     queue 1 message"), "{records}");
+    assert!(
+        !records.contains("argon2"),
+        "a hash must not be printed: {records}"
+    );
+
+    damage(directory.path(), b"second order");
+    let survey = run(&["inspect", &data]);
+    assert_eq!(survey.status.code(), Some(2), "{}", text(&survey.stdout));
+    assert!(
+        text(&survey.stdout).contains("\nNOT SOUND: "),
+        "{}",
+        text(&survey.stdout)
+    );
+    assert!(
+        text(&survey.stdout).contains("FAULT        a damaged record at 1:"),
+        "{}",
+        text(&survey.stdout)
+    );
+    let messages = text(&run(&["inspect", &data, "--messages", "orders"]).stdout);
+    assert!(
+        messages.contains("first order") && messages.contains("third order"),
+        "{messages}"
+    );
+
+    let nothing = tempfile::tempdir().unwrap();
+    let refused = run(&["inspect", nothing.path().to_str().unwrap()]);
+    assert!(
+        text(&refused.stderr).contains("is not the data directory of a broker"),
+        "{}",
+        text(&refused.stderr)
+    );
+    assert_eq!(
+        fs::read_dir(nothing.path()).unwrap().count(),
+        0,
+        "inspect must not leave anything behind"
+    );
+}
+
+/// Changes one bit where those bytes are on disk.
+fn damage(directory: &Path, bytes: &[u8]) {
+    for entry in fs::read_dir(directory.join("data")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut content = fs::read(&path).unwrap();
+        let found = content.windows(bytes.len()).position(|window| window == bytes);
+        if let (Some(at), true) = (found, path.display().to_string().contains("segment-")) {
+            content[at] ^= 1;
+            fs::write(&path, content).unwrap();
+            return;
+        }
+    }
+    panic!("not on disk: {}", String::from_utf8_lossy(bytes));
 }

@@ -2,61 +2,103 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
 use everack_broker::catalog::{Catalog, Options as CatalogOptions};
 use everack_broker::ids::PartitionId;
 use everack_broker::partition::{Limits, Partition as Queues};
 use everack_cluster::Standalone;
-use everack_node::catalog_service::CatalogService;
-use everack_node::partition::Partition;
-use everack_node::progress::Progress;
-use everack_node::recall::Recall;
-use everack_node::recovery::checkpoint::Checkpoint;
-use everack_node::recovery::{Recovered, Recovery, Report};
-use everack_node::shared::Shared;
-use everack_storage::disk::Os;
-use everack_storage::{Checkpoints, Found, Log, Options, Position, Reader, RecoveryReport};
+use crate::catalog_service::CatalogService;
+use crate::partition::Partition;
+use crate::progress::Progress;
+use crate::recall::{ReadRecord, Recall};
+use crate::recovery::checkpoint::{Checkpoint, CheckpointError};
+use crate::recovery::{Recovered, Recovery, Report};
+use crate::shared::Shared;
+use everack_storage::disk::Disk;
+use everack_storage::{
+    Checkpoints, Found, Log, OpenError, Options, Position, ReadError, Reader, RecoveryReport, ReplayError, checkpoint,
+};
 
-use super::clock::Clock;
-use super::reader::DiskReader;
 
 /// What a start needs to know.
-pub(crate) struct Plan {
-    pub(crate) segment_bytes: u32,
-    pub(crate) partitions: u16,
-    pub(crate) resident_bytes_max: u64,
-    pub(crate) hash_key: u64,
-    pub(crate) name_seed: u64,
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Size of a segment file.
+    pub segment_bytes: u32,
+    /// Partitions that new queues go to.
+    pub partitions: u16,
+    /// Bytes of durable messages that are kept in memory, over all partitions.
+    pub resident_bytes_max: u64,
+    /// Random; keeps clients from choosing names that collide.
+    pub hash_key: u64,
+    /// Random; makes generated names hard to guess.
+    pub name_seed: u64,
 }
 
 /// A recovered node, not running yet.
-pub(crate) struct Opened {
-    pub(crate) log: Standalone<Os>,
-    pub(crate) checkpoints: Checkpoints<Os>,
-    pub(crate) reader: Reader<Os>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) recall: Arc<Recall>,
-    pub(crate) catalog: CatalogService,
-    pub(crate) partitions: Vec<Partition>,
-    pub(crate) progress: Progress,
-    pub(crate) clock: Clock,
+pub struct Opened<D: Disk> {
+    /// The log, to be written to.
+    pub log: Standalone<D>,
+    /// Checkpoints, to be written.
+    pub checkpoints: Checkpoints<D>,
+    /// Reads the log.
+    pub reader: Reader<D>,
+    /// What all connections share.
+    pub shared: Arc<Shared>,
+    /// Reads messages back.
+    pub recall: Arc<Recall>,
+    /// The topology machine.
+    pub catalog: CatalogService,
+    /// The partitions, by their number.
+    pub partitions: Vec<Partition>,
+    /// How far the log has come.
+    pub progress: Progress,
+    /// What recovery found.
+    pub report: Report,
+}
+
+/// Why a data directory cannot be opened; the texts say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotOpen {
+    /// The log itself.
+    #[error("the log cannot be opened: {0}")]
+    Log(#[from] OpenError),
+    /// The newest checkpoint.
+    #[error("the checkpoint cannot be read: {0}")]
+    Checkpoint(#[from] checkpoint::Error),
+    /// What is in it.
+    #[error("the checkpoint cannot be understood: {0}")]
+    Contents(#[from] CheckpointError),
+    /// What lies behind it.
+    #[error("the log cannot be replayed: {0}")]
+    Replay(ReplayError<std::convert::Infallible>),
+}
+
+/// Records up to this size are read in one access of the disk; a read buffer's worth of messages is no larger.
+const RECORD_BYTES_USUAL: usize = 128 << 10;
+
+/// The log's records as the node reads them.
+struct LogRecords<D: Disk>(Reader<D>);
+
+impl<D: Disk> ReadRecord for LogRecords<D> {
+    fn read(&self, position: Position) -> Result<bytes::Bytes, ReadError> {
+        self.0.read(position, RECORD_BYTES_USUAL)
+    }
 }
 
 /// Opens the log in `disk` and brings back what it holds.
-pub(crate) fn open(disk: Os, plan: &Plan) -> anyhow::Result<Opened> {
-    let clock = Clock::start();
+pub fn open<D: Disk>(disk: D, plan: &Plan) -> Result<Opened<D>, CannotOpen> {
     let options = Options { segment_bytes: plan.segment_bytes, ..Options::default() };
-    let (log, report) = Log::open(disk.clone(), options).context("the log cannot be opened")?;
+    let (log, report) = Log::open(disk.clone(), options)?;
     tell_of_log(&report);
-    let checkpoints = Checkpoints::open(disk, CHECKPOINT_RESERVE_BYTES).context("the checkpoints cannot be opened")?;
+    let checkpoints = Checkpoints::open(disk, CHECKPOINT_RESERVE_BYTES)?;
     let reader = log.reader();
     let recovered = replay(&checkpoints, &reader, &report, plan)?;
-    tell_of_contents(&recovered.report, clock);
+    tell_of_contents(&recovered.report);
     let end = log.end();
-    let Recovered { catalog, queues, .. } = recovered;
+    let Recovered { catalog, queues, report } = recovered;
     let shared = Arc::new(Shared::new(catalog.snapshot(), plan.name_seed, end.segment().0));
     let partitions = build_partitions(&catalog, queues, plan, end);
-    let recall = Arc::new(Recall::new(Box::new(DiskReader(reader.clone()))));
+    let recall = Arc::new(Recall::new(Box::new(LogRecords(reader.clone()))));
     Ok(Opened {
         log: Standalone::new(log),
         checkpoints,
@@ -66,23 +108,21 @@ pub(crate) fn open(disk: Os, plan: &Plan) -> anyhow::Result<Opened> {
         catalog: CatalogService::new(catalog),
         partitions,
         progress: Progress::recovered(end),
-        clock,
+        report,
     })
 }
 
 /// Space kept back so that a checkpoint can be written when the disk is full: it is what lets segments go.
 const CHECKPOINT_RESERVE_BYTES: u64 = 4 << 20;
 
-fn replay(
-    checkpoints: &Checkpoints<Os>,
-    reader: &Reader<Os>,
+fn replay<D: Disk>(
+    checkpoints: &Checkpoints<D>,
+    reader: &Reader<D>,
     report: &RecoveryReport,
     plan: &Plan,
-) -> anyhow::Result<Recovered> {
+) -> Result<Recovered, CannotOpen> {
     let mut checkpoint = Checkpoint::default();
-    let summary = checkpoints
-        .load(|record| checkpoint.take(record).map_err(anyhow::Error::from))
-        .context("the checkpoint cannot be read")?;
+    let summary = checkpoints.load(|record| checkpoint.take(record).map_err(CannotOpen::from))?;
     let from = summary.as_ref().map_or(Position::ZERO, |summary| summary.covers);
     let catalog = Catalog::new(CatalogOptions { partitions: plan.partitions, hash_key: plan.hash_key });
     let mut recovery = Recovery::load(summary.map(|_| checkpoint), catalog);
@@ -97,18 +137,18 @@ fn replay(
                 tracing::error!(%damage, "a part of the log is damaged; what lies behind it is kept");
             }
         }
-        Ok::<(), anyhow::Error>(())
+        Ok::<(), std::convert::Infallible>(())
     });
     match replayed {
         Ok(replayed) => tracing::debug!(records = replayed.records, bytes = replayed.bytes, "log replayed"),
-        Err(error) => bail!("the log cannot be replayed: {error}"),
+        Err(error) => return Err(CannotOpen::Replay(error)),
     }
     Ok(recovery.finish())
 }
 
 fn build_partitions(
     catalog: &Catalog,
-    queues: Vec<(PartitionId, everack_broker::ids::QueueId, everack_node::recovery::queue_image::QueueImage)>,
+    queues: Vec<(PartitionId, everack_broker::ids::QueueId, crate::recovery::queue_image::QueueImage)>,
     plan: &Plan,
     end: Position,
 ) -> Vec<Partition> {
@@ -121,7 +161,7 @@ fn build_partitions(
         .collect();
     let mut images: std::collections::HashMap<_, _> = queues.into_iter().map(|(_, id, image)| (id, image)).collect();
     for queue in snapshot.queues() {
-        let image = images.remove(&queue.id).unwrap_or_else(everack_node::recovery::fresh_image);
+        let image = images.remove(&queue.id).unwrap_or_else(crate::recovery::fresh_image);
         partitions[usize::from(queue.partition.0)].restore(queue, image);
     }
     for partition in &mut partitions {
@@ -142,7 +182,7 @@ fn tell_of_log(report: &RecoveryReport) {
     }
 }
 
-fn tell_of_contents(report: &Report, clock: Clock) {
+fn tell_of_contents(report: &Report) {
     for (queue, messages) in &report.orphans {
         tracing::error!(queue = queue.0, messages, "messages of a queue that nobody declared: left in the log, see `everack inspect`");
     }
@@ -155,6 +195,5 @@ fn tell_of_contents(report: &Report, clock: Clock) {
     for contradiction in &report.contradictions {
         tracing::error!(%contradiction, "the topology in the log contradicts itself");
     }
-    let millis = clock.now().0;
-    tracing::info!(messages = report.live, replayed = report.replayed, millis, "recovered");
+    tracing::info!(messages = report.live, replayed = report.replayed, "recovered");
 }

@@ -1,0 +1,278 @@
+//! Keeps the log small and the start short: rescues survivors, takes checkpoints, retires segments.
+//!
+//! ```text
+//! when the log outgrows its bound, or enough has been appended:
+//!   1. mostly dead segments: their survivors are written again at the end of the log
+//!   2. segments without live bytes and readers are noted
+//!   3. a checkpoint is taken, queue by queue
+//!   4. the noted segments go, if they lie before everything that a start would replay
+//! ```
+//!
+//! A segment is noted before the checkpoint and retired after it, so that no checkpoint ever points into one that is gone. The bound is
+//! twice the live bytes and two segments (design, section 2).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use everack_broker::ids::{QueueId, Seq};
+use crate::messages::Messages;
+use crate::record::{self, RecordFact};
+use crate::recovery::checkpoint;
+use crate::request::{Request, Rescue, RescueDone, RescueTarget};
+use everack_storage::disk::Disk;
+use everack_storage::{Checkpoints, Found, Maintenance, Position, Reader, SegmentInfo, SegmentNumber};
+
+use crate::catalog_service::CatalogService;
+use crate::partition::Partition;
+use crate::progress::Progress;
+
+/// Records of one segment that are rescued at a time, in bytes: bounds what is in flight.
+const RESCUE_BYTES_IN_FLIGHT: usize = 8 << 20;
+/// Runs of a queue that are copied under its partition's lock at a time.
+const SLICE_RUNS: usize = 16 * 1024;
+
+/// The running machines, as their driver shows them to the upkeep.
+pub trait Machines {
+    /// Looks at the catalog between two of its rounds.
+    fn catalog<T>(&self, look: impl FnOnce(&mut CatalogService) -> T) -> T;
+    /// Looks at a partition between two of its rounds.
+    fn partition<T>(&self, index: usize, look: impl FnOnce(&mut Partition) -> T) -> T;
+    /// How many partitions there are.
+    fn partitions(&self) -> usize;
+    /// Gives a partition something to do, and runs it.
+    fn submit(&self, index: usize, request: Request);
+    /// How far the log has come.
+    fn progress(&self) -> &Progress;
+    /// Lets the others get on; false if they have been waited for long enough.
+    fn pause(&self, waited: &mut u32) -> bool;
+}
+
+/// See the module documentation.
+pub struct Upkeep<D: Disk, M> {
+    machines: M,
+    maintenance: Maintenance<D>,
+    reader: Reader<D>,
+    checkpoints: Checkpoints<D>,
+    segment_bytes: u64,
+    checkpointed_at: u64,
+}
+
+impl<D: Disk, M: Machines> Upkeep<D, M> {
+    /// Looks after the log that these belong to.
+    pub fn new(
+        machines: M,
+        maintenance: Maintenance<D>,
+        reader: Reader<D>,
+        checkpoints: Checkpoints<D>,
+        segment_bytes: u64,
+    ) -> Self {
+        Self { machines, maintenance, reader, checkpoints, segment_bytes, checkpointed_at: 0 }
+    }
+
+    /// The machines.
+    pub fn machines(&self) -> &M {
+        &self.machines
+    }
+
+    /// The log's files.
+    pub fn maintenance(&self) -> &Maintenance<D> {
+        &self.maintenance
+    }
+
+    /// Does what is due: the four steps, or nothing. False if a checkpoint could not be written; then try again later.
+    pub fn look(&mut self) -> bool {
+        !self.is_due() || self.round()
+    }
+
+    /// Does the four steps whether they are due or not.
+    pub fn round(&mut self) -> bool {
+        let appended = self.machines.progress().appended_bytes();
+        self.rescue_survivors();
+        let dead = self.dead_segments();
+        let Some(covers) = self.checkpoint() else { return false };
+        self.checkpointed_at = appended;
+        for segment in dead.into_iter().filter(|segment| *segment < covers.segment()) {
+            self.retire(segment);
+        }
+        true
+    }
+
+    /// Enough has been appended to make the next start slow, or the log is larger than it has to be.
+    fn is_due(&self) -> bool {
+        let appended = self.machines.progress().appended_bytes() - self.checkpointed_at;
+        appended >= 4 * self.segment_bytes || (appended > 0 && self.excess(&self.maintenance.segments()) > 0)
+    }
+
+    /// How far the log is beyond its bound, in bytes.
+    fn excess(&self, segments: &[SegmentInfo]) -> u64 {
+        let total: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        total.saturating_sub(2 * self.live_bytes() + 2 * self.segment_bytes)
+    }
+
+    fn rescue_survivors(&mut self) {
+        let mut segments = self.maintenance.segments();
+        while self.excess(&segments) > 0 {
+            let mostly_dead = segments.iter().position(|segment| {
+                let (live, _) = self.usage(segment.number);
+                !segment.active && !segment.damaged && live > 0 && live * 2 < segment.bytes
+            });
+            let Some(index) = mostly_dead else { return };
+            let segment = segments.remove(index);
+            if !self.rescue(segment.number) {
+                return;
+            }
+        }
+    }
+
+    /// Hands the records of a segment to their partitions, which write the survivors again; waits until that is durable.
+    fn rescue(&self, segment: SegmentNumber) -> bool {
+        let in_flight = Arc::new(InFlight::default());
+        let visited = self.reader.replay_one(segment, |found| {
+            if let Found::Record { position, payload } = found {
+                self.rescue_record(position, payload, &in_flight);
+            }
+            if self.wait_below(&in_flight, RESCUE_BYTES_IN_FLIGHT) { Ok(()) } else { Err(()) }
+        });
+        visited.is_ok() && self.wait_below(&in_flight, 1)
+    }
+
+    fn rescue_record(&self, position: Position, payload: &[u8], in_flight: &Arc<InFlight>) {
+        let Ok(record) = record::decode(payload) else { return };
+        let (RecordFact::Enqueued(placed) | RecordFact::Moved(placed)) = record.fact else { return };
+        let payload_bytes = bytes::Bytes::copy_from_slice(payload);
+        let Ok((batch, _)) = record::decode_messages(payload_bytes) else { return };
+        let targets = placed.iter().map(|placed| {
+            let target = placed.target;
+            RescueTarget { queue: target.queue, first: target.first, from: target.from, to: target.to }
+        });
+        let rescue = Rescue {
+            location: position,
+            messages: Messages::new(batch),
+            targets: targets.collect(),
+            done: in_flight.begin(payload.len()),
+        };
+        self.machines.submit(usize::from(record.partition.0), Request::Rescue(rescue));
+    }
+
+    /// Segments that hold nothing live and that no delivery on its way reads from.
+    fn dead_segments(&self) -> Vec<SegmentNumber> {
+        let segments = self.maintenance.segments().into_iter();
+        let dead = segments.filter(|segment| !segment.active && self.usage(segment.number) == (0, false));
+        dead.map(|segment| segment.number).collect()
+    }
+
+    /// Takes a checkpoint; returns the position from which a start has to replay.
+    pub fn checkpoint(&mut self) -> Option<Position> {
+        let (records, covers) = self.capture();
+        let written = self.checkpoints.write(covers, |sink| records.iter().try_for_each(|record| sink.push(record)));
+        match written {
+            Ok(_) => {
+                // Each queue's cut says that everything before it has taken effect.
+                self.machines.progress().applied(covers);
+                self.machines.progress().checkpointed(covers);
+                Some(covers)
+            }
+            Err(error) => {
+                tracing::error!(%error, "no checkpoint could be written; the log grows until one can");
+                None
+            }
+        }
+    }
+
+    fn capture(&self) -> (Vec<Vec<u8>>, Position) {
+        let mut waited = 0;
+        let (applied, facts) = loop {
+            let committed = self.machines.progress().committed_position();
+            if let Some(captured) = self.machines.catalog(|catalog| catalog.capture(committed)) {
+                break captured;
+            }
+            // Declarations are on their way to the disk: they are there in a moment.
+            self.machines.pause(&mut waited);
+        };
+        let mut covers = applied;
+        let mut records = vec![checkpoint::encode_topology(applied, &facts)];
+        for index in 0..self.machines.partitions() {
+            for queue in self.machines.partition(index, |partition| partition.durable_queues()) {
+                covers = covers.min(self.capture_queue(index, queue, &mut records).unwrap_or(covers));
+            }
+        }
+        (records, covers)
+    }
+
+    /// Writes down one queue, a slice at a time; returns its position. None if it is gone.
+    fn capture_queue(&self, index: usize, queue: QueueId, records: &mut Vec<Vec<u8>>) -> Option<Position> {
+        let committed = self.machines.progress().committed_position();
+        let cut = self.machines.partition(index, |partition| partition.cut(queue, committed))?;
+        let mut from = Some(Seq(0));
+        while let Some(first) = from {
+            let mut runs = Vec::new();
+            from = self.machines.partition(index, |partition| partition.slice(cut, first, SLICE_RUNS, &mut runs));
+            records.push(checkpoint::encode_queue(queue, cut.next, cut.applied, &runs));
+        }
+        Some(cut.applied)
+    }
+
+    /// Live bytes of a segment over all partitions, and whether a delivery on its way still reads from it.
+    fn usage(&self, segment: SegmentNumber) -> (u64, bool) {
+        (0..self.machines.partitions()).fold((0, false), |(bytes, pinned), index| {
+            let (live, pin) = self.machines.partition(index, |partition| partition.space().usage(segment.0));
+            (bytes + live, pinned | pin)
+        })
+    }
+
+    fn live_bytes(&self) -> u64 {
+        (0..self.machines.partitions())
+            .map(|index| self.machines.partition(index, |partition| partition.space().live_bytes()))
+            .sum()
+    }
+
+    fn forget(&self, segment: SegmentNumber) {
+        for index in 0..self.machines.partitions() {
+            self.machines.partition(index, |partition| partition.space().forget(segment.0));
+        }
+    }
+
+    /// Waits until less than `limit` bytes are in flight; false if that takes too long.
+    fn wait_below(&self, in_flight: &InFlight, limit: usize) -> bool {
+        let mut waited = 0;
+        while in_flight.bytes.load(Ordering::Acquire) >= limit {
+            if !self.machines.pause(&mut waited) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn retire(&self, segment: SegmentNumber) {
+        match self.maintenance.retire(segment) {
+            Ok(_) => self.forget(segment),
+            Err(error) => tracing::error!(%error, %segment, "a segment could not be retired"),
+        }
+    }
+}
+
+/// Bytes of records whose rescue is not durable yet.
+#[derive(Debug, Default)]
+struct InFlight {
+    bytes: AtomicUsize,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct One {
+    bytes: usize,
+    of: Arc<InFlight>,
+}
+
+impl InFlight {
+    fn begin(self: &Arc<Self>, bytes: usize) -> Arc<dyn RescueDone> {
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        Arc::new(One { bytes, of: self.clone() })
+    }
+}
+
+impl RescueDone for One {
+    fn rescued(&self) {
+        self.of.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}

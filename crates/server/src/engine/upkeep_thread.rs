@@ -1,0 +1,121 @@
+//! The thread that runs the node's upkeep, and watches what runs short: memory and disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use everack_node::alarms::Resource;
+use everack_node::catalog_service::CatalogService;
+use everack_node::partition::Partition;
+use everack_node::progress::Progress;
+use everack_node::request::Request;
+use everack_node::upkeep::{Machines, Upkeep};
+use everack_storage::Prepared;
+use everack_storage::disk::Os;
+
+use super::Engine;
+
+/// How often the thread looks.
+const ROUND: Duration = Duration::from_millis(100);
+/// How long a checkpoint that could not be written is left alone.
+const REFUSED: Duration = Duration::from_secs(1);
+/// How long the disk is waited for, in pauses of a millisecond.
+const PAUSES_MAX: u32 = 30_000;
+
+/// What runs short, and when.
+pub(crate) struct Bounds {
+    pub(crate) disk_free_bytes_min: u64,
+    pub(crate) memory_bytes_max: u64,
+}
+
+/// See the module documentation.
+pub(crate) struct UpkeepThread {
+    upkeep: Upkeep<Os, Running>,
+    bounds: Bounds,
+    refused: Option<Instant>,
+}
+
+impl UpkeepThread {
+    pub(crate) fn new(upkeep: Upkeep<Os, Running>, bounds: Bounds) -> Self {
+        Self { upkeep, bounds, refused: None }
+    }
+
+    /// Looks after the log until `stop` is set, and takes a last checkpoint so that the next start has little to replay.
+    pub(crate) fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            std::thread::park_timeout(ROUND);
+            self.watch_memory();
+            self.watch_disk();
+            if self.refused.is_none_or(|at| at.elapsed() > REFUSED) {
+                self.refused = (!self.upkeep.look()).then(Instant::now);
+            }
+        }
+        self.upkeep.checkpoint();
+    }
+
+    fn watch_disk(&self) {
+        let engine = &self.upkeep.machines().0;
+        let unprepared = matches!(self.upkeep.maintenance().prepare(), Ok(Prepared::Full));
+        let Ok(free) = self.upkeep.maintenance().free_bytes() else { return };
+        let waits = engine.log_is_full.load(Ordering::Acquire);
+        let low = free < self.bounds.disk_free_bytes_min || waits || unprepared;
+        if engine.raise(Resource::Disk, low) {
+            if low {
+                tracing::error!(free, "low on disk: publishers are blocked until there is room again, consumers go on");
+            } else {
+                tracing::info!(free, "there is room on the disk again: publishers go on");
+            }
+        }
+    }
+
+    fn watch_memory(&self) {
+        let engine = &self.upkeep.machines().0;
+        let resident = engine.resident_bytes();
+        // Some distance between the two marks, so that publishers are not blocked and released in turn.
+        let limit = if engine.shared.alarms.stands(Resource::Memory) {
+            self.bounds.memory_bytes_max / 10 * 9
+        } else {
+            self.bounds.memory_bytes_max
+        };
+        let high = resident > limit;
+        if engine.raise(Resource::Memory, high) {
+            if high {
+                tracing::error!(resident, "low on memory: publishers are blocked until consumers have made room");
+            } else {
+                tracing::info!(resident, "there is room in memory again: publishers go on");
+            }
+        }
+    }
+}
+
+/// The engine as the upkeep sees it.
+pub(crate) struct Running(pub(crate) Arc<Engine>);
+
+impl Machines for Running {
+    fn catalog<T>(&self, look: impl FnOnce(&mut CatalogService) -> T) -> T {
+        self.0.catalog.inspect(&self.0, look)
+    }
+
+    fn partition<T>(&self, index: usize, look: impl FnOnce(&mut Partition) -> T) -> T {
+        self.0.partitions[index].inspect(&self.0, look)
+    }
+
+    fn partitions(&self) -> usize {
+        self.0.partitions.len()
+    }
+
+    fn submit(&self, index: usize, request: Request) {
+        self.0.partitions[index].post(request);
+        self.0.partitions[index].run(&self.0);
+    }
+
+    fn progress(&self) -> &Progress {
+        &self.0.progress
+    }
+
+    fn pause(&self, waited: &mut u32) -> bool {
+        std::thread::sleep(Duration::from_millis(1));
+        *waited += 1;
+        *waited < PAUSES_MAX
+    }
+}

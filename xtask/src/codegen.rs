@@ -1,8 +1,8 @@
 //! Writes `crates/amqp/src/wire/method.rs` from `crates/amqp/protocol/amqp-0-9-1.toml`.
 //!
-//! Responsible for the translation only: what a method means is decided in the `amqp` crate, how the description is
-//! laid out is explained at its head. With `check` nothing is written and a difference is an error, so that CI can
-//! tell when someone edited one of the two files alone.
+//! Responsible for the translation only: what a method means is decided in the `amqp` crate, how the
+//! description is laid out is explained at its head. With `check` nothing is written and a difference is an
+//! error, so that CI can tell when someone edited one of the two files alone.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What a message costs in this crate: `cargo bench -p everack-amqp --bench codec`. Figures are for one message (or one
-//! ack), a read buffer of 64 KiB at a time.
+//! What a message costs in this crate: `cargo bench -p everack-amqp --bench codec`. Figures are for one
+//! message (or one ack), a read buffer of 64 KiB at a time.
 
 use std::hint::black_box;
 use std::sync::Arc;

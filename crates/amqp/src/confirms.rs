@@ -1,5 +1,5 @@
-//! Publisher confirms of one channel: which publishes wait for their commit, and the fewest frames that say they are
-//! safe. Not responsible for knowing when something is committed.
+//! Publisher confirms of one channel: which publishes wait for their commit, and the fewest frames that say
+//! they are safe. Not responsible for knowing when something is committed.
 //!
 //! Everything goes through one queue in the order of publishing, and only its finished front is ever sent:
 //!
@@ -7,16 +7,16 @@
 //!   sent | done done | waiting done waiting     front is sent as one `basic.ack multiple`
 //! ```
 //!
-//! A shortcut for "this one is done already" would let a later confirm overtake an earlier one, and a client that
-//! reads `multiple` would take the earlier one for safe.
+//! A shortcut for "this one is done already" would let a later confirm overtake an earlier one, and a client
+//! that reads `multiple` would take the earlier one for safe.
 
 use std::collections::VecDeque;
 
 use crate::wire::frame;
 use crate::wire::method::basic;
 
-/// Names an entry of [`Confirms`]. Made unique over the incarnations of a channel, so that news for a channel that was
-/// closed and opened again are recognised and dropped.
+/// Names an entry of [`Confirms`]. Made unique over the incarnations of a channel, so that news for a channel
+/// that was closed and opened again are recognised and dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConfirmId(pub u64);
 
@@ -63,8 +63,8 @@ impl Confirms {
         first
     }
 
-    /// Expects `parts` reports for everything up to `last_number` that no earlier entry covers. With 0 parts the
-    /// entry is done at once.
+    /// Expects `parts` reports for everything up to `last_number` that no earlier entry covers. With 0 parts
+    /// the entry is done at once.
     pub fn push(&mut self, last_number: u64, parts: u32) -> ConfirmId {
         let id = ConfirmId(self.front + self.waiting.len() as u64);
         debug_assert!(

@@ -13,8 +13,9 @@
 //!   chunk  | address | header | body | address | header | body | ...
 //! ```
 //!
-//! Which of the two it is shows in the offsets: exactly eight bytes (a frame's end and the next frame's head) lie
-//! between header and body in the first (one when the body is empty and has no frame), none in the second. Not responsible for what the properties mean.
+//! Which of the two it is shows in the offsets: exactly eight bytes (a frame's end and the next frame's head)
+//! lie between header and body in the first (one when the body is empty and has no frame), none in the
+//! second. Not responsible for what the properties mean.
 
 use bytes::{Bytes, BytesMut};
 
@@ -66,7 +67,8 @@ pub struct Group {
     pub mandatory: bool,
 }
 
-/// Bits of [`Entry::flags`]. The lower ones are the property flags of the header where they matter to a broker.
+/// Bits of [`Entry::flags`]. The lower ones are the property flags of the header where they matter to a
+/// broker.
 pub mod flags {
     use crate::wire::properties::flag;
 
@@ -113,8 +115,8 @@ pub enum BadParts {
 }
 
 impl Batch {
-    /// A batch from parts that came from elsewhere than the wire; nothing may lie between header and body. Everything
-    /// is checked, so that damaged offsets cannot do harm later.
+    /// A batch from parts that came from elsewhere than the wire; nothing may lie between header and body.
+    /// Everything is checked, so that damaged offsets cannot do harm later.
     pub fn from_parts(chunk: Bytes, entries: Vec<Entry>, groups: Vec<Group>) -> Result<Batch, BadParts> {
         if entries.is_empty() || entries.len() > MESSAGES_MAX {
             return Err(BadParts::Count(entries.len()));
@@ -134,8 +136,9 @@ impl Batch {
         })
     }
 
-    /// A batch as a log keeps it: each address once, in front of all messages, and for each message header and body with nothing
-    /// between them. Messages that the log does not keep have an empty header, and must not be asked for.
+    /// A batch as a log keeps it: each address once, in front of all messages, and for each message header
+    /// and body with nothing between them. Messages that the log does not keep have an empty header, and
+    /// must not be asked for.
     ///
     /// # Errors
     /// Offsets that do not fit the chunk or each other, so that later readers need no checks.
@@ -159,8 +162,8 @@ impl Batch {
         })
     }
 
-    /// A batch of one message, copied together from its parts. `address` is two short strings, `header` the payload
-    /// of a content header frame that has been validated.
+    /// A batch of one message, copied together from its parts. `address` is two short strings, `header` the
+    /// payload of a content header frame that has been validated.
     pub fn single(address: &[u8], header: &[u8], body: &[u8], flags: u16) -> Batch {
         let mut chunk = BytesMut::with_capacity(address.len() + header.len() + body.len());
         chunk.extend_from_slice(address);
@@ -251,8 +254,8 @@ impl Batch {
         self.entries[index].flags
     }
 
-    /// How many bytes of the chunk the messages `from..to` take, to count what they cost. Within a constant a message
-    /// of what they take on the wire.
+    /// How many bytes of the chunk the messages `from..to` take, to count what they cost. Within a constant a
+    /// message of what they take on the wire.
     pub fn bytes(&self, from: u16, to: u16) -> u64 {
         let (Some(first), Some(last)) = (
             self.entries.get(usize::from(from)),
@@ -300,8 +303,9 @@ impl Batch {
         }
     }
 
-    /// The bytes of header frame and body frame as the publisher sent them, when they are still there and no frame is
-    /// larger than `frame_max` (0: no limit). Only the channel number in them is the publisher's.
+    /// The bytes of header frame and body frame as the publisher sent them, when they are still there and no
+    /// frame is larger than `frame_max` (0: no limit). Only the channel number in them is the
+    /// publisher's.
     #[inline]
     pub(crate) fn verbatim(&self, entry: &Entry, frame_max: u32) -> Option<&[u8]> {
         let gap = entry
@@ -346,8 +350,8 @@ fn split_address(address: &[u8]) -> (&[u8], &[u8]) {
     (exchange, key.get(1..).unwrap_or_default())
 }
 
-/// Checks that the parts of a message lie in order between `start` and the end of the chunk, and that its address is
-/// one; returns where it ends.
+/// Checks that the parts of a message lie in order between `start` and the end of the chunk, and that its
+/// address is one; returns where it ends.
 fn check_entry(chunk: &Bytes, entry: &Entry, start: u64) -> Option<u64> {
     let address_end = u64::from(entry.address_off) + u64::from(entry.address_len);
     let header_end = u64::from(entry.header_off) + u64::from(entry.header_len);

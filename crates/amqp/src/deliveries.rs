@@ -1,5 +1,6 @@
-//! Delivery tags of one channel: which deliveries are unsettled, and what an ack means for the consumers behind them.
-//! Knows nothing of messages or queues; a delivery is a consumer's key and that consumer's own delivery number.
+//! Delivery tags of one channel: which deliveries are unsettled, and what an ack means for the consumers
+//! behind them. Knows nothing of messages or queues; a delivery is a consumer's key and that consumer's own
+//! delivery number.
 //!
 //! The window is a deque of pieces of at most 64 deliveries with a bit for each that is still unsettled:
 //!
@@ -7,8 +8,8 @@
 //!   piece { tag 1, source A, first 10, unsettled 1111 }  piece { tag 5, source B, first 3, unsettled 0110 } ...
 //! ```
 //!
-//! Settling one delivery is a binary search and a bit; nothing is ever inserted or moved in the middle. Settled pieces
-//! go when they reach the front, or all at once when they are the majority.
+//! Settling one delivery is a binary search and a bit; nothing is ever inserted or moved in the middle.
+//! Settled pieces go when they reach the front, or all at once when they are the majority.
 
 use std::collections::VecDeque;
 
@@ -68,7 +69,8 @@ impl Deliveries {
         Deliveries::default()
     }
 
-    /// `count` deliveries of consumer `source`, whose own numbers begin at `first`; returns the tag of the first.
+    /// `count` deliveries of consumer `source`, whose own numbers begin at `first`; returns the tag of the
+    /// first.
     pub fn push(&mut self, source: u64, first: u64, count: u32) -> u64 {
         let first_tag = self.next_tag;
         self.next_tag += u64::from(count);
@@ -114,7 +116,8 @@ impl Deliveries {
         Ok(settled)
     }
 
-    /// Settles everything up to and including `tag`, or everything when it is 0; appends what it was to `settled`.
+    /// Settles everything up to and including `tag`, or everything when it is 0; appends what it was to
+    /// `settled`.
     pub fn settle_through(&mut self, tag: u64, settled: &mut Vec<DeliveryRange>) -> Result<(), UnknownTag> {
         let last = if tag == 0 {
             self.next_tag
@@ -187,8 +190,8 @@ impl Deliveries {
             .sum()
     }
 
-    /// Checks what must always hold: pieces are in order and apart, the front one has something unsettled, the empty
-    /// ones are counted and never the majority of many.
+    /// Checks what must always hold: pieces are in order and apart, the front one has something unsettled,
+    /// the empty ones are counted and never the majority of many.
     ///
     /// # Panics
     /// When something does not hold, which only a mistake in this file can cause.
@@ -272,7 +275,8 @@ fn ones(count: u64) -> u64 {
     }
 }
 
-/// Appends the deliveries of a piece whose bits are set in `taken`, joined with the last range where they follow it.
+/// Appends the deliveries of a piece whose bits are set in `taken`, joined with the last range where they
+/// follow it.
 fn append(settled: &mut Vec<DeliveryRange>, piece: &Piece, mut taken: u64) {
     while taken != 0 {
         let skip = u64::from(taken.trailing_zeros());

@@ -1,7 +1,8 @@
-//! Messages on their way out: deliveries, answers to `basic.get`, and returns, written from the bytes of a batch.
+//! Messages on their way out: deliveries, answers to `basic.get`, and returns, written from the bytes of a
+//! batch.
 //!
-//! A message whose header and body frame are still as the publisher sent them is copied in one piece and only the
-//! channel number patched; any other gets new frames of the size its receiver asked for.
+//! A message whose header and body frame are still as the publisher sent them is copied in one piece and only
+//! the channel number patched; any other gets new frames of the size its receiver asked for.
 
 use crate::content::{Batch, Entry};
 use crate::wire::frame;
@@ -36,8 +37,8 @@ impl DeliverHead {
     }
 }
 
-/// Appends deliveries of the messages `from..to`, tagged from `first_tag` up. Frames are at most `frame_max` bytes (0:
-/// no limit).
+/// Appends deliveries of the messages `from..to`, tagged from `first_tag` up. Frames are at most `frame_max`
+/// bytes (0: no limit).
 #[expect(
     clippy::too_many_arguments,
     reason = "the hot path takes what it needs, and no struct for one call"
@@ -75,7 +76,8 @@ fn write_delivery(
     finish_method(out, start, batch, entry, &[]);
 }
 
-/// Appends `basic.get-ok` with the message at `index`. `remaining` is how many messages are left in the queue.
+/// Appends `basic.get-ok` with the message at `index`. `remaining` is how many messages are left in the
+/// queue.
 #[expect(clippy::too_many_arguments, reason = "as `write_deliveries`")]
 pub fn write_get_ok(
     out: &mut Vec<u8>,

@@ -11,8 +11,8 @@ use crate::wire::table::Table;
 /// One thing that happened on a connection. Each variant says what the driver owes in return.
 #[derive(Debug)]
 pub enum Event {
-    /// The client wants to log in. Owed: `authenticated`, `refuse_authentication` or `fail`; nothing else is read
-    /// until then.
+    /// The client wants to log in. Owed: `authenticated`, `refuse_authentication` or `fail`; nothing else is
+    /// read until then.
     Authenticate {
         /// User and password.
         credentials: Credentials,
@@ -21,8 +21,8 @@ pub enum Event {
         /// Always `en_US` in practice.
         locale: ShortString,
     },
-    /// The client wants to enter a virtual host. Owed: `opened`, `refuse_vhost` or `fail`; nothing else is read until
-    /// then.
+    /// The client wants to enter a virtual host. Owed: `opened`, `refuse_vhost` or `fail`; nothing else is
+    /// read until then.
     Open {
         /// Its name.
         vhost: ShortString,
@@ -41,8 +41,8 @@ pub enum Event {
         /// The text the client gave.
         text: ShortString,
     },
-    /// The client broke a rule, and `channel.close` is in the output. Owed: nothing; what the channel held must be
-    /// given back, and nothing sent on it any more.
+    /// The client broke a rule, and `channel.close` is in the output. Owed: nothing; what the channel held
+    /// must be given back, and nothing sent on it any more.
     ChannelFailed {
         /// Its number.
         channel: u16,
@@ -55,8 +55,8 @@ pub enum Event {
         channel: u16,
         /// The messages.
         batch: Batch,
-        /// Publish number of the first message, the others follow; 0 when the channel does not confirm. Owed unless
-        /// 0: one `expect_confirm`, then `confirm` or `confirm_failed`.
+        /// Publish number of the first message, the others follow; 0 when the channel does not confirm. Owed
+        /// unless 0: one `expect_confirm`, then `confirm` or `confirm_failed`.
         first_number: u64,
         /// The messages belong to the channel's transaction: keep them until [`Event::TxCommit`].
         transactional: bool,
@@ -69,11 +69,12 @@ pub enum Event {
         outcome: Outcome,
         /// Which, in the order of their tags.
         settled: Vec<DeliveryRange>,
-        /// The settlements belong to the channel's transaction: keep them until [`Event::TxCommit`], and put them
-        /// back with `unsettle` at [`Event::TxRollback`].
+        /// The settlements belong to the channel's transaction: keep them until [`Event::TxCommit`], and put
+        /// them back with `unsettle` at [`Event::TxRollback`].
         transactional: bool,
     },
-    /// The client wants everything unsettled on a channel delivered again; already answered where an answer is due.
+    /// The client wants everything unsettled on a channel delivered again; already answered where an answer
+    /// is due.
     Recover {
         /// On which channel.
         channel: u16,
@@ -85,14 +86,15 @@ pub enum Event {
         /// On which channel.
         channel: u16,
     },
-    /// Forget the transaction. Owed: `unsettle` for what was settled in it, and `reply` with `tx.rollback-ok`.
+    /// Forget the transaction. Owed: `unsettle` for what was settled in it, and `reply` with
+    /// `tx.rollback-ok`.
     TxRollback {
         /// On which channel.
         channel: u16,
     },
-    /// Any other request, as it came: exchange.*, queue.*, `basic.qos`, `basic.consume`, `basic.cancel`, `basic.get`
-    /// on a channel, `connection.update-secret` on channel 0. Owed: `reply` with its answer unless it says `nowait`,
-    /// or `fail`.
+    /// Any other request, as it came: exchange.*, queue.*, `basic.qos`, `basic.consume`, `basic.cancel`,
+    /// `basic.get` on a channel, `connection.update-secret` on channel 0. Owed: `reply` with its answer
+    /// unless it says `nowait`, or `fail`.
     Method {
         /// On which channel; 0 is the connection.
         channel: u16,
@@ -106,9 +108,9 @@ pub enum Event {
         /// The text the client gave.
         text: ShortString,
     },
-    /// The connection is over for everyone but the socket: the client broke a rule or fell silent. What is to be said
-    /// about it is in the output. Owed: give back everything; write what is in the output; close the socket when
-    /// `is_finished` says so.
+    /// The connection is over for everyone but the socket: the client broke a rule or fell silent. What is to
+    /// be said about it is in the output. Owed: give back everything; write what is in the output; close
+    /// the socket when `is_finished` says so.
     Failed {
         /// Why.
         reason: Failure,

@@ -1,12 +1,14 @@
 //! AMQP 0-9-1, bytes in, bytes out. Knows nothing of queues, sockets or clocks.
 //!
-//! The server side of one connection is [`connection::Connection`], a machine: bytes and times go in, [`event::Event`]s
-//! come out, and what is to be sent gathers in its output buffer. A run of publishes is one event with one
-//! [`content::Batch`], whose bytes are the publisher's own; deliveries are written from the same bytes.
+//! The server side of one connection is [`connection::Connection`], a machine: bytes and times go in,
+//! [`event::Event`]s come out, and what is to be sent gathers in its output buffer. A run of publishes is one
+//! event with one [`content::Batch`], whose bytes are the publisher's own; deliveries are written from the
+//! same bytes.
 //!
-//! Rooms, in the order to read them: [`event`] what a client did, [`connection`] the machine, [`content`] messages,
-//! [`confirms`] and [`deliveries`] the numbers on both sides of a channel, [`encoding`] deliveries on their way out,
-//! [`error`] codes and texts, [`settings`] limits, [`wire`] the bytes themselves. [`wire`] serves the client side too.
+//! Rooms, in the order to read them: [`event`] what a client did, [`connection`] the machine, [`content`]
+//! messages, [`confirms`] and [`deliveries`] the numbers on both sides of a channel, [`encoding`] deliveries
+//! on their way out, [`error`] codes and texts, [`settings`] limits, [`wire`] the bytes themselves. [`wire`]
+//! serves the client side too.
 
 pub mod confirms;
 pub mod connection;

@@ -15,11 +15,12 @@ pub struct Settings {
     pub heartbeat_s: u16,
     /// Largest body of a message in bytes.
     pub body_bytes_max: u64,
-    /// Largest body that is taken out of the read buffer without a copy. A publish that is not complete waits there
-    /// for the rest when its body is no larger; so the reader's buffer must be able to hold this much and two frames.
+    /// Largest body that is taken out of the read buffer without a copy. A publish that is not complete
+    /// waits there for the rest when its body is no larger; so the reader's buffer must be able to hold
+    /// this much and two frames.
     pub inline_body_bytes_max: u32,
-    /// Batches up to this size in bytes are copied out of the read buffer after all: the copy costs less than a new
-    /// buffer, and a few small messages do not hold on to a large one.
+    /// Batches up to this size in bytes are copied out of the read buffer after all: the copy costs less
+    /// than a new buffer, and a few small messages do not hold on to a large one.
     pub copied_bytes_max: u32,
     /// How many bytes of unfinished messages a connection may hold, over all its channels.
     pub assembly_bytes_max: u64,

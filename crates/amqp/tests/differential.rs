@@ -1,6 +1,6 @@
-//! The same bytes as `amq-protocol`, another implementation of the protocol: what it writes we read, what we write it
-//! reads, and both mean the same. Where it is known to differ (byte strings that are not UTF-8, names that occur
-//! twice, unsigned 16 bit numbers) the cases stay out of the way.
+//! The same bytes as `amq-protocol`, another implementation of the protocol: what it writes we read, what we
+//! write it reads, and both mean the same. Where it is known to differ (byte strings that are not UTF-8,
+//! names that occur twice, unsigned 16 bit numbers) the cases stay out of the way.
 
 use std::io::Cursor;
 

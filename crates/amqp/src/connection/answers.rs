@@ -30,7 +30,8 @@ impl Connection {
         }
     }
 
-    /// Agrees to [`crate::event::Event::ChannelCloseRequested`]: sends `channel.close-ok` and frees the number.
+    /// Agrees to [`crate::event::Event::ChannelCloseRequested`]: sends `channel.close-ok` and frees the
+    /// number.
     pub fn channel_closed(&mut self, number: u16) {
         if self
             .channel(number)
@@ -68,7 +69,8 @@ impl Connection {
         }
     }
 
-    /// Delivers the messages `from..to` of a batch. `false`: the channel is no longer open, and nothing was written.
+    /// Delivers the messages `from..to` of a batch. `false`: the channel is no longer open, and nothing was
+    /// written.
     pub fn deliver(
         &mut self,
         head: &DeliverHead,
@@ -86,8 +88,8 @@ impl Connection {
         true
     }
 
-    /// Answers `basic.get` with the message at `index`; `remaining` messages are left in the queue. `false`: the
-    /// channel is no longer open, and nothing was written.
+    /// Answers `basic.get` with the message at `index`; `remaining` messages are left in the queue. `false`:
+    /// the channel is no longer open, and nothing was written.
     pub fn get_ok(
         &mut self,
         channel: u16,
@@ -127,8 +129,9 @@ impl Connection {
         }
     }
 
-    /// Expects `parts` calls of [`Connection::confirm`] or [`Connection::confirm_failed`] for everything published up
-    /// to `last_number` that no earlier call covers; with 0 parts it is safe at once. `None`: the channel is no longer open.
+    /// Expects `parts` calls of [`Connection::confirm`] or [`Connection::confirm_failed`] for everything
+    /// published up to `last_number` that no earlier call covers; with 0 parts it is safe at once.
+    /// `None`: the channel is no longer open.
     pub fn expect_confirm(&mut self, channel: u16, last_number: u64, parts: u32) -> Option<ConfirmId> {
         let state = self
             .channel_mut(channel)
@@ -154,8 +157,8 @@ impl Connection {
         }
     }
 
-    /// Appends all confirms that are ready to the output, one frame for each stretch. To be called once a turn, after
-    /// returns and before the output is written.
+    /// Appends all confirms that are ready to the output, one frame for each stretch. To be called once a
+    /// turn, after returns and before the output is written.
     pub fn flush_confirms(&mut self) {
         for number in std::mem::take(&mut self.confirms_ready) {
             let entry = self

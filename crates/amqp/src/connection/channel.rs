@@ -121,8 +121,8 @@ impl Assembly {
         self.expected() == Expected::Body(0)
     }
 
-    /// Takes the payload of the header frame. An error closes the connection, or the channel when only the size is
-    /// wrong, as its code says.
+    /// Takes the payload of the header frame. An error closes the connection, or the channel when only the
+    /// size is wrong, as its code says.
     pub(super) fn header(&mut self, payload: &[u8], settings: &Settings) -> Result<(), Error> {
         let header = ContentHeader::read(payload).map_err(|wrong| malformed(wrong.to_string()))?;
         if header.weight != 0 {

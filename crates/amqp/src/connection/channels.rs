@@ -1,5 +1,5 @@
-//! Methods on channels: what can be answered from the protocol's rules alone is answered here, the rest becomes
-//! events. The two hot ones, publish and ack, are taken by the run.
+//! Methods on channels: what can be answered from the protocol's rules alone is answered here, the rest
+//! becomes events. The two hot ones, publish and ack, are taken by the run.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -102,8 +102,8 @@ impl Connection {
         self.publish(number, batch)
     }
 
-    /// A run of acks at the front of the input. An ack of something unknown ends the run before it, so that what was
-    /// acked well before is still told.
+    /// A run of acks at the front of the input. An ack of something unknown ends the run before it, so that
+    /// what was acked well before is still told.
     fn acks(&mut self, number: u16, input: &mut BytesMut) -> Result<Option<Step>, Fault> {
         let Some(channel) = self
             .channels

@@ -1,6 +1,8 @@
-//! One frame at a time: is it whole, is it allowed here, whose is it. What a method means is decided elsewhere.
+//! One frame at a time: is it whole, is it allowed here, whose is it. What a method means is decided
+//! elsewhere.
 //!
-//! Bodies are taken as they come, also within a frame: a message larger than the read buffer never has to fit it.
+//! Bodies are taken as they come, also within a frame: a message larger than the read buffer never has to fit
+//! it.
 
 use bytes::{Buf, BytesMut};
 
@@ -50,8 +52,8 @@ impl Connection {
         step
     }
 
-    /// A frame larger than agreed cannot be skipped either: it might never end. RabbitMQ allows eight bytes more than
-    /// agreed, because clients get that wrong.
+    /// A frame larger than agreed cannot be skipped either: it might never end. RabbitMQ allows eight bytes
+    /// more than agreed, because clients get that wrong.
     fn check_size(&self, head: Head) -> Result<(), Fault> {
         let (max, payload_max) = match self.frame_max {
             0 if self.is_streamed(head) => return Ok(()),

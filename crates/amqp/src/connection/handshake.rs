@@ -1,4 +1,5 @@
-//! From the protocol header to an open virtual host: what is offered, what is negotiated, what is asked of the driver.
+//! From the protocol header to an open virtual host: what is offered, what is negotiated, what is asked of
+//! the driver.
 
 use bytes::{Buf, BytesMut};
 
@@ -187,8 +188,8 @@ impl Capabilities {
     }
 }
 
-/// Frame size and channel number that both sides agree on. RabbitMQ takes what the client says, as long as it is
-/// within what was proposed; 0 means no limit.
+/// Frame size and channel number that both sides agree on. RabbitMQ takes what the client says, as long as it
+/// is within what was proposed; 0 means no limit.
 fn negotiate(settings: &Settings, tune_ok: &connection::TuneOk) -> Result<(u32, u16), Error> {
     let check = |name: &str, min: u32, max: u32, value: u32| {
         let (word, bound, limit) = if value != 0 && value < min {

@@ -1,13 +1,14 @@
-//! The server side of one connection, as a machine: bytes and times go in, events come out, answers gather in an
-//! output buffer. Knows the rules of the protocol; knows nothing of users, virtual hosts, queues or messages' meaning:
-//! those are events, and whoever drives the machine answers them.
+//! The server side of one connection, as a machine: bytes and times go in, events come out, answers gather in
+//! an output buffer. Knows the rules of the protocol; knows nothing of users, virtual hosts, queues or
+//! messages' meaning: those are events, and whoever drives the machine answers them.
 //!
 //! ```text
-//!   protocol header > start-ok > (driver: authenticated) > tune-ok > open > (driver: opened) > running > closing > finished
+//!   protocol header > start-ok > (driver: authenticated) > tune-ok > open > (driver: opened)
+//!     > running > closing > finished
 //! ```
 //!
-//! How to drive it: after each read call [`Connection::receive`] until it gives `None`, act on each event before
-//! asking for the next, and write what is in [`Connection::output`]. Call [`Connection::tick`] when
+//! How to drive it: after each read call [`Connection::receive`] until it gives `None`, act on each event
+//! before asking for the next, and write what is in [`Connection::output`]. Call [`Connection::tick`] when
 //! [`Connection::deadline`] has come.
 
 mod answers;
@@ -34,8 +35,8 @@ use crate::wire::method::{Method, channel as channel_class, connection as connec
 
 /// How long to wait for `connection.close-ok`, at most.
 const CLOSE_MS_MAX: u64 = 30_000;
-/// How long to keep a socket open after the last word to a client that cannot be understood, so that the word is not
-/// lost to a reset.
+/// How long to keep a socket open after the last word to a client that cannot be understood, so that the word
+/// is not lost to a reset.
 const LINGER_MS: u64 = 1_000;
 
 /// The server side of a connection.
@@ -154,8 +155,8 @@ impl Connection {
         }
     }
 
-    /// Takes what it can use from the front of `input` and says what it means. `None`: more bytes are needed (see
-    /// [`Connection::wanted`]), or an answer of the driver is.
+    /// Takes what it can use from the front of `input` and says what it means. `None`: more bytes are needed
+    /// (see [`Connection::wanted`]), or an answer of the driver is.
     pub fn receive(&mut self, input: &mut BytesMut, now: Millis) -> Option<Event> {
         self.now = self.now.max(now);
         if input.len() != self.input_len {
@@ -197,8 +198,8 @@ impl Connection {
         }
     }
 
-    /// How many bytes the input must hold before [`Connection::receive`] can find anything new in it; a reader's
-    /// buffer must have room for them. At most a few frames.
+    /// How many bytes the input must hold before [`Connection::receive`] can find anything new in it; a
+    /// reader's buffer must have room for them. At most a few frames.
     pub fn wanted(&self) -> usize {
         self.wanted
     }
@@ -300,8 +301,9 @@ impl Connection {
         self.liveness.resume(now);
     }
 
-    /// Ends a channel with an error, or the whole connection when the code says so; tells which. On a channel that is
-    /// not open nothing happens. What the channel held must be given back by the driver; no event follows.
+    /// Ends a channel with an error, or the whole connection when the code says so; tells which. On a channel
+    /// that is not open nothing happens. What the channel held must be given back by the driver; no event
+    /// follows.
     pub fn fail(&mut self, channel: u16, error: Error) -> Scope {
         let scope = if channel == 0 {
             Scope::Connection
@@ -316,7 +318,8 @@ impl Connection {
         scope
     }
 
-    /// Tells the client what it did wrong; the event says so to the driver, unless the connection is over already.
+    /// Tells the client what it did wrong; the event says so to the driver, unless the connection is over
+    /// already.
     fn raise(&mut self, fault: Fault) -> Option<Event> {
         let (error, fatal) = match fault {
             Fault::Channel(channel, error) if error.code.scope() == Scope::Channel => {

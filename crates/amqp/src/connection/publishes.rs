@@ -1,7 +1,8 @@
 //! The hot loop: a run of small publishes at the front of the read buffer becomes one batch, without a copy.
 //!
-//! Takes only what lies there completely, one body frame a message, all on one channel, all correct. At anything else
-//! it stops and leaves the rest to the general way, which also finds the right words when something is wrong.
+//! Takes only what lies there completely, one body frame a message, all on one channel, all correct. At
+//! anything else it stops and leaves the rest to the general way, which also finds the right words when
+//! something is wrong.
 
 use crate::content::{Entry, Group, entry_flags};
 use crate::wire::frame::{self, ContentHeader, HEAD_BYTES, OVERHEAD_BYTES};
@@ -36,8 +37,8 @@ pub(super) struct Run {
     pub(super) groups: Vec<Group>,
     /// Bytes from the front that the run covers.
     pub(super) bytes: usize,
-    /// When there is no run because the first publish is not complete: how many bytes the buffer must hold to look
-    /// again. 0 when the general way must look at it.
+    /// When there is no run because the first publish is not complete: how many bytes the buffer must hold
+    /// to look again. 0 when the general way must look at it.
     pub(super) wanted: usize,
 }
 
@@ -69,7 +70,8 @@ struct Method {
 }
 
 impl Message {
-    /// Bytes in front of the body, or all when there is none: what must be equal in a message of the same shape.
+    /// Bytes in front of the body, or all when there is none: what must be equal in a message of the same
+    /// shape.
     fn shape_bytes(&self) -> usize {
         if self.body_len == 0 {
             self.bytes
@@ -84,8 +86,8 @@ const ADDRESS_OFF: usize = HEAD_BYTES + 6;
 
 /// Finds the run at the front of `input`, which begins with a publish on an open channel.
 ///
-/// Publishers repeat themselves, and bytes equal to the last message's need no second look. Mostly everything up to
-/// the body is equal; where properties or sizes change, at least the publish frame is.
+/// Publishers repeat themselves, and bytes equal to the last message's need no second look. Mostly everything
+/// up to the body is equal; where properties or sizes change, at least the publish frame is.
 pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
     // Offsets are 32 bits; no read buffer is that large.
     let input = &input[..input.len().min(i32::MAX as usize)];
@@ -162,7 +164,8 @@ fn entry(start: usize, message: &Message) -> Entry {
     }
 }
 
-/// A complete and correct publish frame at the front of `rest`, on the channel of the frame at the front of `run`.
+/// A complete and correct publish frame at the front of `rest`, on the channel of the frame at the front of
+/// `run`.
 fn find_method(rest: &[u8], run: &[u8], limits: Limits) -> Result<Method, Stop> {
     let payload = payload(rest, frame::METHOD, &run[1..3], limits.payload_bytes_max)?;
     let bytes = payload.len() + OVERHEAD_BYTES;

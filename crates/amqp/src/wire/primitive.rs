@@ -1,4 +1,5 @@
-//! Numbers and strings as they lie on the wire (all big endian). Not responsible for anything longer than a string.
+//! Numbers and strings as they lie on the wire (all big endian). Not responsible for anything longer than a
+//! string.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,7 +7,8 @@ use std::ops::Deref;
 
 use super::table::Table;
 
-/// Bytes that are not what the protocol asks for. Never a reason to panic: the connection is told what was wrong.
+/// Bytes that are not what the protocol asks for. Never a reason to panic: the connection is told what was
+/// wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A length points behind the end.
@@ -149,8 +151,8 @@ impl ShortString {
         }
     }
 
-    /// Copies at most 255 bytes of `text`, cut between characters, with dots to show the cut. For texts that only
-    /// people read.
+    /// Copies at most 255 bytes of `text`, cut between characters, with dots to show the cut. For texts that
+    /// only people read.
     pub fn shortened(text: &str) -> ShortString {
         if text.len() <= Self::LENGTH_MAX {
             return ShortString(text.as_bytes().into());

@@ -4,8 +4,8 @@
 //! | flags u16, one bit a property from the highest down | the properties that are present, in this order |
 //! ```
 //!
-//! The hot path never builds [`Properties`]: [`validate`] says that the bytes are sound and what a broker must know,
-//! [`View`] finds single properties, and the bytes travel on as they came.
+//! The hot path never builds [`Properties`]: [`validate`] says that the bytes are sound and what a broker
+//! must know, [`View`] finds single properties, and the bytes travel on as they came.
 
 use super::primitive::{Malformed, Reader, ShortString, put_short_string};
 use super::table::{self, Table};

@@ -1,5 +1,6 @@
-//! Field tables: ordered lists of names and typed values, used for arguments, message headers and the properties of
-//! both peers. The order is kept and a name may occur twice, because both can be seen by the other side.
+//! Field tables: ordered lists of names and typed values, used for arguments, message headers and the
+//! properties of both peers. The order is kept and a name may occur twice, because both can be seen by the
+//! other side.
 //!
 //! The type octets are RabbitMQ's, not the specification's (the two disagree, and clients follow RabbitMQ):
 //!

@@ -1,4 +1,5 @@
-//! Whatever bytes come, in whatever pieces: no panic, no unbounded memory, and the same meaning however they are cut.
+//! Whatever bytes come, in whatever pieces: no panic, no unbounded memory, and the same meaning however they
+//! are cut.
 
 use everack_amqp::event::Event;
 use everack_amqp::settings::Settings;
@@ -102,8 +103,8 @@ fn shown(body: &[u8]) -> String {
     format!("{} {sum:08x}", body.len())
 }
 
-/// Hands over `pieces` one after the other; gives everything that happened and everything that was said, apart from
-/// confirms, which follow the batches.
+/// Hands over `pieces` one after the other; gives everything that happened and everything that was said,
+/// apart from confirms, which follow the batches.
 fn play(peer: &mut Peer, pieces: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
     let mut happened = Vec::new();
     for piece in pieces {

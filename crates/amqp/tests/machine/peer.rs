@@ -85,7 +85,8 @@ impl Peer {
         }
     }
 
-    /// A virtual host and channel 1 are open; frames are at most 4096 bytes, heartbeats come every 10 seconds.
+    /// A virtual host and channel 1 are open; frames are at most 4096 bytes, heartbeats come every 10
+    /// seconds.
     pub(crate) fn running() -> Peer {
         Peer::running_with(Settings::default(), 4096)
     }
@@ -129,7 +130,8 @@ impl Peer {
         std::iter::from_fn(|| self.connection.receive(&mut self.input, self.now)).collect()
     }
 
-    /// Delivers `count` small messages on channel 1, from a consumer of this key; returns nothing of interest.
+    /// Delivers `count` small messages on channel 1, from a consumer of this key; returns nothing of
+    /// interest.
     pub(crate) fn deliver(&mut self, source: u64, first: u64, count: u16) {
         let one = Batch::single(&[0, 1, b'q'], &header(60, 0, 1), b"x", 0);
         let head = DeliverHead::new(1, b"tag");

@@ -26,8 +26,8 @@ fn settled(events: &[Event]) -> Vec<String> {
     lines.collect()
 }
 
-/// Five deliveries of consumer 7 (numbers 10 to 14, tags 1 to 5) and three of consumer 8 (numbers 0 to 2, tags 6 to 8),
-/// then these calls.
+/// Five deliveries of consumer 7 (numbers 10 to 14, tags 1 to 5) and three of consumer 8 (numbers 0 to 2,
+/// tags 6 to 8), then these calls.
 #[track_caller]
 fn check(calls: Vec<Method>, expected: &[&str]) {
     let mut peer = Peer::running();

@@ -12,6 +12,7 @@ use crate::measure;
 use crate::peer::Peer;
 use crate::report::Report;
 use crate::url::Url;
+use crate::workload::Workload;
 
 pub mod floor;
 pub mod table;
@@ -91,6 +92,10 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         .map(|name| args::named(name))
         .collect::<Result<Vec<_>, _>>()?;
     ensure!(args.rounds >= 1, "--rounds takes 1 or more");
+    for floor in &args.floors {
+        let runs = args.workloads.contains(&floor.workload);
+        ensure!(runs, "there is a floor for {}, which is not run", floor.workload);
+    }
     args.how.take_priority()?;
     let started = start(args)?;
     let mut contenders = args.peers.clone();
@@ -104,8 +109,28 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         "name at least one broker: --peer, --start-everack, --start-rabbitmq"
     );
     let baseline = baseline(args, &contenders)?;
+    let rows = run_rounds(args, &workloads, &contenders)?;
+    let floors = floors(args, &contenders[baseline].name);
+    let comparison = Comparison::new(rows, &contenders[baseline].name, &floors);
+    println!("{comparison}");
+    if args.json {
+        println!("{}", serde_json::to_string(&comparison)?);
+    }
+    Ok(if comparison.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Each workload on each broker in turn, round by round.
+fn run_rounds(
+    args: &CompareArgs,
+    workloads: &[Workload],
+    contenders: &[PeerSpec],
+) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for workload in &workloads {
+    for workload in workloads {
         let mut reports: Vec<Vec<Report>> = contenders.iter().map(|_| Vec::new()).collect();
         for round in 1..=args.rounds {
             for (contender, reports) in contenders.iter().zip(&mut reports) {
@@ -120,17 +145,7 @@ pub fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
             rows.push(Row::new(&workload.name, &contender.name, reports));
         }
     }
-    let floors = floors(args, &contenders[baseline].name);
-    let comparison = Comparison::new(rows, &contenders[baseline].name, &floors);
-    println!("{comparison}");
-    if args.json {
-        println!("{}", serde_json::to_string(&comparison)?);
-    }
-    Ok(if comparison.passed() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(rows)
 }
 
 fn start(args: &CompareArgs) -> anyhow::Result<Vec<Peer>> {

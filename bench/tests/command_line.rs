@@ -125,12 +125,21 @@ fn mistakes_are_told() {
     check(&["--url", "http://x"], 2, &["an address begins with amqp://"]);
     check(&["--ack", "some"], 2, &["none, each, or how many deliveries"]);
     check(&["--consumers", "0", "--backlog", "5"], 1, &["needs consumers"]);
+    check(
+        &["compare", "--floor", "w8=1,1"],
+        1,
+        &["a floor for w8, which is not run"],
+    );
     check(&["compare"], 1, &["name at least one broker"]);
     check(
         &["compare", "--peer", "a=amqp://127.0.0.1:1", "--workload", "w1a"],
         1,
         &["cannot connect"],
     );
-    check(&["--duration", "100000"], 1, &["--duration takes 0 to 86400 seconds"]);
+    check(
+        &["--duration", "100000"],
+        1,
+        &["--duration takes 0 to 86400 seconds"],
+    );
     check(&["workloads"], 0, &["w1a", "rate20k"]);
 }

@@ -1,1 +1,15 @@
-//! Production nodes on a fake disk, network and clock: seed in, verdict out.
+//! Production nodes on a fake disk, network and clock: the same code that a process runs, driven step by step by one thread.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`node`] | one node: the real log, recovery, machines and upkeep over [`everack_storage::disk::Memory`] |
+//! | [`client`] | one AMQP client that speaks bytes to a real session, and remembers what it saw |
+//! | [`story`] | a scripted workload in which every kind of storage operation happens |
+//! | [`oracle`] | what must be true after a crash, judged by what clients saw and by nothing else |
+//!
+//! Everything is deterministic: the same story on a disk with the same seed makes the same calls, so a crash can be put at each.
+
+pub mod client;
+pub mod node;
+pub mod oracle;
+pub mod story;

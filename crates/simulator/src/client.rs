@@ -1,0 +1,216 @@
+//! One AMQP client: speaks bytes to a real session of a [`Node`](crate::node::Node), and keeps the frames that came back.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use everack_amqp::settings::Settings;
+use everack_amqp::wire::frame::{self, Head};
+use everack_amqp::wire::method::{Method, basic, channel, connection};
+use everack_amqp::wire::primitive::ShortString;
+use everack_broker::partition::Gate;
+use everack_node::link::{Link, Wake};
+use everack_node::session::{Session, Setting};
+
+use crate::node::Core;
+
+/// A delivery, as the client saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The queue's consumer, or empty for a `basic.get`.
+    pub consumer: String,
+    /// The delivery tag.
+    pub tag: u64,
+    /// Whether the broker says that it may have been delivered before.
+    pub redelivered: bool,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// See the module documentation. All is said on channel 1.
+pub struct Client {
+    core: Rc<Core>,
+    session: Session,
+    input: BytesMut,
+    /// Methods that came back, oldest first.
+    pub answers: Vec<Method>,
+    /// Messages that came back, oldest first.
+    pub received: Vec<Received>,
+    /// Publishes up to this number are confirmed.
+    pub confirmed: u64,
+    pending: Option<(String, u64, bool, Vec<u8>)>,
+}
+
+const CHANNEL: u16 = 1;
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(&self) {}
+}
+
+impl Client {
+    /// Connects, logs in as guest, opens `/` and channel 1. The node may be dead meanwhile.
+    pub fn connect(core: &Rc<Core>) -> Self {
+        let gate = Arc::new(Gate::new(1 << 20));
+        let link = Arc::new(Link::new(core.shared.next_connection(), gate, Box::new(Nobody)));
+        let setting = Setting {
+            shared: core.shared.clone(),
+            recall: core.recall.clone(),
+            protocol: Arc::new(Settings::default()),
+            link,
+            peer: "simulated".to_owned(),
+        };
+        let session = Session::new(setting, core.now());
+        let mut client = Self {
+            core: core.clone(),
+            session,
+            input: BytesMut::new(),
+            answers: Vec::new(),
+            received: Vec::new(),
+            confirmed: 0,
+            pending: None,
+        };
+        client.log_in();
+        client
+    }
+
+    fn log_in(&mut self) {
+        self.input.extend_from_slice(b"AMQP\x00\x00\x09\x01");
+        let start_ok = connection::StartOk {
+            mechanism: short("PLAIN"),
+            response: b"\0guest\0guest".to_vec(),
+            locale: short("en_US"),
+            ..connection::StartOk::default()
+        };
+        self.say_on(0, start_ok);
+        self.run();
+        if self.session.take_credentials().is_some() {
+            self.session.authenticated();
+        }
+        self.say_on(0, connection::TuneOk { channel_max: 10, frame_max: 131_072, heartbeat: 0 });
+        self.say_on(0, connection::Open { virtual_host: short("/") });
+        self.say(channel::Open {});
+        self.run();
+    }
+
+    /// Sends a method on channel 1.
+    pub fn say(&mut self, method: impl Into<Method>) {
+        self.say_on(CHANNEL, method);
+    }
+
+    fn say_on(&mut self, channel: u16, method: impl Into<Method>) {
+        let mut bytes = Vec::new();
+        frame::write_method(&mut bytes, channel, &method.into());
+        self.input.extend_from_slice(&bytes);
+    }
+
+    /// Sends a persistent message.
+    pub fn publish(&mut self, exchange: &str, routing_key: &str, body: &[u8]) {
+        let publish =
+            basic::Publish { exchange: short(exchange), routing_key: short(routing_key), ..basic::Publish::default() };
+        self.say(publish);
+        let mut bytes = Vec::new();
+        frame::write_content(&mut bytes, CHANNEL, &[0x10, 0, 2], body, 131_072);
+        self.input.extend_from_slice(&bytes);
+    }
+
+    /// Lets the session, the node and the disk work until nothing moves, and reads what came back.
+    pub fn run(&mut self) {
+        loop {
+            self.session.receive(&mut self.input, self.core.now());
+            let requests = std::mem::take(&mut self.session.requests);
+            let catalog = std::mem::take(&mut self.session.catalog);
+            let quiet = requests.is_empty() && catalog.is_empty();
+            for (partition, request) in requests {
+                self.core.post(usize::from(partition.0), request);
+            }
+            catalog.into_iter().for_each(|request| self.core.post_catalog(request));
+            self.core.pump();
+            self.session.absorb();
+            self.session.fill(usize::MAX);
+            let output = std::mem::take(self.session.output());
+            if quiet && output.is_empty() && self.session.requests.is_empty() {
+                return;
+            }
+            self.read(&output);
+            if self.core.is_dead() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the connection without a word, as a client does that is killed.
+    pub fn vanish(mut self) {
+        self.session.end();
+        for (partition, request) in std::mem::take(&mut self.session.requests) {
+            self.core.post(usize::from(partition.0), request);
+        }
+        self.core.pump();
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) {
+        while let Some(head) = Head::read(bytes) {
+            let (payload, rest) = bytes[frame::HEAD_BYTES..].split_at(head.size as usize);
+            bytes = &rest[1..];
+            match head.kind {
+                frame::METHOD => self.method(payload),
+                frame::HEADER => self.header(payload),
+                frame::BODY => self.body(payload),
+                _ => (),
+            }
+        }
+        assert!(bytes.is_empty(), "the node writes whole frames");
+    }
+
+    fn method(&mut self, payload: &[u8]) {
+        let number = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
+        let method = Method::decode(number(0), number(2), &payload[4..]).expect("the node writes valid methods");
+        match &method {
+            Method::BasicDeliver(deliver) => {
+                let consumer = String::from_utf8_lossy(deliver.consumer_tag.as_bytes()).into_owned();
+                self.pending = Some((consumer, deliver.delivery_tag, deliver.redelivered, Vec::new()));
+            }
+            Method::BasicGetOk(got) => {
+                self.pending = Some((String::new(), got.delivery_tag, got.redelivered, Vec::new()));
+            }
+            Method::BasicAck(ack) => self.confirmed = self.confirmed.max(ack.delivery_tag),
+            _ => self.answers.push(method),
+        }
+    }
+
+    fn header(&mut self, payload: &[u8]) {
+        let size = u64::from_be_bytes(payload[4..12].try_into().expect("eight bytes"));
+        if size == 0 {
+            self.whole();
+        }
+        if let Some((.., body)) = &mut self.pending {
+            body.reserve(size as usize);
+        }
+    }
+
+    fn body(&mut self, payload: &[u8]) {
+        if let Some((.., body)) = &mut self.pending {
+            body.extend_from_slice(payload);
+        }
+        // Stories send bodies that fit into one frame.
+        self.whole();
+    }
+
+    fn whole(&mut self) {
+        if let Some((consumer, tag, redelivered, body)) = self.pending.take() {
+            self.received.push(Received { consumer, tag, redelivered, body });
+        }
+    }
+
+    /// Takes out the oldest answer of this kind, if one came.
+    pub fn answered(&mut self, is_it: impl Fn(&Method) -> bool) -> bool {
+        let found = self.answers.iter().position(is_it);
+        found.map(|index| self.answers.remove(index)).is_some()
+    }
+}
+
+/// A short string of a story.
+pub fn short(text: &str) -> ShortString {
+    ShortString::shortened(text)
+}

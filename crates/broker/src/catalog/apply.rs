@@ -45,8 +45,8 @@ impl Command {
                 binding.check_ends()?;
                 check_length("routing key", &binding.routing_key)
             }
-            Command::DeclareVhost { vhost } => check_length("vhost", vhost),
-            Command::DeclareUser { user, .. } => check_length("user", user),
+            Command::DeclareVhost { vhost } => check_length("vhost name", vhost),
+            Command::DeclareUser { user, .. } => check_length("user name", user),
             _ => Ok(()),
         }
     }
@@ -55,7 +55,7 @@ impl Command {
 fn check_queue_name(declare: &DeclareQueue) -> Result<(), Refusal> {
     if declare.generated {
         return match QueueKind::asked_for(&declare.arguments) {
-            QueueKind::Classic => check_length("queue", &declare.name),
+            QueueKind::Classic => check_length("queue name", &declare.name),
             kind => {
                 let kind = kind.module_name();
                 let text = format!("Cannot declare a server-named queue for type {kind}");

@@ -82,13 +82,13 @@ pub(crate) fn check_name(kind: &str, name: &Name) -> Result<(), Refusal> {
         let text = format!("{kind} name '{name}' contains reserved prefix 'amq.*'");
         return Err(Refusal::access_refused(text));
     }
-    check_length(kind, name)
+    check_length(&format!("{kind} name"), name)
 }
 
 /// No name is longer than the protocol can carry, whatever door it came in by.
-pub(crate) fn check_length(kind: &str, name: &Name) -> Result<(), Refusal> {
+pub(crate) fn check_length(what: &str, name: &Name) -> Result<(), Refusal> {
     if name.len() > Name::BYTES_MAX {
-        let text = format!("{kind} name is longer than {} bytes", Name::BYTES_MAX);
+        let text = format!("{what} is longer than {} bytes", Name::BYTES_MAX);
         return Err(Refusal::precondition_failed(text));
     }
     Ok(())

@@ -27,7 +27,7 @@ impl Catalog {
     /// The fact cannot be true after those before it; the catalog is as it was.
     pub fn replay(&mut self, fact: Fact) -> Result<(), Contradiction> {
         match fact {
-            Fact::QueueIds { below } => self.forget_queue_ids(below),
+            Fact::QueueIds { below } => self.forget_queue_ids(checked(below)?),
             Fact::VhostDeclared { vhost } => {
                 if !self.state.vhosts.contains_key(&vhost) {
                     self.add_vhost(vhost);
@@ -191,7 +191,7 @@ impl Catalog {
                 )));
             }
         }
-        self.forget_queue_ids(QueueId(id.0 + 1));
+        self.forget_queue_ids(QueueId(checked(id)?.0 + 1));
         let settings = QueueSettings::read(&declaration.arguments);
         self.add_queue(Arc::new(Queue::new(
             id,
@@ -209,10 +209,20 @@ impl Catalog {
         if vhost.has_binding(&binding) {
             return Ok(());
         }
-        let text = format!("an end is missing of the binding {binding:?}");
-        vhost.add_binding(binding.normalized()).ok_or(Contradiction(text))
+        let missing = |binding| Contradiction(format!("an end is missing of the binding {binding:?}"));
+        vhost.add_binding(binding.normalized()).map_err(missing)
     }
 }
+
+/// Ids are counted up from 1: one that is as large as this was never given out, and would leave none to give.
+fn checked(id: QueueId) -> Result<QueueId, Contradiction> {
+    if id.0 >= QUEUE_IDS_END {
+        return Err(Contradiction(format!("{id} cannot be the id of a queue")));
+    }
+    Ok(id)
+}
+
+const QUEUE_IDS_END: u64 = 1 << 62;
 
 impl Snapshot {
     /// All facts of which the durable part of the catalog can be rebuilt: a checkpoint, which may be written while the

@@ -82,10 +82,15 @@ impl Vhost {
             .is_some_and(|inbound| inbound.get(binding).is_some())
     }
 
-    /// Adds a binding that is not there yet; none if an end is missing.
-    pub(crate) fn add_binding(&mut self, binding: Binding) -> Option<()> {
-        let member = self.member(&binding.destination)?;
-        let exchange = Arc::make_mut(self.exchanges.get_mut(&binding.source)?);
+    /// Adds a binding that is not there yet; gives it back if an end is missing.
+    pub(crate) fn add_binding(&mut self, binding: Binding) -> Result<(), Binding> {
+        let Some(member) = self.member(&binding.destination) else {
+            return Err(binding);
+        };
+        let Some(exchange) = self.exchanges.get_mut(&binding.source) else {
+            return Err(binding);
+        };
+        let exchange = Arc::make_mut(exchange);
         let binding = Arc::new(binding);
         exchange.table.add(binding.clone(), member, self.keyed);
         exchange.binding_count += 1;
@@ -97,7 +102,7 @@ impl Vhost {
                 self.inbound.insert(binding.destination.clone(), inbound);
             }
         }
-        Some(())
+        Ok(())
     }
 
     /// Removes a binding that is there.

@@ -71,7 +71,9 @@ pub(crate) fn route(
     let bucket = match &exchange.table {
         Table::Direct(direct) => direct.find(routing_key),
         Table::Fanout(bucket) => Some(bucket).filter(|bucket| !bucket.is_empty()),
-        Table::Topic(_) | Table::Headers(_) => return Ok(Walk::new(vhost, exchange, routing_key, headers).run()),
+        Table::Topic(_) | Table::Headers(_) => {
+            return Ok(Walk::new(vhost, exchange, routing_key, headers).run());
+        }
     };
     match bucket {
         None if exchange.alternate.is_none() => Ok(Route::none(false)),

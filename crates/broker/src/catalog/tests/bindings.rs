@@ -68,7 +68,7 @@ fn refusals() {
     check(
         bind(binding("direct", &"k".repeat(256), "a")),
         failed,
-        "routing key name is longer than 255 bytes",
+        "routing key is longer than 255 bytes",
     );
 }
 

@@ -121,6 +121,16 @@ fn contradictions_are_found() {
         name: "x".into(),
     };
     check(&[deleted], "there is no virtual host 'no'");
+    check(
+        &[declared("r", u64::MAX)],
+        "18446744073709551615 cannot be the id of a queue",
+    );
+    check(
+        &[Fact::QueueIds {
+            below: QueueId(u64::MAX),
+        }],
+        "18446744073709551615 cannot be the id of a queue",
+    );
 }
 
 #[test]

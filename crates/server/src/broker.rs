@@ -24,6 +24,9 @@ use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
 use crate::net::{Peer, Stream, connection_task};
 use crate::serve::{Broker, Start};
 
+/// How long users and vhosts that the configuration adds may take to be durable. Far more than a sync takes on a slow disk.
+const DECLARED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// See the module documentation.
 pub struct Everack {
     engine: Arc<Engine>,
@@ -45,7 +48,7 @@ impl Broker for Everack {
             .context("recovery ended early")?;
         let (opened, plan) = opened?;
         let broker = Self::start(opened, &plan, config, authenticator, data, runtime)?;
-        broker.declare();
+        broker.declare().await?;
         Ok(broker)
     }
 
@@ -55,8 +58,7 @@ impl Broker for Everack {
     }
 
     async fn reload(self: Arc<Self>) -> anyhow::Result<()> {
-        self.declare();
-        Ok(())
+        self.declare().await
     }
 
     async fn failed(&self) -> anyhow::Error {
@@ -95,8 +97,9 @@ impl Everack {
         Ok(Arc::new(Self { engine, config, authenticator, upkeep_stop, threads, _data: data }))
     }
 
-    /// Brings the catalog to what the configuration declares.
-    fn declare(&self) {
+    /// Brings the catalog to what the configuration declares; returns when it is durable and clients see it, so that none
+    /// of them is refused by a broker that has just said it is ready.
+    async fn declare(&self) -> anyhow::Result<()> {
         let declared = Declared::by(&self.config.load());
         let snapshot = self.engine.catalog.inspect(&self.engine, |catalog| catalog.catalog().snapshot());
         for command in declared.commands_for(&snapshot) {
@@ -104,6 +107,15 @@ impl Everack {
             self.engine.catalog.post(request);
         }
         self.engine.run_all();
+        let deadline = tokio::time::Instant::now() + DECLARED_WITHIN;
+        while !declared.commands_for(&self.engine.shared.snapshot()).is_empty() {
+            anyhow::ensure!(
+                tokio::time::Instant::now() < deadline,
+                "the users and vhosts of the configuration could not be written within {DECLARED_WITHIN:?}; is the disk full?"
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        Ok(())
     }
 
     /// Ends the threads in the order in which they need each other: a last checkpoint, then the log.

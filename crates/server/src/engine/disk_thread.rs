@@ -90,7 +90,7 @@ impl<L: CommitLog> DiskThread<L> {
         };
         match appended {
             Ok(base) => self.appended(&job, base),
-            Err(AppendError::Full { .. }) => self.park(job),
+            Err(AppendError::Full) => self.park(job),
             Err(error) => die("write", &error),
         }
     }

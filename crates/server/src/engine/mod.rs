@@ -7,7 +7,7 @@ pub(crate) mod runner;
 pub(crate) mod upkeep_thread;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use everack_broker::ids::PartitionId;
@@ -35,6 +35,8 @@ pub(crate) struct Engine {
     pub(crate) progress: Progress,
     /// Jobs wait for room on the disk.
     pub(crate) log_is_full: AtomicBool,
+    /// A tick is on its way already.
+    tick_is_due: AtomicBool,
     runtime: tokio::runtime::Handle,
     this: std::sync::Weak<Engine>,
 }
@@ -59,6 +61,7 @@ impl Engine {
             disk: DiskQueue::default(),
             progress,
             log_is_full: AtomicBool::new(false),
+            tick_is_due: AtomicBool::new(false),
             runtime,
             this: this.clone(),
         })
@@ -121,10 +124,14 @@ impl Engine {
     }
 
     fn tick_soon(&self) {
+        if self.tick_is_due.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let this = self.this.clone();
         self.runtime.spawn(async move {
             tokio::time::sleep(Duration::from_millis(TICK_MILLIS)).await;
             if let Some(engine) = this.upgrade() {
+                engine.tick_is_due.store(false, Ordering::Release);
                 for partition in &engine.partitions {
                     partition.post(Request::Tick);
                 }

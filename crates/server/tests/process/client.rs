@@ -6,14 +6,14 @@ use std::net::TcpStream;
 use crate::PATIENCE;
 
 /// A method as it was received: class, number, arguments.
-pub struct Method {
-    pub class: u16,
-    pub number: u16,
-    pub arguments: Vec<u8>,
+pub(crate) struct Method {
+    pub(crate) class: u16,
+    pub(crate) number: u16,
+    pub(crate) arguments: Vec<u8>,
 }
 
 /// A connection, logged in.
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
 }
 
@@ -37,7 +37,7 @@ fn long(bytes: &[u8]) -> Vec<u8> {
 
 impl Client {
     /// Logs in to the vhost `/`; the broker's refusal if it does not let the user in.
-    pub fn log_in(address: &str, user: &str, password: &str) -> Result<Self, String> {
+    pub(crate) fn log_in(address: &str, user: &str, password: &str) -> Result<Self, String> {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Self { stream };
@@ -58,7 +58,7 @@ impl Client {
     }
 
     /// Declares a durable queue and leaves persistent messages in it; returns when all are confirmed.
-    pub fn publish(&mut self, queue: &str, bodies: &[&str]) {
+    pub(crate) fn publish(&mut self, queue: &str, bodies: &[&str]) {
         self.call(CHANNEL, 10, &short(""), 11);
         self.call(CONFIRM, 10, &[0], 11);
         self.call(
@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// Waits for `connection.close`; its code and text.
-    pub fn closed(&mut self) -> (u16, String) {
+    pub(crate) fn closed(&mut self) -> (u16, String) {
         loop {
             let method = self.receive().unwrap();
             if (method.class, method.number) == (CONNECTION, 50) {
@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// Answers a `connection.close`.
-    pub fn close_ok(&mut self) {
+    pub(crate) fn close_ok(&mut self) {
         self.send(CONNECTION, 51, &[]);
     }
 

@@ -1,4 +1,4 @@
-//! The story, played short, on the real broker: the `everack` binary that was built beside these tests.
+//! The story, played short, as users play it: `everack demo`, with the binary that was built beside these tests.
 
 use serde_json::Value;
 use std::path::PathBuf;
@@ -6,8 +6,7 @@ use std::process::Command;
 
 #[test]
 fn manual_ack_keeps_what_auto_ack_loses() {
-    let demo = PathBuf::from(env!("CARGO_BIN_EXE_shop-demo"));
-    let everack = demo.with_file_name("everack");
+    let everack = PathBuf::from(env!("CARGO_BIN_EXE_shop-demo")).with_file_name("everack");
     if !everack.exists() {
         let missing = format!(
             "{} is not built: cargo build -p everack-server",
@@ -17,10 +16,6 @@ fn manual_ack_keeps_what_auto_ack_loses() {
         eprintln!("SKIPPED, {missing}");
         return;
     }
-    let broker = format!(
-        "{} serve --data {{data}} --amqp 127.0.0.1:{{port}}",
-        everack.display()
-    );
     let short = [
         "--orders",
         "300",
@@ -32,8 +27,8 @@ fn manual_ack_keeps_what_auto_ack_loses() {
         "5",
         "--json",
     ];
-    let played = Command::new(&demo)
-        .args(["--broker", &broker])
+    let played = Command::new(&everack)
+        .arg("demo")
         .args(short)
         .output()
         .expect("the demo runs");

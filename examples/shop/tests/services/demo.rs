@@ -24,6 +24,8 @@ async fn killed() {
 async fn check(signal: Signal, status: Option<i32>) {
     let seconds = format!("{}.5", fastrand::u32(1_000_000..));
     let mut command = Command::new(env!("CARGO_BIN_EXE_shop-demo"));
+    let directory = tempfile::tempdir().expect("a directory");
+    command.env("TMPDIR", directory.path());
     command
         .args(["--broker", &format!("sleep {seconds}")])
         .stdout(Stdio::null())

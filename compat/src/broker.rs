@@ -261,7 +261,7 @@ impl Broker {
             );
         }
         let config = self.folder.path().join("everack.toml");
-        fs::write(&config, self.everack_config())?;
+        fs::write(&config, self.everack_config(&everack)?)?;
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL"])
@@ -277,13 +277,11 @@ impl Broker {
         Ok(command)
     }
 
-    fn everack_config(&self) -> String {
+    fn everack_config(&self, everack: &Path) -> anyhow::Result<String> {
         let mut text = String::new();
         for user in &self.settings.users {
-            text += &format!(
-                "[[users]]\nname = {:?}\npassword = {:?}\n",
-                user.name, user.password
-            );
+            let hash = hash_password(everack, user.password)?;
+            text += &format!("[[users]]\nname = {:?}\npassword_hash = {hash:?}\n", user.name);
             if let Some([configure, write, read]) = user.permissions {
                 text += "[[users.permissions]]\nvhost = \"/\"\n";
                 text += &format!("configure = {configure:?}\nwrite = {write:?}\nread = {read:?}\n");
@@ -297,10 +295,10 @@ impl Broker {
                 certificates.server_key()
             );
             if self.settings.tls == Some(true) {
-                text += &format!("ca = {:?}\n", certificates.ca());
+                text += &format!("client_ca = {:?}\n", certificates.ca());
             }
         }
-        text
+        Ok(text)
     }
 
     /// The command of Debian's RabbitMQ, with everything that it writes in our folder.
@@ -401,6 +399,26 @@ impl Drop for Broker {
             let _ = epmd.status();
         }
     }
+}
+
+/// Our configuration holds no passwords, only what `everack hash-password` makes of them.
+fn hash_password(everack: &Path, password: &str) -> anyhow::Result<String> {
+    let mut command = Command::new(everack);
+    let mut child = command
+        .arg("hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    child
+        .stdin
+        .take()
+        .context("standard input is piped")?
+        .write_all(password.as_bytes())?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("everack hash-password ended with {}", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 fn pid(child: &Child) -> Pid {

@@ -16,12 +16,23 @@ type Verdicts = HashMap<String, Result<(), String>>;
 
 /// One test for each case of a Python script, all from one run of it against this broker.
 pub fn trials(script: &'static str, broker: &Arc<Broker>) -> Vec<Trial> {
+    trials_with(script, broker, Vec::new())
+}
+
+/// The same, with environment variables for the script.
+pub fn trials_with(
+    script: &'static str,
+    broker: &Arc<Broker>,
+    environment: Vec<(&'static str, String)>,
+) -> Vec<Trial> {
+    let environment = Arc::new(environment);
     let names = output(python(script).arg("--list")).expect("the script lists its cases");
     let verdicts = Arc::new(OnceLock::new());
     let trial = |name: &str| {
         let (broker, verdicts, case) = (Arc::clone(broker), Arc::clone(&verdicts), name.to_owned());
+        let environment = Arc::clone(&environment);
         Trial::test(name, move || {
-            let verdicts = verdicts.get_or_init(|| run(script, &broker));
+            let verdicts = verdicts.get_or_init(|| run(script, &broker, &environment));
             match verdicts.get(&case) {
                 Some(verdict) => verdict.clone().map_err(Failed::from),
                 None => Err(Failed::from("the script ended before this case")),
@@ -32,9 +43,12 @@ pub fn trials(script: &'static str, broker: &Arc<Broker>) -> Vec<Trial> {
 }
 
 /// A script that breaks off leaves its remaining cases without a verdict, which fails them.
-fn run(script: &str, broker: &Broker) -> Verdicts {
-    let lines =
-        output(python(script).args(["--url", &broker.url()])).unwrap_or_else(|error| format!("{error:#}"));
+fn run(script: &str, broker: &Broker, environment: &[(&str, String)]) -> Verdicts {
+    let mut command = python(script);
+    command
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .args(["--url", &broker.url()]);
+    let lines = output(&mut command).unwrap_or_else(|error| format!("{error:#}"));
     lines.lines().filter_map(verdict).collect()
 }
 

@@ -2,7 +2,7 @@
 //! others on the same broker notice nothing.
 
 use anyhow::{Context, ensure};
-use everack_compat::broker::Broker;
+use everack_compat::broker::{Broker, is_rabbitmq};
 use everack_compat::raw::{
     self, BODY, CONTENT_HEADER, Ending, Fields, HEADER, HEARTBEAT, METHOD, Raw, frame,
 };
@@ -16,7 +16,8 @@ const GROWTH_MAX: u64 = 200 << 20;
 fn main() {
     let arguments = Arguments::from_args();
     let broker = Broker::start();
-    let bystander = Raw::login(broker.address()).expect("the bystander logs in");
+    let bystander = Raw::login(broker.address())
+        .unwrap_or_else(|error| panic!("the bystander cannot log in: {error:#}\n{}", broker.log()));
     let scene = Arc::new(Scene {
         broker,
         bystander: Mutex::new(bystander),

@@ -74,6 +74,9 @@ struct QueueStage {
     next: Seq,
 }
 
+/// The largest buffer that a round begins with, in bytes.
+const FRAMES_BYTES_KEPT: usize = 1 << 20;
+
 /// Ready bytes of a partition beyond which its publishers are slowed to the pace of its consumers.
 const READY_BYTES_SLOW: u64 = 8 << 20;
 
@@ -384,10 +387,12 @@ impl Partition {
         if self.frames.is_empty() {
             return;
         }
+        // The next round will need about as much; growing there from nothing would copy everything twice.
+        let next_frames = Frames::with_capacity(self.frames.bytes().min(FRAMES_BYTES_KEPT));
         let job = self.next_job();
         let lane = if self.urgent { Lane::Publish } else { Lane::Settle };
         outbox.jobs.push(AppendJob {
-            frames: std::mem::take(&mut self.frames),
+            frames: std::mem::replace(&mut self.frames, next_frames),
             shares: vec![Share { origin: Origin::Partition(self.id), job }],
             lane,
             urgent: std::mem::take(&mut self.urgent),

@@ -17,6 +17,8 @@ use super::Engine;
 
 /// How often the thread looks.
 const ROUND: Duration = Duration::from_millis(100);
+/// A round in which no more than this was appended is quiet.
+const QUIET_BYTES: u64 = 4 << 20;
 /// How long a checkpoint that could not be written is left alone.
 const REFUSED: Duration = Duration::from_secs(1);
 /// How long the disk is waited for, in pauses of a millisecond.
@@ -33,11 +35,12 @@ pub(crate) struct UpkeepThread {
     upkeep: Upkeep<Os, Running>,
     bounds: Bounds,
     refused: Option<Instant>,
+    appended_bytes: u64,
 }
 
 impl UpkeepThread {
     pub(crate) fn new(upkeep: Upkeep<Os, Running>, bounds: Bounds) -> Self {
-        Self { upkeep, bounds, refused: None }
+        Self { upkeep, bounds, refused: None, appended_bytes: 0 }
     }
 
     /// Looks after the log until `stop` is set, and takes a last checkpoint so that the next start has little to replay.
@@ -45,6 +48,7 @@ impl UpkeepThread {
         while !stop.load(Ordering::Acquire) {
             std::thread::park_timeout(ROUND);
             self.watch_memory();
+            self.prepare();
             self.watch_disk();
             if self.refused.is_none_or(|at| at.elapsed() > REFUSED) {
                 self.refused = (!self.upkeep.look()).then(Instant::now);
@@ -53,9 +57,22 @@ impl UpkeepThread {
         self.upkeep.checkpoint();
     }
 
+    /// Has the next segment's file ready, written over once. While much is written, segments that have been retired serve for that,
+    /// and the disk has better things to do.
+    fn prepare(&mut self) {
+        let appended = self.upkeep.machines().0.progress.appended_bytes();
+        let written = appended - std::mem::replace(&mut self.appended_bytes, appended);
+        if written > QUIET_BYTES {
+            return;
+        }
+        if let Ok(Prepared::Full) = self.upkeep.maintenance().prepare() {
+            tracing::debug!("there is no room for a spare segment");
+        }
+    }
+
     fn watch_disk(&self) {
         let engine = &self.upkeep.machines().0;
-        let unprepared = matches!(self.upkeep.maintenance().prepare(), Ok(Prepared::Full));
+        let unprepared = self.upkeep.maintenance().reserve_missing();
         let Ok(free) = self.upkeep.maintenance().free_bytes() else { return };
         let waits = engine.log_is_full.load(Ordering::Acquire);
         let low = free < self.bounds.disk_free_bytes_min || waits || unprepared;

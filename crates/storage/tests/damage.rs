@@ -272,6 +272,31 @@ fn damage_is_reported_again_at_every_start() {
 }
 
 #[test]
+fn what_was_written_last_stays_when_something_older_is_damaged() {
+    let disk = Memory::new(3);
+    let (mut log, _) = open(&disk);
+    let mut append = |sync: bool| {
+        let mut frames = Frames::new();
+        let offset = frames.push(&[7; 300]);
+        let position = log.append(&mut frames).expect("there is space").forward(offset);
+        if sync {
+            log.sync().expect("the disk syncs");
+        }
+        position
+    };
+    let (damaged, proof, last) = (append(true), append(true), append(false));
+    disk.crash();
+    let disk = disk.restart(Outcome::Everything, 1);
+    disk.corrupt(&segment::file_name(SegmentNumber(1)), |bytes| {
+        bytes[damaged.offset() as usize + 100] ^= 1
+    });
+    let (log, report) = open(&disk);
+    let (found, damages) = replay(&log);
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [proof, last]);
+    assert_eq!((damages.len(), report.cut), (1, None));
+}
+
+#[test]
 fn foreign_bytes_of_any_kind_do_no_harm() {
     let mut random = 7u64;
     for _ in 0..200 {

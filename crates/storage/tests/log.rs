@@ -1,7 +1,7 @@
 //! The log through its public face: what it keeps, what it refuses, and how it says so.
 
 use everack_storage::{
-    AppendError, Found, Frames, Log, OpenError, Options, Position, Prepared, ReadError, Reader,
+    AppendError, Cut, Found, Frames, Log, OpenError, Options, Position, Prepared, ReadError, Reader,
     RecoveryReport, RetireError, Retired, SegmentNumber,
     disk::{Disk, Fault, Memory, Os, Outcome},
     segment,
@@ -80,7 +80,38 @@ fn what_was_synced_is_there_after_a_restart() {
         assert_eq!(replay(&log.reader()), written);
         assert!(!report.clean);
         assert_eq!(report.cut, None);
+        assert!(written.iter().all(|(position, _)| *position < report.end));
     }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_its_space_given_back() {
+    let disk = Memory::new(1);
+    let (mut log, _) = open(disk.clone());
+    let whole = append(&mut log, b"whole");
+    log.sync().expect("the disk syncs");
+    let torn = append(&mut log, &[1; 3000]);
+    append(&mut log, b"behind the tear");
+    disk.crash();
+    let disk = disk.restart(Outcome::Everything, 1);
+    let name = segment::file_name(SegmentNumber(1));
+    disk.corrupt(&name, |bytes| {
+        bytes[torn.offset() as usize + 600..][..512].fill(0)
+    });
+    let (log, report) = open(disk.clone());
+    assert_eq!(
+        report.cut,
+        Some(Cut {
+            position: torn,
+            records_discarded: 1
+        })
+    );
+    assert_eq!(replay(&log.reader()), [(whole, b"whole".to_vec())]);
+    // Header, group, end: and no group of the torn tail behind that could turn up one day.
+    assert_eq!(
+        disk.contents(&name).expect("it exists").len(),
+        torn.offset().next_multiple_of(512) as usize + 512
+    );
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(crate) fn run(disk: &Memory, ledger: &mut Ledger, promise: Promise) -> Resul
         session.append(5000)?;
         session.sync()?;
         session.log_mark()?;
+        session.sync()?;
         session.append(2600)?;
         session.checkpoint(round)?;
         session.append(40)?;

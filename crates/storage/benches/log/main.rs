@@ -2,6 +2,9 @@
 //!
 //! Files go to `EVERACK_BENCH_DIR`, or the target directory, so that it is a disk and not a tmpfs that is measured.
 
+mod cpu_time;
+
+use cpu_time::CpuTime;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use everack_storage::{
     Found, Frames, Log, Options, Position,
@@ -118,7 +121,7 @@ fn retire_all<D: Disk>(log: &Log<D>) {
     }
 }
 
-fn append_without_disk(criterion: &mut Criterion) {
+fn append_without_disk(criterion: &mut Criterion<CpuTime>) {
     let payload = vec![0x5A; RECORD_BYTES];
     let mut group = criterion.benchmark_group("append, kernel excluded");
     for records in [1, 64] {
@@ -141,7 +144,7 @@ fn append_without_disk(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn append_and_sync(criterion: &mut Criterion) {
+fn append_and_sync(criterion: &mut Criterion<CpuTime>) {
     let scratch = Scratch::new("append");
     let payload = vec![0x5A; RECORD_BYTES];
     let mut log = open(scratch.disk());
@@ -167,7 +170,38 @@ fn append_and_sync(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn read_and_replay(criterion: &mut Criterion) {
+/// One small record and its sync, on blocks never written before and on a recycled file.
+fn sync_small(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("append + sync of 1 KiB");
+    group.sample_size(50);
+    for (name, spares_max) in [("fresh space", 0), ("written over", 2)] {
+        let scratch = Scratch::new("small");
+        let options = Options {
+            spares_max,
+            ..Options::default()
+        };
+        let mut log = Log::open(scratch.disk(), options).expect("the log opens").0;
+        let mut frames = Frames::new();
+        frames.push(&vec![1; 8 << 20]);
+        // Go through enough segments that the active one has been another before, if there are spares.
+        for _ in 0..40 {
+            log.append(&mut frames).expect("there is space");
+            log.sync().expect("the disk syncs");
+            retire_all(&log);
+        }
+        frames.clear();
+        frames.push(&[0x5A; RECORD_BYTES]);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                log.append(&mut frames).expect("there is space");
+                log.sync().expect("the disk syncs")
+            });
+        });
+    }
+    group.finish();
+}
+
+fn read_and_replay(criterion: &mut Criterion<CpuTime>) {
     let scratch = Scratch::new("read");
     let mut log = open(scratch.disk());
     let mut positions = Vec::new();
@@ -210,5 +244,10 @@ fn read_and_replay(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, append_without_disk, append_and_sync, read_and_replay);
-criterion_main!(benches);
+criterion_group!(
+    name = cpu;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = append_without_disk, append_and_sync, read_and_replay
+);
+criterion_group!(latency, sync_small);
+criterion_main!(cpu, latency);

@@ -33,7 +33,7 @@ enum Command {
     /// Look into the files of a broker that does not run, and check them.
     Inspect(inspect::Args),
     /// Load any AMQP 0-9-1 broker and measure what it costs, how fast it is and how long a message takes.
-    Bench(everack_bench::Args),
+    Bench(Box<everack_bench::Args>),
     /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
     #[cfg(feature = "demo")]
     Demo(everack_shop::demo::Args),
@@ -83,7 +83,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run::<B>(args.sources()?),
             Command::Inspect(args) => inspect::run(args),
-            Command::Bench(args) => everack_bench::run(args),
+            Command::Bench(args) => everack_bench::run(*args),
             Command::Config(args) => args.run(),
             Command::HashPassword => hash_password(),
             #[cfg(feature = "demo")]

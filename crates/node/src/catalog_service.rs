@@ -130,7 +130,11 @@ impl CatalogService {
 
     fn command(&mut self, command: Command, reply: Option<Reply>, fate: Option<&AtomicBool>) {
         if fate.is_some_and(|failed| failed.load(Ordering::Acquire)) {
-            self.round.push(Pending { reply, answer: CatalogAnswer::Skipped, effects: Vec::new() });
+            self.round.push(Pending {
+                reply,
+                answer: CatalogAnswer::Skipped,
+                effects: Vec::new(),
+            });
             return;
         }
         let shrinks = matches!(
@@ -152,25 +156,52 @@ impl CatalogService {
                     failed.store(true, Ordering::Release);
                 }
                 let answer = CatalogAnswer::Refused(refusal);
-                self.round.push(Pending { reply, answer, effects: Vec::new() });
+                self.round.push(Pending {
+                    reply,
+                    answer,
+                    effects: Vec::new(),
+                });
             }
         }
     }
 
     fn carried_out(&mut self, outcome: Outcome, reply: Option<Reply>) {
-        let Outcome { changed, queue, removed_queues, facts, .. } = outcome;
+        let Outcome {
+            changed,
+            queue,
+            removed_queues,
+            facts,
+            ..
+        } = outcome;
         self.facts.extend(facts);
-        let created = queue.iter().filter(|_| changed).map(|queue| Told { queue: queue.clone(), removed: false });
-        let removed = removed_queues.iter().map(|queue| Told { queue: queue.clone(), removed: true });
+        let created = queue.iter().filter(|_| changed).map(|queue| Told {
+            queue: queue.clone(),
+            removed: false,
+        });
+        let removed = removed_queues.iter().map(|queue| Told {
+            queue: queue.clone(),
+            removed: true,
+        });
         let effects = created.chain(removed).collect();
-        self.round.push(Pending { reply, answer: CatalogAnswer::Done { queue, changed }, effects });
+        self.round.push(Pending {
+            reply,
+            answer: CatalogAnswer::Done { queue, changed },
+            effects,
+        });
     }
 
     /// Deletions may use the space that is kept back for a full disk, unless something waits for space that they would overtake:
     /// facts keep their order.
     fn lane(&mut self) -> Lane {
-        let waits = self.jobs.iter().any(|waiting| waiting.job.is_some() && waiting.lane == Lane::Publish);
-        if std::mem::take(&mut self.grows) || waits { Lane::Publish } else { Lane::Settle }
+        let waits = self
+            .jobs
+            .iter()
+            .any(|waiting| waiting.job.is_some() && waiting.lane == Lane::Publish);
+        if std::mem::take(&mut self.grows) || waits {
+            Lane::Publish
+        } else {
+            Lane::Settle
+        }
     }
 
     fn committed(&mut self, job: JobId, end: Position, outbox: &mut Outbox) {
@@ -204,12 +235,22 @@ fn give_out(pending: Pending, outbox: &mut Outbox) {
         let request = if removed {
             Request::DeleteQueue { queue: queue.id }
         } else {
-            Request::CreateQueue { queue: queue.id, durable: queue.durable, auto_delete: queue.auto_delete }
+            Request::CreateQueue {
+                queue: queue.id,
+                durable: queue.durable,
+                auto_delete: queue.auto_delete,
+            }
         };
         outbox.requests.push((queue.partition, request));
     }
     if let Some(Reply { link, channel }) = pending.reply {
-        outbox.answers.push((link, Notice::Catalog { channel, answer: pending.answer }));
+        outbox.answers.push((
+            link,
+            Notice::Catalog {
+                channel,
+                answer: pending.answer,
+            },
+        ));
     }
 }
 
@@ -219,7 +260,9 @@ impl Machine for CatalogService {
     fn handle(&mut self, request: CatalogRequest, _now: Millis, outbox: &mut Outbox) {
         match request {
             CatalogRequest::Command { command, reply, fate } => self.command(command, reply, fate.as_deref()),
-            CatalogRequest::DeleteUnused { queue } => self.command(Command::RemoveQueue { queue }, None, None),
+            CatalogRequest::DeleteUnused { queue } => {
+                self.command(Command::RemoveQueue { queue }, None, None)
+            }
             CatalogRequest::Committed { job, end } => self.committed(job, end, outbox),
         }
     }
@@ -239,13 +282,21 @@ impl Machine for CatalogService {
         if let Some(job) = job {
             outbox.jobs.push(AppendJob {
                 frames: std::mem::take(&mut self.frames),
-                shares: vec![Share { origin: Origin::Catalog, job }],
+                shares: vec![Share {
+                    origin: Origin::Catalog,
+                    job,
+                }],
                 lane,
                 urgent: true,
             });
         }
         let (pending, changed) = (std::mem::take(&mut self.round), std::mem::take(&mut self.changed));
-        self.jobs.push_back(Job { job, lane, pending, changed });
+        self.jobs.push_back(Job {
+            job,
+            lane,
+            pending,
+            changed,
+        });
         self.release(outbox);
     }
 }

@@ -11,26 +11,26 @@
 
 pub mod session;
 
-pub mod request;
-pub mod notice;
-pub mod outbox;
+pub mod alarms;
 pub mod link;
 pub mod messages;
+pub mod notice;
+pub mod outbox;
+pub mod request;
 pub mod shared;
-pub mod alarms;
 
+pub mod catalog_service;
 pub mod machine;
 pub mod partition;
-pub mod catalog_service;
 pub mod transaction;
 
 pub mod append;
-pub mod record;
-pub mod recall;
-pub mod progress;
-pub mod space;
-pub mod recovery;
 pub mod opening;
+pub mod progress;
+pub mod recall;
+pub mod record;
+pub mod recovery;
+pub mod space;
 pub mod upkeep;
 
 pub mod translate;

@@ -117,6 +117,9 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Link").field("connection", &self.connection).finish_non_exhaustive()
+        formatter
+            .debug_struct("Link")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
     }
 }

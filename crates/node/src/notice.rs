@@ -102,4 +102,3 @@ pub enum Answer {
     /// This partition's part of the transaction is durable and applied.
     Committed,
 }
-

@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use everack_broker::catalog::{Catalog, Options as CatalogOptions};
-use everack_broker::ids::PartitionId;
-use everack_broker::partition::{Limits, Partition as Queues};
-use everack_cluster::Standalone;
 use crate::catalog_service::CatalogService;
 use crate::partition::Partition;
 use crate::progress::Progress;
@@ -13,11 +9,15 @@ use crate::recall::{ReadRecord, Recall};
 use crate::recovery::checkpoint::{Checkpoint, CheckpointError};
 use crate::recovery::{Recovered, Recovery, Report};
 use crate::shared::Shared;
+use everack_broker::catalog::{Catalog, Options as CatalogOptions};
+use everack_broker::ids::PartitionId;
+use everack_broker::partition::{Limits, Partition as Queues};
+use everack_cluster::Standalone;
 use everack_storage::disk::Disk;
 use everack_storage::{
-    Checkpoints, Found, Log, OpenError, Options, Position, ReadError, Reader, RecoveryReport, ReplayError, checkpoint,
+    Checkpoints, Found, Log, OpenError, Options, Position, ReadError, Reader, RecoveryReport, ReplayError,
+    checkpoint,
 };
-
 
 /// What a start needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,10 @@ impl<D: Disk> ReadRecord for LogRecords<D> {
 
 /// Opens the log in `disk` and brings back what it holds.
 pub fn open<D: Disk>(disk: D, plan: &Plan) -> Result<Opened<D>, CannotOpen> {
-    let options = Options { segment_bytes: plan.segment_bytes, ..Options::default() };
+    let options = Options {
+        segment_bytes: plan.segment_bytes,
+        ..Options::default()
+    };
     let (log, report) = Log::open(disk.clone(), options)?;
     tell_of_log(&report);
     let checkpoints = Checkpoints::open(disk, CHECKPOINT_RESERVE_BYTES)?;
@@ -95,7 +98,11 @@ pub fn open<D: Disk>(disk: D, plan: &Plan) -> Result<Opened<D>, CannotOpen> {
     let recovered = replay(&checkpoints, &reader, &report, plan)?;
     tell_of_contents(&recovered.report);
     let end = log.end();
-    let Recovered { catalog, queues, report } = recovered;
+    let Recovered {
+        catalog,
+        queues,
+        report,
+    } = recovered;
     let shared = Arc::new(Shared::new(catalog.snapshot(), plan.name_seed, end.segment().0));
     let partitions = build_partitions(&catalog, queues, plan, end);
     let recall = Arc::new(Recall::new(Box::new(LogRecords(reader.clone()))));
@@ -124,7 +131,10 @@ fn replay<D: Disk>(
     let mut checkpoint = Checkpoint::default();
     let summary = checkpoints.load(|record| checkpoint.take(record).map_err(CannotOpen::from))?;
     let from = summary.as_ref().map_or(Position::ZERO, |summary| summary.covers);
-    let catalog = Catalog::new(CatalogOptions { partitions: plan.partitions, hash_key: plan.hash_key });
+    let catalog = Catalog::new(CatalogOptions {
+        partitions: plan.partitions,
+        hash_key: plan.hash_key,
+    });
     let mut recovery = Recovery::load(summary.map(|_| checkpoint), catalog);
     if !report.damage.is_empty() {
         recovery.note_damage();
@@ -148,20 +158,33 @@ fn replay<D: Disk>(
 
 fn build_partitions(
     catalog: &Catalog,
-    queues: Vec<(PartitionId, everack_broker::ids::QueueId, crate::recovery::queue_image::QueueImage)>,
+    queues: Vec<(
+        PartitionId,
+        everack_broker::ids::QueueId,
+        crate::recovery::queue_image::QueueImage,
+    )>,
     plan: &Plan,
     end: Position,
 ) -> Vec<Partition> {
     let snapshot = catalog.snapshot();
     // A queue stays where it is, also when there are to be fewer partitions than before.
-    let used = snapshot.queues().map(|queue| queue.partition.0 + 1).max().unwrap_or(0);
-    let limits = Limits { resident_bytes_max: plan.resident_bytes_max / u64::from(plan.partitions) };
+    let used = snapshot
+        .queues()
+        .map(|queue| queue.partition.0 + 1)
+        .max()
+        .unwrap_or(0);
+    let limits = Limits {
+        resident_bytes_max: plan.resident_bytes_max / u64::from(plan.partitions),
+    };
     let mut partitions: Vec<Partition> = (0..plan.partitions.max(used))
         .map(|id| Partition::new(PartitionId(id), Queues::new(limits)))
         .collect();
-    let mut images: std::collections::HashMap<_, _> = queues.into_iter().map(|(_, id, image)| (id, image)).collect();
+    let mut images: std::collections::HashMap<_, _> =
+        queues.into_iter().map(|(_, id, image)| (id, image)).collect();
     for queue in snapshot.queues() {
-        let image = images.remove(&queue.id).unwrap_or_else(crate::recovery::fresh_image);
+        let image = images
+            .remove(&queue.id)
+            .unwrap_or_else(crate::recovery::fresh_image);
         partitions[usize::from(queue.partition.0)].restore(queue, image);
     }
     for partition in &mut partitions {
@@ -184,13 +207,22 @@ fn tell_of_log(report: &RecoveryReport) {
 
 fn tell_of_contents(report: &Report) {
     for (queue, messages) in &report.orphans {
-        tracing::error!(queue = queue.0, messages, "messages of a queue that nobody declared: left in the log, see `everack inspect`");
+        tracing::error!(
+            queue = queue.0,
+            messages,
+            "messages of a queue that nobody declared: left in the log, see `everack inspect`"
+        );
     }
     for (position, error) in &report.unreadable {
         tracing::error!(%position, %error, "a record cannot be understood and is passed over");
     }
     for gap in &report.gaps {
-        tracing::error!(queue = gap.queue.0, first = gap.first.0, count = gap.count, "messages are missing from the log");
+        tracing::error!(
+            queue = gap.queue.0,
+            first = gap.first.0,
+            count = gap.count,
+            "messages are missing from the log"
+        );
     }
     for contradiction in &report.contradictions {
         tracing::error!(%contradiction, "the topology in the log contradicts itself");

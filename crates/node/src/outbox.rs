@@ -13,7 +13,7 @@ use crate::append::AppendJob;
 use crate::catalog_service::CatalogRequest;
 use crate::link::Link;
 use crate::notice::Notice;
-use crate::request::{RescueDone, Request};
+use crate::request::{Request, RescueDone};
 
 /// See the module documentation.
 #[derive(Debug, Default)]

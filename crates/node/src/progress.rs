@@ -78,7 +78,11 @@ fn advance(cursor: &AtomicU64, to: Position) {
 
 fn check(to: Position, name: &str, bound: &AtomicU64, bound_name: &str) {
     let bound = bound.load(Ordering::Acquire);
-    assert!(to.0 <= bound, "{name} would be {:#x}, ahead of {bound_name} at {bound:#x}", to.0);
+    assert!(
+        to.0 <= bound,
+        "{name} would be {:#x}, ahead of {bound_name} at {bound:#x}",
+        to.0
+    );
 }
 
 #[cfg(test)]

@@ -60,7 +60,10 @@ const CACHE_BYTES_MAX: usize = 16 << 20;
 impl Recall {
     /// Reads through `reader`.
     pub fn new(reader: Box<dyn ReadRecord>) -> Self {
-        Self { reader, cache: Mutex::new(Cache::default()) }
+        Self {
+            reader,
+            cache: Mutex::new(Cache::default()),
+        }
     }
 
     /// The messages of the record at `location`.
@@ -77,9 +80,14 @@ impl Recall {
         let payload = self
             .reader
             .read(Position(location.0))
-            .map_err(|source| RecallError::Unreadable { location: location.0, source })?;
-        let (batch, _) = record::decode_messages(payload)
-            .map_err(|source| RecallError::Misplaced { location: location.0, source })?;
+            .map_err(|source| RecallError::Unreadable {
+                location: location.0,
+                source,
+            })?;
+        let (batch, _) = record::decode_messages(payload).map_err(|source| RecallError::Misplaced {
+            location: location.0,
+            source,
+        })?;
         Ok(batch)
     }
 }
@@ -93,7 +101,9 @@ impl Cache {
         self.order.push_back(location);
         self.bytes += bytes;
         while self.bytes > CACHE_BYTES_MAX {
-            let Some(oldest) = self.order.pop_front() else { break };
+            let Some(oldest) = self.order.pop_front() else {
+                break;
+            };
             if let Some(gone) = self.records.remove(&oldest) {
                 self.bytes -= gone.chunk.len();
             }

@@ -124,7 +124,10 @@ const ENTRY_OVERHEAD_BYTES: u64 = 6;
 /// What entries `from..to` of `batch` are charged when `fanout` queues share them.
 pub fn charged_bytes(batch: &Batch, from: u16, to: u16, fanout: u32) -> u32 {
     let count = u64::from(to - from);
-    let bytes: u64 = batch.entries[usize::from(from)..usize::from(to)].iter().map(stored_bytes).sum();
+    let bytes: u64 = batch.entries[usize::from(from)..usize::from(to)]
+        .iter()
+        .map(stored_bytes)
+        .sum();
     u32::try_from((bytes / u64::from(fanout.max(1))).max(count)).unwrap_or(u32::MAX)
 }
 
@@ -134,7 +137,10 @@ fn stored_bytes(entry: &Entry) -> u64 {
 
 /// How many queues hold a message of the record on average, rounded up: the divisor of [`charged_bytes`].
 pub fn fanout(targets: &[Target]) -> u32 {
-    let references: u32 = targets.iter().map(|target| u32::from(target.to - target.from)).sum();
+    let references: u32 = targets
+        .iter()
+        .map(|target| u32::from(target.to - target.from))
+        .sum();
     let from = targets.iter().map(|target| target.from).min().unwrap_or(0);
     let to = targets.iter().map(|target| target.to).max().unwrap_or(0);
     references.div_ceil(u32::from(to - from).max(1)).max(1)
@@ -158,7 +164,11 @@ pub fn encode_placed(
     batch: &Batch,
     targets: &[Target],
 ) -> u32 {
-    let kind = if placement == Placement::Enqueued { KIND_ENQUEUED } else { KIND_MOVED };
+    let kind = if placement == Placement::Enqueued {
+        KIND_ENQUEUED
+    } else {
+        KIND_MOVED
+    };
     frame(frames, |out| {
         head(out, kind, FORMAT_AMQP_0_9_1, partition, transaction);
         put_targets(out, targets);
@@ -178,18 +188,26 @@ impl Stored {
     fn of(batch: &Batch, targets: &[Target]) -> Self {
         let all = batch.entries.len() as u16;
         if targets.iter().any(|target| target.from == 0 && target.to == all) {
-            return Self { end: all, marked: None };
+            return Self {
+                end: all,
+                marked: None,
+            };
         }
         let end = targets.iter().map(|target| target.to).max().unwrap_or(0);
         let mut marked = vec![false; usize::from(end)];
         for target in targets {
             marked[usize::from(target.from)..usize::from(target.to)].fill(true);
         }
-        Self { end, marked: Some(marked) }
+        Self {
+            end,
+            marked: Some(marked),
+        }
     }
 
     fn has(&self, index: u16) -> bool {
-        self.marked.as_ref().is_none_or(|marked| marked[usize::from(index)])
+        self.marked
+            .as_ref()
+            .is_none_or(|marked| marked[usize::from(index)])
     }
 }
 
@@ -223,7 +241,11 @@ fn put_entries(out: &mut Vec<u8>, batch: &Batch, stored: &Stored) {
         put_varint(out, if kept { entry.header_len } else { 0 });
         put_varint(out, if kept { entry.body_len } else { 0 });
         put_varint(out, if kept { u32::from(entry.flags) } else { 0 });
-        data_bytes += if kept { (entry.header_len + entry.body_len) as usize } else { 0 };
+        data_bytes += if kept {
+            (entry.header_len + entry.body_len) as usize
+        } else {
+            0
+        };
     }
     out.reserve(data_bytes);
     for (index, entry) in batch.entries[..usize::from(stored.end)].iter().enumerate() {
@@ -239,7 +261,12 @@ fn slice(chunk: &[u8], from: u32, length: u32) -> &[u8] {
 }
 
 /// Frames ranges of settled messages.
-pub fn encode_settled(frames: &mut Frames, partition: PartitionId, transaction: Option<u64>, ranges: &[Range]) {
+pub fn encode_settled(
+    frames: &mut Frames,
+    partition: PartitionId,
+    transaction: Option<u64>,
+    ranges: &[Range],
+) {
     encode_ranges(frames, KIND_SETTLED, partition, transaction, ranges);
 }
 
@@ -282,7 +309,9 @@ pub fn encode_topology(frames: &mut Frames, facts: &[Fact]) {
 
 /// Frames the record that makes a transaction count.
 pub fn encode_transaction_end(frames: &mut Frames, transaction: u64) {
-    frame(frames, |out| head(out, KIND_WHOLE, FORMAT_NONE, PartitionId(0), Some(transaction)));
+    frame(frames, |out| {
+        head(out, KIND_WHOLE, FORMAT_NONE, PartitionId(0), Some(transaction))
+    });
 }
 
 fn frame(frames: &mut Frames, encode: impl FnOnce(&mut Vec<u8>)) -> u32 {
@@ -293,7 +322,11 @@ fn frame(frames: &mut Frames, encode: impl FnOnce(&mut Vec<u8>)) -> u32 {
 }
 
 fn head(out: &mut Vec<u8>, kind: u8, format: u8, partition: PartitionId, transaction: Option<u64>) {
-    let flags = if transaction.is_some() { FLAG_TRANSACTION } else { 0 };
+    let flags = if transaction.is_some() {
+        FLAG_TRANSACTION
+    } else {
+        0
+    };
     out.extend_from_slice(&[kind, VERSION, flags, format]);
     out.extend_from_slice(&partition.0.to_le_bytes());
     out.extend_from_slice(&[0, 0]);
@@ -312,7 +345,10 @@ fn put_varint(out: &mut Vec<u8>, mut value: u32) {
 
 /// Reads a record, without touching the messages' bytes.
 pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
-    let mut cursor = Cursor { bytes: payload, at: 0 };
+    let mut cursor = Cursor {
+        bytes: payload,
+        at: 0,
+    };
     let (kind, partition, transaction) = take_head(&mut cursor)?;
     let fact = match kind {
         KIND_ENQUEUED => RecordFact::Enqueued(take_placed(&mut cursor)?),
@@ -325,9 +361,18 @@ pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
             RecordFact::Topology(facts)
         }
         KIND_WHOLE => RecordFact::Whole,
-        kind => return Err(RecordError::Unknown { kind, version: VERSION }),
+        kind => {
+            return Err(RecordError::Unknown {
+                kind,
+                version: VERSION,
+            });
+        }
     };
-    Ok(Record { partition, transaction, fact })
+    Ok(Record {
+        partition,
+        transaction,
+        fact,
+    })
 }
 
 fn take_head(cursor: &mut Cursor<'_>) -> Result<(u8, PartitionId, Option<u64>), RecordError> {
@@ -337,7 +382,11 @@ fn take_head(cursor: &mut Cursor<'_>) -> Result<(u8, PartitionId, Option<u64>), 
     }
     let partition = PartitionId(cursor.u16()?);
     cursor.u16()?;
-    let transaction = if flags & FLAG_TRANSACTION != 0 { Some(cursor.u64()?) } else { None };
+    let transaction = if flags & FLAG_TRANSACTION != 0 {
+        Some(cursor.u64()?)
+    } else {
+        None
+    };
     Ok((kind, partition, transaction))
 }
 
@@ -395,7 +444,10 @@ fn take_placed(cursor: &mut Cursor<'_>) -> Result<Vec<Placed>, RecordError> {
         .map(|target| {
             let (from, to) = (usize::from(target.from), usize::from(target.to));
             let share = ((before[to] - before[from]) / fanout).max((to - from) as u64);
-            Placed { target, bytes: u32::try_from(share).unwrap_or(u32::MAX) }
+            Placed {
+                target,
+                bytes: u32::try_from(share).unwrap_or(u32::MAX),
+            }
         })
         .collect())
 }
@@ -411,7 +463,10 @@ fn skip_addresses(cursor: &mut Cursor<'_>) -> Result<(), RecordError> {
 
 /// Reads the messages of an Enqueued or Moved record; entries that the record does not store are empty.
 pub fn decode_messages(payload: Bytes) -> Result<(Batch, Vec<Target>), RecordError> {
-    let mut cursor = Cursor { bytes: &payload, at: 0 };
+    let mut cursor = Cursor {
+        bytes: &payload,
+        at: 0,
+    };
     let (kind, _, _) = take_head(&mut cursor)?;
     if kind != KIND_ENQUEUED && kind != KIND_MOVED {
         return Err(RecordError::Malformed);
@@ -438,7 +493,11 @@ fn take_addresses(cursor: &mut Cursor<'_>) -> Result<Addresses, RecordError> {
         let (from, to, length) = (cursor.u16()?, cursor.u16()?, cursor.u16()?);
         addresses.push((cursor.at as u32, length));
         check_address(cursor.take(usize::from(length))?)?;
-        groups.push(Group { from, to, mandatory: false });
+        groups.push(Group {
+            from,
+            to,
+            mandatory: false,
+        });
     }
     Ok((groups, addresses))
 }
@@ -447,7 +506,11 @@ fn take_addresses(cursor: &mut Cursor<'_>) -> Result<Addresses, RecordError> {
 fn check_address(address: &[u8]) -> Result<(), RecordError> {
     let exchange = usize::from(*address.first().ok_or(RecordError::Malformed)?);
     let key = usize::from(*address.get(1 + exchange).ok_or(RecordError::Malformed)?);
-    if address.len() == 2 + exchange + key { Ok(()) } else { Err(RecordError::Malformed) }
+    if address.len() == 2 + exchange + key {
+        Ok(())
+    } else {
+        Err(RecordError::Malformed)
+    }
 }
 
 fn take_entries(cursor: &mut Cursor<'_>) -> Result<Vec<Entry>, RecordError> {
@@ -456,7 +519,12 @@ fn take_entries(cursor: &mut Cursor<'_>) -> Result<Vec<Entry>, RecordError> {
     for _ in 0..count {
         let (header_len, body_len) = (cursor.varint()?, cursor.varint()?);
         let flags = u16::try_from(cursor.varint()?).map_err(|_| RecordError::Malformed)?;
-        entries.push(Entry { header_len, body_len, flags, ..Entry::default() });
+        entries.push(Entry {
+            header_len,
+            body_len,
+            flags,
+            ..Entry::default()
+        });
     }
     for entry in &mut entries {
         entry.header_off = cursor.at as u32;
@@ -484,7 +552,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
-        Ok(self.take(N)?.try_into().expect("the slice has the length asked for"))
+        Ok(self
+            .take(N)?
+            .try_into()
+            .expect("the slice has the length asked for"))
     }
 
     fn u16(&mut self) -> Result<u16, RecordError> {
@@ -503,7 +574,9 @@ impl<'a> Cursor<'a> {
         let mut value = 0u32;
         for shift in (0..35).step_by(7) {
             let [byte] = self.array()?;
-            value |= u32::from(byte & 0x7f).checked_shl(shift).ok_or(RecordError::Malformed)?;
+            value |= u32::from(byte & 0x7f)
+                .checked_shl(shift)
+                .ok_or(RecordError::Malformed)?;
             if byte & 0x80 == 0 {
                 return Ok(value);
             }

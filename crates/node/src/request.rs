@@ -242,4 +242,3 @@ pub trait RescueDone: Send + Sync + std::fmt::Debug {
     /// The record's survivors are durable elsewhere, or it had none.
     fn rescued(&self);
 }
-

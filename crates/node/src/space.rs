@@ -39,7 +39,11 @@ impl Space {
     pub fn subtract(&mut self, location: Location, bytes: u64) {
         let usage = self.segments.entry(segment_of(location)).or_default();
         usage.live_bytes -= bytes as i64;
-        assert!(usage.live_bytes >= 0, "segment {} has less than no live bytes", segment_of(location));
+        assert!(
+            usage.live_bytes >= 0,
+            "segment {} has less than no live bytes",
+            segment_of(location)
+        );
     }
 
     /// Keeps the segment of `location` while the pin lives.

@@ -31,8 +31,15 @@ impl Assembly {
     /// An assembly for a transaction that touches `parts` partitions.
     pub fn new(transaction: u64, parts: usize) -> Self {
         assert!(parts > 0, "a transaction without parts needs no assembly");
-        let state = State { missing: parts, frames: Frames::default(), shares: Vec::with_capacity(parts) };
-        Self { transaction, state: Mutex::new(state) }
+        let state = State {
+            missing: parts,
+            frames: Frames::default(),
+            shares: Vec::with_capacity(parts),
+        };
+        Self {
+            transaction,
+            state: Mutex::new(state),
+        }
     }
 
     /// Adds one partition's framed part; the last one gets the job to append.
@@ -43,7 +50,10 @@ impl Assembly {
         encode: impl FnOnce(&mut Frames),
     ) -> Option<AppendJob> {
         let mut state = self.state.lock();
-        assert!(state.missing > 0, "a transaction got more parts than it announced");
+        assert!(
+            state.missing > 0,
+            "a transaction got more parts than it announced"
+        );
         encode(&mut state.frames);
         state.shares.push(Share { origin, job });
         state.missing -= 1;
@@ -53,6 +63,11 @@ impl Assembly {
         let mut frames = std::mem::take(&mut state.frames);
         record::encode_transaction_end(&mut frames, self.transaction);
         let shares = std::mem::take(&mut state.shares);
-        Some(AppendJob { frames, shares, lane: Lane::Publish, urgent: true })
+        Some(AppendJob {
+            frames,
+            shares,
+            lane: Lane::Publish,
+            urgent: true,
+        })
     }
 }

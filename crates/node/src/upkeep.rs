@@ -14,11 +14,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use everack_broker::ids::{QueueId, Seq};
 use crate::messages::Messages;
 use crate::record::{self, RecordFact};
 use crate::recovery::checkpoint;
 use crate::request::{Request, Rescue, RescueDone, RescueTarget};
+use everack_broker::ids::{QueueId, Seq};
 use everack_storage::disk::Disk;
 use everack_storage::{Checkpoints, Found, Maintenance, Position, Reader, SegmentInfo, SegmentNumber};
 
@@ -66,7 +66,14 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         checkpoints: Checkpoints<D>,
         segment_bytes: u64,
     ) -> Self {
-        Self { machines, maintenance, reader, checkpoints, segment_bytes, checkpointed_at: 0 }
+        Self {
+            machines,
+            maintenance,
+            reader,
+            checkpoints,
+            segment_bytes,
+            checkpointed_at: 0,
+        }
     }
 
     /// The machines.
@@ -89,7 +96,9 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         let appended = self.machines.progress().appended_bytes();
         self.rescue_survivors();
         let dead = self.dead_segments();
-        let Some(covers) = self.checkpoint() else { return false };
+        let Some(covers) = self.checkpoint() else {
+            return false;
+        };
         self.checkpointed_at = appended;
         for segment in dead.into_iter().filter(|segment| *segment < covers.segment()) {
             self.retire(segment);
@@ -131,19 +140,34 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
             if let Found::Record { position, payload } = found {
                 self.rescue_record(position, payload, &in_flight);
             }
-            if self.wait_below(&in_flight, RESCUE_BYTES_IN_FLIGHT) { Ok(()) } else { Err(()) }
+            if self.wait_below(&in_flight, RESCUE_BYTES_IN_FLIGHT) {
+                Ok(())
+            } else {
+                Err(())
+            }
         });
         visited.is_ok() && self.wait_below(&in_flight, 1)
     }
 
     fn rescue_record(&self, position: Position, payload: &[u8], in_flight: &Arc<InFlight>) {
-        let Ok(record) = record::decode(payload) else { return };
-        let (RecordFact::Enqueued(placed) | RecordFact::Moved(placed)) = record.fact else { return };
+        let Ok(record) = record::decode(payload) else {
+            return;
+        };
+        let (RecordFact::Enqueued(placed) | RecordFact::Moved(placed)) = record.fact else {
+            return;
+        };
         let payload_bytes = bytes::Bytes::copy_from_slice(payload);
-        let Ok((batch, _)) = record::decode_messages(payload_bytes) else { return };
+        let Ok((batch, _)) = record::decode_messages(payload_bytes) else {
+            return;
+        };
         let targets = placed.iter().map(|placed| {
             let target = placed.target;
-            RescueTarget { queue: target.queue, first: target.first, from: target.from, to: target.to }
+            RescueTarget {
+                queue: target.queue,
+                first: target.first,
+                from: target.from,
+                to: target.to,
+            }
         });
         let rescue = Rescue {
             location: position,
@@ -151,7 +175,8 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
             targets: targets.collect(),
             done: in_flight.begin(payload.len()),
         };
-        self.machines.submit(usize::from(record.partition.0), Request::Rescue(rescue));
+        self.machines
+            .submit(usize::from(record.partition.0), Request::Rescue(rescue));
     }
 
     /// Segments that hold nothing live and that no delivery on its way reads from.
@@ -164,7 +189,9 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
     /// Takes a checkpoint; returns the position from which a start has to replay.
     pub fn checkpoint(&mut self) -> Option<Position> {
         let (records, covers) = self.capture();
-        let written = self.checkpoints.write(covers, |sink| records.iter().try_for_each(|record| sink.push(record)));
+        let written = self.checkpoints.write(covers, |sink| {
+            records.iter().try_for_each(|record| sink.push(record))
+        });
         match written {
             Ok(_) => {
                 // Each queue's cut says that everything before it has taken effect.
@@ -192,7 +219,10 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         let mut covers = applied;
         let mut records = vec![checkpoint::encode_topology(applied, &facts)];
         for index in 0..self.machines.partitions() {
-            for queue in self.machines.partition(index, |partition| partition.durable_queues()) {
+            for queue in self
+                .machines
+                .partition(index, |partition| partition.durable_queues())
+            {
                 covers = covers.min(self.capture_queue(index, queue, &mut records).unwrap_or(covers));
             }
         }
@@ -202,11 +232,15 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
     /// Writes down one queue, a slice at a time; returns its position. None if it is gone.
     fn capture_queue(&self, index: usize, queue: QueueId, records: &mut Vec<Vec<u8>>) -> Option<Position> {
         let committed = self.machines.progress().committed_position();
-        let cut = self.machines.partition(index, |partition| partition.cut(queue, committed))?;
+        let cut = self
+            .machines
+            .partition(index, |partition| partition.cut(queue, committed))?;
         let mut from = Some(Seq(0));
         while let Some(first) = from {
             let mut runs = Vec::new();
-            from = self.machines.partition(index, |partition| partition.slice(cut, first, SLICE_RUNS, &mut runs));
+            from = self.machines.partition(index, |partition| {
+                partition.slice(cut, first, SLICE_RUNS, &mut runs)
+            });
             records.push(checkpoint::encode_queue(queue, cut.next, cut.applied, &runs));
         }
         Some(cut.applied)
@@ -215,20 +249,26 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
     /// Live bytes of a segment over all partitions, and whether a delivery on its way still reads from it.
     fn usage(&self, segment: SegmentNumber) -> (u64, bool) {
         (0..self.machines.partitions()).fold((0, false), |(bytes, pinned), index| {
-            let (live, pin) = self.machines.partition(index, |partition| partition.space().usage(segment.0));
+            let (live, pin) = self
+                .machines
+                .partition(index, |partition| partition.space().usage(segment.0));
             (bytes + live, pinned | pin)
         })
     }
 
     fn live_bytes(&self) -> u64 {
         (0..self.machines.partitions())
-            .map(|index| self.machines.partition(index, |partition| partition.space().live_bytes()))
+            .map(|index| {
+                self.machines
+                    .partition(index, |partition| partition.space().live_bytes())
+            })
             .sum()
     }
 
     fn forget(&self, segment: SegmentNumber) {
         for index in 0..self.machines.partitions() {
-            self.machines.partition(index, |partition| partition.space().forget(segment.0));
+            self.machines
+                .partition(index, |partition| partition.space().forget(segment.0));
         }
     }
 
@@ -267,7 +307,10 @@ struct One {
 impl InFlight {
     fn begin(self: &Arc<Self>, bytes: usize) -> Arc<dyn RescueDone> {
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        Arc::new(One { bytes, of: self.clone() })
+        Arc::new(One {
+            bytes,
+            of: self.clone(),
+        })
     }
 }
 

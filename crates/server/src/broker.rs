@@ -18,8 +18,8 @@ use crate::auth::declared::Declared;
 use crate::config::Config;
 use crate::data_directory::DataDirectory;
 use crate::engine::Engine;
-use crate::engine::disk_thread::DiskThread;
 use crate::engine::clock::Clock;
+use crate::engine::disk_thread::DiskThread;
 use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
 use crate::net::{Peer, Stream, connection_task};
 use crate::serve::{Broker, Start};
@@ -39,13 +39,18 @@ pub struct Everack {
 
 impl Broker for Everack {
     async fn open(start: Start) -> anyhow::Result<Arc<Self>> {
-        let Start { data, config, authenticator } = start;
+        let Start {
+            data,
+            config,
+            authenticator,
+        } = start;
         let plan = plan(&config.load())?;
         let disk = Os::open(data.path()).context("the data directory cannot be opened")?;
         let runtime = tokio::runtime::Handle::current();
-        let opened = tokio::task::spawn_blocking(move || opening::open(disk, &plan).map(|opened| (opened, plan)))
-            .await
-            .context("recovery ended early")?;
+        let opened =
+            tokio::task::spawn_blocking(move || opening::open(disk, &plan).map(|opened| (opened, plan)))
+                .await
+                .context("recovery ended early")?;
         let (opened, plan) = opened?;
         let broker = Self::start(opened, &plan, config, authenticator, data, runtime)?;
         broker.declare().await?;
@@ -54,7 +59,14 @@ impl Broker for Everack {
 
     async fn connection(self: Arc<Self>, stream: Stream, peer: Peer) {
         let protocol = Arc::new(protocol(&self.config.load()));
-        connection_task::run(stream, peer, self.engine.clone(), self.authenticator.clone(), protocol).await;
+        connection_task::run(
+            stream,
+            peer,
+            self.engine.clone(),
+            self.authenticator.clone(),
+            protocol,
+        )
+        .await;
     }
 
     async fn reload(self: Arc<Self>) -> anyhow::Result<()> {
@@ -67,7 +79,9 @@ impl Broker for Everack {
     }
 
     async fn close(self: Arc<Self>) -> anyhow::Result<()> {
-        tokio::task::spawn_blocking(move || self.stop()).await.context("the end of the broker was cut short")
+        tokio::task::spawn_blocking(move || self.stop())
+            .await
+            .context("the end of the broker was cut short")
     }
 }
 
@@ -80,30 +94,64 @@ impl Everack {
         data: DataDirectory,
         runtime: tokio::runtime::Handle,
     ) -> anyhow::Result<Arc<Self>> {
-        let Opened { log, checkpoints, reader, shared, recall, catalog, partitions, progress, .. } = opened;
+        let Opened {
+            log,
+            checkpoints,
+            reader,
+            shared,
+            recall,
+            catalog,
+            partitions,
+            progress,
+            ..
+        } = opened;
         let clock = Clock::start();
         let maintenance = log.upkeep();
         let engine = Engine::new(shared, recall, clock, catalog, partitions, progress, runtime);
         let upkeep_stop = Arc::new(AtomicBool::new(false));
         let disk = DiskThread::new(log, engine.clone());
-        let disk = std::thread::Builder::new().name("disk".into()).spawn(move || disk.run())?;
+        let disk = std::thread::Builder::new()
+            .name("disk".into())
+            .spawn(move || disk.run())?;
         let bounds = bounds(&config.load());
         let segment_bytes = u64::from(plan.segment_bytes);
-        let upkeep = Upkeep::new(Running(engine.clone()), maintenance, reader, checkpoints, segment_bytes);
+        let upkeep = Upkeep::new(
+            Running(engine.clone()),
+            maintenance,
+            reader,
+            checkpoints,
+            segment_bytes,
+        );
         let upkeep = UpkeepThread::new(upkeep, bounds);
         let stop = upkeep_stop.clone();
-        let upkeep = std::thread::Builder::new().name("upkeep".into()).spawn(move || upkeep.run(&stop))?;
+        let upkeep = std::thread::Builder::new()
+            .name("upkeep".into())
+            .spawn(move || upkeep.run(&stop))?;
         let threads = Mutex::new(vec![upkeep, disk]);
-        Ok(Arc::new(Self { engine, config, authenticator, upkeep_stop, threads, _data: data }))
+        Ok(Arc::new(Self {
+            engine,
+            config,
+            authenticator,
+            upkeep_stop,
+            threads,
+            _data: data,
+        }))
     }
 
     /// Brings the catalog to what the configuration declares; returns when it is durable and clients see it, so that none
     /// of them is refused by a broker that has just said it is ready.
     async fn declare(&self) -> anyhow::Result<()> {
         let declared = Declared::by(&self.config.load());
-        let snapshot = self.engine.catalog.inspect(&self.engine, |catalog| catalog.catalog().snapshot());
+        let snapshot = self
+            .engine
+            .catalog
+            .inspect(&self.engine, |catalog| catalog.catalog().snapshot());
         for command in declared.commands_for(&snapshot) {
-            let request = CatalogRequest::Command { command, reply: None, fate: None };
+            let request = CatalogRequest::Command {
+                command,
+                reply: None,
+                fate: None,
+            };
             self.engine.catalog.post(request);
         }
         self.engine.run_all();
@@ -159,7 +207,12 @@ fn protocol(config: &Config) -> Settings {
     Settings {
         frame_bytes_max: config.amqp.frame_max.bytes() as u32,
         channel_max: config.amqp.channel_max.get() as u16,
-        heartbeat_s: config.amqp.heartbeat.duration().as_secs().min(u64::from(u16::MAX)) as u16,
+        heartbeat_s: config
+            .amqp
+            .heartbeat
+            .duration()
+            .as_secs()
+            .min(u64::from(u16::MAX)) as u16,
         body_bytes_max: config.amqp.message_bytes_max.bytes(),
         ..Settings::default()
     }

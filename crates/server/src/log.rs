@@ -20,7 +20,11 @@ impl Log {
     pub fn start(config: &keys::Log) -> anyhow::Result<Self> {
         let levels = levels(&config.level.0).map_err(anyhow::Error::msg)?;
         let (levels, handle) = reload::Layer::new(levels);
-        let lines = fmt::layer().with_writer(std::io::stderr);
+        // Where standard error goes may go away. A line is lost then; the layer's own complaint, again on standard
+        // error, would be a panic.
+        let lines = fmt::layer()
+            .with_writer(std::io::stderr)
+            .log_internal_errors(false);
         let lines = match config.format {
             LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),

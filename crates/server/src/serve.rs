@@ -88,6 +88,8 @@ struct Process<B> {
     connections: Arc<Connections>,
     broker: Arc<B>,
     shutdown: Shutdown,
+    /// A SIGHUP came before there was anything to reload.
+    reload_due: bool,
 }
 
 impl<B: Broker> Process<B> {
@@ -109,7 +111,7 @@ impl<B: Broker> Process<B> {
             config: config.clone(),
             authenticator: authenticator.clone(),
         };
-        let broker = opened(B::open(start), &mut signals).await?;
+        let (broker, reload_due) = opened(B::open(start), &mut signals).await?;
         let (shutdown, closing) = Shutdown::new();
         let process = Self {
             sources,
@@ -157,6 +159,9 @@ impl<B: Broker> Process<B> {
     }
 
     async fn run(mut self) -> anyhow::Result<ExitCode> {
+        if self.reload_due {
+            self.reload().await;
+        }
         loop {
             let request = tokio::select! {
                 request = self.signals.next() => request,
@@ -238,17 +243,24 @@ impl<B: Broker> Process<B> {
     }
 }
 
-/// Waits for the broker, unless a signal asks for the end before it is there.
+/// Waits for the broker, unless a signal asks for the end before it is there. Also tells whether one asked for a reload.
 async fn opened<B>(
     opening: impl Future<Output = anyhow::Result<Arc<B>>>,
     signals: &mut Signals,
-) -> anyhow::Result<Arc<B>> {
-    tokio::select! {
-        broker = opening => broker,
-        _ = second_signal(signals) => {
-            tracing::info!("stopped before the broker was ready");
-            // Recovery may be in the middle of blocking work. It is made to be interrupted.
-            std::process::exit(0);
+) -> anyhow::Result<(Arc<B>, bool)> {
+    let mut opening = std::pin::pin!(opening);
+    let mut reload_due = false;
+    loop {
+        tokio::select! {
+            broker = &mut opening => return Ok((broker?, reload_due)),
+            request = signals.next() => match request {
+                Request::Reload => reload_due = true,
+                Request::Stop(signal) => {
+                    tracing::info!(signal, "stopped before the broker was ready");
+                    // Recovery may be in the middle of blocking work. It is made to be interrupted.
+                    std::process::exit(0);
+                }
+            },
         }
     }
 }

@@ -88,8 +88,20 @@ impl Client {
         if self.session.take_credentials().is_some() {
             self.session.authenticated();
         }
-        self.say_on(0, connection::TuneOk { channel_max: 10, frame_max: 131_072, heartbeat: 0 });
-        self.say_on(0, connection::Open { virtual_host: short("/") });
+        self.say_on(
+            0,
+            connection::TuneOk {
+                channel_max: 10,
+                frame_max: 131_072,
+                heartbeat: 0,
+            },
+        );
+        self.say_on(
+            0,
+            connection::Open {
+                virtual_host: short("/"),
+            },
+        );
         self.say(channel::Open {});
         self.run();
     }
@@ -107,8 +119,11 @@ impl Client {
 
     /// Sends a persistent message.
     pub fn publish(&mut self, exchange: &str, routing_key: &str, body: &[u8]) {
-        let publish =
-            basic::Publish { exchange: short(exchange), routing_key: short(routing_key), ..basic::Publish::default() };
+        let publish = basic::Publish {
+            exchange: short(exchange),
+            routing_key: short(routing_key),
+            ..basic::Publish::default()
+        };
         self.say(publish);
         let mut bytes = Vec::new();
         frame::write_content(&mut bytes, CHANNEL, &[0x10, 0, 2], body, 131_072);
@@ -125,7 +140,9 @@ impl Client {
             for (partition, request) in requests {
                 self.core.post(usize::from(partition.0), request);
             }
-            catalog.into_iter().for_each(|request| self.core.post_catalog(request));
+            catalog
+                .into_iter()
+                .for_each(|request| self.core.post_catalog(request));
             self.core.pump();
             self.session.absorb();
             self.session.fill(usize::MAX);
@@ -165,7 +182,8 @@ impl Client {
 
     fn method(&mut self, payload: &[u8]) {
         let number = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
-        let method = Method::decode(number(0), number(2), &payload[4..]).expect("the node writes valid methods");
+        let method =
+            Method::decode(number(0), number(2), &payload[4..]).expect("the node writes valid methods");
         match &method {
             Method::BasicDeliver(deliver) => {
                 let consumer = String::from_utf8_lossy(deliver.consumer_tag.as_bytes()).into_owned();
@@ -199,7 +217,12 @@ impl Client {
 
     fn whole(&mut self) {
         if let Some((consumer, tag, redelivered, body)) = self.pending.take() {
-            self.received.push(Received { consumer, tag, redelivered, body });
+            self.received.push(Received {
+                consumer,
+                tag,
+                redelivered,
+                body,
+            });
         }
     }
 

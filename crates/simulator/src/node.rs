@@ -24,8 +24,13 @@ use everack_storage::AppendError;
 use everack_storage::disk::Memory;
 
 /// How a simulated node is configured: small segments, so that they roll, are rewritten and go within a short story.
-pub const PLAN: Plan =
-    Plan { segment_bytes: 16 << 10, partitions: 2, resident_bytes_max: 8 << 10, hash_key: 1, name_seed: 2 };
+pub const PLAN: Plan = Plan {
+    segment_bytes: 16 << 10,
+    partitions: 2,
+    resident_bytes_max: 8 << 10,
+    hash_key: 1,
+    name_seed: 2,
+};
 
 /// A running node.
 pub struct Node {
@@ -65,9 +70,22 @@ impl Node {
     /// The disk crashed meanwhile, or recovery refuses what it finds.
     pub fn start(disk: &Memory) -> Result<Self, CannotOpen> {
         let opened = opening::open(disk.clone(), &PLAN)?;
-        let Opened { log, checkpoints, reader, shared, recall, catalog, partitions, progress, report } = opened;
+        let Opened {
+            log,
+            checkpoints,
+            reader,
+            shared,
+            recall,
+            catalog,
+            partitions,
+            progress,
+            report,
+        } = opened;
         let maintenance = log.upkeep();
-        let mail = Mail { partitions: partitions.iter().map(|_| Vec::new()).collect(), ..Mail::default() };
+        let mail = Mail {
+            partitions: partitions.iter().map(|_| Vec::new()).collect(),
+            ..Mail::default()
+        };
         let core = Rc::new(Core {
             shared,
             recall,
@@ -80,7 +98,13 @@ impl Node {
             dead: Cell::new(false),
         });
         let machines = Handle(core.clone());
-        let upkeep = Upkeep::new(machines, maintenance, reader, checkpoints, u64::from(PLAN.segment_bytes));
+        let upkeep = Upkeep::new(
+            machines,
+            maintenance,
+            reader,
+            checkpoints,
+            u64::from(PLAN.segment_bytes),
+        );
         let node = Self { core, upkeep, report };
         node.declare_guest();
         Ok(node)
@@ -103,11 +127,25 @@ impl Node {
         let all = || ".*".to_owned();
         let commands = [
             Command::DeclareVhost { vhost: vhost.clone() },
-            Command::DeclareUser { user: user.clone(), password_hash: "none".to_owned(), tags: Vec::new() },
-            Command::SetPermissions { user, vhost, configure: all(), write: all(), read: all() },
+            Command::DeclareUser {
+                user: user.clone(),
+                password_hash: "none".to_owned(),
+                tags: Vec::new(),
+            },
+            Command::SetPermissions {
+                user,
+                vhost,
+                configure: all(),
+                write: all(),
+                read: all(),
+            },
         ];
         for command in commands {
-            self.core.post_catalog(CatalogRequest::Command { command, reply: None, fate: None });
+            self.core.post_catalog(CatalogRequest::Command {
+                command,
+                reply: None,
+                fate: None,
+            });
         }
         self.core.pump();
     }

@@ -31,16 +31,28 @@ pub const QUEUES: [&str; 4] = ["orders", "audit", "bulk", "gone"];
 
 /// Lives the story on `disk` until its end, or until the disk crashes.
 pub fn tell(disk: &Memory) -> Told {
-    let Ok(node) = Node::start(disk) else { return Told { ledger: Ledger::default() } };
+    let Ok(node) = Node::start(disk) else {
+        return Told {
+            ledger: Ledger::default(),
+        };
+    };
     let client = Client::connect(node.core());
-    let mut teller =
-        Teller { node, client, ledger: Ledger::default(), number: 0, published: 0, waiting: Vec::new() };
+    let mut teller = Teller {
+        node,
+        client,
+        ledger: Ledger::default(),
+        number: 0,
+        published: 0,
+        waiting: Vec::new(),
+    };
     teller.declare_all();
     teller.client.say(confirm::Select { nowait: false });
     teller.chapter_one();
     teller.chapter_two();
     teller.chapter_three();
-    Told { ledger: teller.ledger }
+    Told {
+        ledger: teller.ledger,
+    }
 }
 
 impl Teller {
@@ -50,15 +62,26 @@ impl Teller {
 
     fn declare_all(&mut self) {
         for name in QUEUES {
-            let declare = queue::Declare { queue: short(name), durable: true, ..queue::Declare::default() };
+            let declare = queue::Declare {
+                queue: short(name),
+                durable: true,
+                ..queue::Declare::default()
+            };
             self.client.say(declare);
             self.client.run();
-            if self.client.answered(|method| matches!(method, Method::QueueDeclareOk(_))) {
+            if self
+                .client
+                .answered(|method| matches!(method, Method::QueueDeclareOk(_)))
+            {
                 self.ledger.declared.insert(name.to_owned(), true);
             }
         }
         for name in ["orders", "audit"] {
-            let bind = queue::Bind { queue: short(name), exchange: short("amq.fanout"), ..queue::Bind::default() };
+            let bind = queue::Bind {
+                queue: short(name),
+                exchange: short("amq.fanout"),
+                ..queue::Bind::default()
+            };
             self.client.say(bind);
         }
         self.client.run();
@@ -123,8 +146,13 @@ impl Teller {
         self.number += 1;
         self.published += 1;
         for name in queues {
-            self.ledger.queues.entry((*name).to_owned()).or_default().insert(self.number, Fate::Unknown);
-            self.waiting.push((self.published, (*name).to_owned(), self.number));
+            self.ledger
+                .queues
+                .entry((*name).to_owned())
+                .or_default()
+                .insert(self.number, Fate::Unknown);
+            self.waiting
+                .push((self.published, (*name).to_owned(), self.number));
         }
         self.client.publish(exchange, key, &body_of(self.number, bytes));
     }
@@ -145,18 +173,33 @@ impl Teller {
         if taken.is_empty() || self.dead() {
             return;
         }
-        let numbers: Vec<u64> = taken.iter().filter_map(|message| crate::oracle::number_of(&message.body)).collect();
-        numbers.iter().for_each(|number| self.ledger.note(queue, *number, Fate::Settling));
+        let numbers: Vec<u64> = taken
+            .iter()
+            .filter_map(|message| crate::oracle::number_of(&message.body))
+            .collect();
+        numbers
+            .iter()
+            .for_each(|number| self.ledger.note(queue, *number, Fate::Settling));
         if let Some(second) = taken.get(1) {
-            self.client.say(basic::Ack { delivery_tag: second.tag, multiple: false });
+            self.client.say(basic::Ack {
+                delivery_tag: second.tag,
+                multiple: false,
+            });
         }
-        let last = taken.iter().rfind(|message| message.tag != taken.get(1).map_or(0, |second| second.tag));
+        let last = taken
+            .iter()
+            .rfind(|message| message.tag != taken.get(1).map_or(0, |second| second.tag));
         if let Some(last) = last {
-            self.client.say(basic::Ack { delivery_tag: last.tag, multiple: true });
+            self.client.say(basic::Ack {
+                delivery_tag: last.tag,
+                multiple: true,
+            });
         }
         self.client.run();
         if !self.dead() {
-            numbers.iter().for_each(|number| self.ledger.note(queue, *number, Fate::Settled));
+            numbers
+                .iter()
+                .for_each(|number| self.ledger.note(queue, *number, Fate::Settled));
         }
     }
 
@@ -169,9 +212,16 @@ impl Teller {
 
     fn purge(&mut self, queue: &str) {
         self.note_all(queue, Fate::Settling);
-        self.client.say(queue::Purge { queue: short(queue), nowait: false });
+        self.client.say(queue::Purge {
+            queue: short(queue),
+            nowait: false,
+        });
         self.client.run();
-        if self.client.answered(|method| matches!(method, Method::QueuePurgeOk(_))) && !self.dead() {
+        if self
+            .client
+            .answered(|method| matches!(method, Method::QueuePurgeOk(_)))
+            && !self.dead()
+        {
             self.note_all(queue, Fate::Settled);
         }
     }
@@ -182,9 +232,15 @@ impl Teller {
         }
         self.note_all(name, Fate::Settling);
         self.ledger.declared.remove(name);
-        self.client.say(queue::Delete { queue: short(name), ..queue::Delete::default() });
+        self.client.say(queue::Delete {
+            queue: short(name),
+            ..queue::Delete::default()
+        });
         self.client.run();
-        if self.client.answered(|method| matches!(method, Method::QueueDeleteOk(_))) {
+        if self
+            .client
+            .answered(|method| matches!(method, Method::QueueDeleteOk(_)))
+        {
             self.ledger.declared.insert(name.to_owned(), false);
         }
     }
@@ -193,7 +249,13 @@ impl Teller {
         if self.dead() {
             return;
         }
-        for known in self.ledger.queues.entry(queue.to_owned()).or_default().values_mut() {
+        for known in self
+            .ledger
+            .queues
+            .entry(queue.to_owned())
+            .or_default()
+            .values_mut()
+        {
             if *known != Fate::Settled {
                 *known = fate;
             }
@@ -211,20 +273,31 @@ impl Teller {
         let mut parts = Vec::new();
         for name in ["orders", "bulk"] {
             self.number += 1;
-            self.ledger.queues.entry(name.to_owned()).or_default().insert(self.number, Fate::Unknown);
+            self.ledger
+                .queues
+                .entry(name.to_owned())
+                .or_default()
+                .insert(self.number, Fate::Unknown);
             other.publish("", name, &body_of(self.number, 150));
             parts.push((name.to_owned(), self.number));
         }
-        let settled = taken.first().and_then(|message| crate::oracle::number_of(&message.body));
+        let settled = taken
+            .first()
+            .and_then(|message| crate::oracle::number_of(&message.body));
         if let (Some(message), Some(number)) = (taken.first(), settled) {
-            other.say(basic::Ack { delivery_tag: message.tag, multiple: false });
+            other.say(basic::Ack {
+                delivery_tag: message.tag,
+                multiple: false,
+            });
             self.ledger.note("audit", number, Fate::Settling);
         }
         other.say(tx::Commit {});
         self.ledger.transactions.push(parts.clone());
         other.run();
         if other.answered(|method| matches!(method, Method::TxCommitOk(_))) {
-            parts.iter().for_each(|(queue, number)| self.ledger.note(queue, *number, Fate::Confirmed));
+            parts
+                .iter()
+                .for_each(|(queue, number)| self.ledger.note(queue, *number, Fate::Confirmed));
             if let Some(number) = settled {
                 self.ledger.note("audit", number, Fate::Settled);
             }
@@ -237,7 +310,10 @@ impl Teller {
 
 impl Ledger {
     fn note(&mut self, queue: &str, number: u64, fate: Fate) {
-        self.queues.entry(queue.to_owned()).or_default().insert(number, fate);
+        self.queues
+            .entry(queue.to_owned())
+            .or_default()
+            .insert(number, fate);
     }
 }
 
@@ -245,7 +321,10 @@ impl Ledger {
 fn take(client: &mut Client, queue: &str, count: usize) -> Vec<Received> {
     let before = client.received.len();
     for _ in 0..count {
-        client.say(basic::Get { queue: short(queue), no_ack: false });
+        client.say(basic::Get {
+            queue: short(queue),
+            no_ack: false,
+        });
         client.run();
     }
     client.received.split_off(before)
@@ -256,18 +335,30 @@ pub fn drain(node: &Node) -> BTreeMap<String, Option<Vec<Vec<u8>>>> {
     let mut found = BTreeMap::new();
     for name in QUEUES {
         let mut client = Client::connect(node.core());
-        client.say(basic::Get { queue: short(name), no_ack: true });
+        client.say(basic::Get {
+            queue: short(name),
+            no_ack: true,
+        });
         client.run();
         if client.answered(|method| matches!(method, Method::ChannelClose(_))) {
             found.insert(name.to_owned(), None);
             continue;
         }
         while !client.answered(|method| matches!(method, Method::BasicGetEmpty(_))) {
-            client.say(basic::Get { queue: short(name), no_ack: true });
+            client.say(basic::Get {
+                queue: short(name),
+                no_ack: true,
+            });
             client.run();
-            assert!(!node.core().is_dead(), "the disk crashed while the outcome was read");
+            assert!(
+                !node.core().is_dead(),
+                "the disk crashed while the outcome was read"
+            );
         }
-        found.insert(name.to_owned(), Some(client.received.into_iter().map(|message| message.body).collect()));
+        found.insert(
+            name.to_owned(),
+            Some(client.received.into_iter().map(|message| message.body).collect()),
+        );
     }
     found
 }

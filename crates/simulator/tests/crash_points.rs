@@ -37,9 +37,19 @@ fn story_calls(lying: bool) -> Vec<u64> {
 fn the_story_ends_well_without_a_crash() {
     let disk = Memory::new(SEED);
     let ledger = story::tell(&disk).ledger;
-    assert!(disk.crash_points().len() > 200, "the story makes {} calls worth a crash", disk.crash_points().len());
+    assert!(
+        disk.crash_points().len() > 200,
+        "the story makes {} calls worth a crash",
+        disk.crash_points().len()
+    );
     let unknown = ledger.queues.values().flat_map(|queue| queue.values());
-    assert!(unknown.filter(|fate| **fate == everack_simulator::oracle::Fate::Unknown).count() == 0, "{ledger:?}");
+    assert!(
+        unknown
+            .filter(|fate| **fate == everack_simulator::oracle::Fate::Unknown)
+            .count()
+            == 0,
+        "{ledger:?}"
+    );
     assert_eq!(judge(&disk.kill(), &ledger), [], "after kill -9");
 }
 
@@ -69,7 +79,11 @@ fn a_second_crash_during_recovery_loses_nothing() {
                 recovering.crash();
                 let last = Outcome::ALL[(second as usize + index) % 4];
                 let again = recovering.restart(last, seed + second);
-                assert_eq!(judge(&again, &ledger), [], "call {call}, {outcome:?}, then call {second}, {last:?}");
+                assert_eq!(
+                    judge(&again, &ledger),
+                    [],
+                    "call {call}, {outcome:?}, then call {second}, {last:?}"
+                );
             }
         }
     }
@@ -84,5 +98,8 @@ fn loss_is_found_on_a_disk_that_lies() {
         let broken = Node::start(&again).map(|node| ledger.judge(&drain(&node)));
         lost += usize::from(!broken.is_ok_and(|broken| broken.is_empty()));
     }
-    assert!(lost > 0, "syncs do nothing, and yet nothing is missing: the oracle sees nothing");
+    assert!(
+        lost > 0,
+        "syncs do nothing, and yet nothing is missing: the oracle sees nothing"
+    );
 }

@@ -31,8 +31,16 @@ impl Partition {
     pub fn cut(&self, queue: QueueId, committed: Position) -> Option<Cut> {
         let stage = self.queues.get(&queue)?;
         // Without jobs on their way everything that this partition has written so far has taken effect.
-        let applied = if self.jobs.is_empty() { committed.max(self.applied) } else { self.applied };
-        Some(Cut { queue, next: stage.next, applied })
+        let applied = if self.jobs.is_empty() {
+            committed.max(self.applied)
+        } else {
+            self.applied
+        };
+        Some(Cut {
+            queue,
+            next: stage.next,
+            applied,
+        })
     }
 
     /// Live runs of `cut`'s queue from `first` on; returns where to go on.

@@ -18,41 +18,63 @@ impl Partition {
     pub(super) fn carry_out(&mut self, effect: Effect<Messages>, outbox: &mut Outbox) {
         match effect {
             Effect::Deliver(delivery) => self.deliver(delivery, outbox),
-            Effect::Got { ticket, delivery, remaining } => {
+            Effect::Got {
+                ticket,
+                delivery,
+                remaining,
+            } => {
                 let delivery = Box::new(self.pinned(*delivery));
                 self.answer(ticket, Answer::Got { delivery, remaining }, outbox);
             }
             Effect::GotEmpty { ticket } => self.answer(ticket, Answer::GotEmpty, outbox),
-            Effect::Settled { queue, first, count, location, bytes, reason } => {
+            Effect::Settled {
+                queue,
+                first,
+                count,
+                location,
+                bytes,
+                reason,
+            } => {
                 if location.is_durable() {
                     self.space.subtract(location, bytes);
                     self.log_settled(Range { queue, first, count }, reason);
                 }
             }
-            Effect::Returned { queue, first, count, durable } if durable => {
+            Effect::Returned {
+                queue,
+                first,
+                count,
+                durable,
+            } if durable => {
                 push_range(&mut self.returned, Range { queue, first, count });
             }
             Effect::Returned { .. } => (),
-            Effect::Relocated { old, location, bytes, .. } => {
+            Effect::Relocated {
+                old, location, bytes, ..
+            } => {
                 self.space.subtract(old, bytes);
                 self.space.add(location, bytes);
             }
             Effect::ConsumeOk { ticket } => self.answer(ticket, Answer::ConsumeOk, outbox),
             Effect::Cancelled { ticket } => self.cancelled(ticket, outbox),
             Effect::Refused { ticket, refusal } => self.answer(ticket, refused(refusal), outbox),
-            Effect::Counts { ticket, messages, consumers } => {
+            Effect::Counts {
+                ticket,
+                messages,
+                consumers,
+            } => {
                 self.answer(ticket, Answer::Counts { messages, consumers }, outbox);
             }
             Effect::DeleteAllowed { ticket, messages } => {
                 self.answer(ticket, Answer::DeleteAllowed { messages }, outbox);
             }
             Effect::Purged { ticket, messages } => self.answer(ticket, Answer::Purged { messages }, outbox),
-            Effect::ConsumerGone { consumer, .. } => self.tell_consumer(consumer, outbox, |consumer| {
-                Notice::ConsumerGone { consumer }
-            }),
-            Effect::LimitFreed { consumer, .. } => self.tell_consumer(consumer, outbox, |consumer| {
-                Notice::LimitFreed { consumer }
-            }),
+            Effect::ConsumerGone { consumer, .. } => {
+                self.tell_consumer(consumer, outbox, |consumer| Notice::ConsumerGone { consumer })
+            }
+            Effect::LimitFreed { consumer, .. } => {
+                self.tell_consumer(consumer, outbox, |consumer| Notice::LimitFreed { consumer })
+            }
             Effect::Unused { queue } => outbox.catalog.push(CatalogRequest::DeleteUnused { queue }),
             // The queue was deleted after these messages had been written: the delete came first.
             Effect::Orphaned { run, .. } => {
@@ -79,7 +101,10 @@ impl Partition {
 
     fn deliver(&mut self, delivery: Delivery<Messages>, outbox: &mut Outbox) {
         let Some(reply) = self.consumers.get(&delivery.consumer) else {
-            unreachable!("consumer {} is served but was never introduced", delivery.consumer)
+            unreachable!(
+                "consumer {} is served but was never introduced",
+                delivery.consumer
+            )
         };
         let link = reply.link.clone();
         outbox.notify(&link, Notice::Deliver(self.pinned(delivery)));
@@ -87,7 +112,11 @@ impl Partition {
 
     /// Keeps the segment until the delivery has been written out, if it has to be read from there.
     fn pinned(&mut self, delivery: Delivery<Messages>) -> Delivered {
-        let pin = delivery.run.content.is_none().then(|| self.space.pin(delivery.run.location));
+        let pin = delivery
+            .run
+            .content
+            .is_none()
+            .then(|| self.space.pin(delivery.run.location));
         Delivered { delivery, pin }
     }
 
@@ -97,7 +126,12 @@ impl Partition {
         }
     }
 
-    fn tell_consumer(&self, consumer: ConsumerId, outbox: &mut Outbox, notice: impl FnOnce(ConsumerId) -> Notice) {
+    fn tell_consumer(
+        &self,
+        consumer: ConsumerId,
+        outbox: &mut Outbox,
+        notice: impl FnOnce(ConsumerId) -> Notice,
+    ) {
         if let Some(reply) = self.consumers.get(&consumer) {
             outbox.notify(&reply.link, notice(consumer));
         }
@@ -113,10 +147,18 @@ impl Partition {
     }
 
     /// A job of this partition is durable: what was staged for it takes effect, in its order.
-    pub(super) fn committed(&mut self, job: JobId, base: Position, end: Position, now: Millis, outbox: &mut Outbox) {
+    pub(super) fn committed(
+        &mut self,
+        job: JobId,
+        base: Position,
+        end: Position,
+        now: Millis,
+        outbox: &mut Outbox,
+    ) {
         // The first one, but for jobs that overtook others while the disk was full.
         let index = self.jobs.iter().position(|pending| pending.job == job);
-        let index = index.unwrap_or_else(|| panic!("job {} became durable twice or was never handed out", job.0));
+        let index =
+            index.unwrap_or_else(|| panic!("job {} became durable twice or was never handed out", job.0));
         let done = self.jobs.remove(index).expect("the index was just found");
         self.applied = self.applied.max(end);
         for staged in done.staged {
@@ -126,14 +168,25 @@ impl Partition {
 
     fn take_effect(&mut self, staged: Staged, base: Position, now: Millis, outbox: &mut Outbox) {
         match staged {
-            Staged::Publish { offset, targets, messages, accept } => {
+            Staged::Publish {
+                offset,
+                targets,
+                messages,
+                accept,
+            } => {
                 let location = staged::location(base, offset);
                 let fanout = record::fanout(&targets);
                 for target in &targets {
                     let bytes = record::charged_bytes(&messages, target.from, target.to, fanout);
                     self.space.add(location, u64::from(bytes));
                     let run = queue_run(*target, location, messages.clone(), bytes);
-                    self.machine.apply(Command::Enqueue { queue: target.queue, run }, now);
+                    self.machine.apply(
+                        Command::Enqueue {
+                            queue: target.queue,
+                            run,
+                        },
+                        now,
+                    );
                 }
                 if let Some(accept) = accept {
                     self.accept(accept, outbox);
@@ -142,9 +195,19 @@ impl Partition {
             Staged::Transient { targets, messages } => self.enqueue_transient(&targets, &messages, now),
             Staged::TransactionEnd { settles, reply } => {
                 settles.into_iter().for_each(|settle| self.settle(settle, now));
-                outbox.notify(&reply.link, Notice::Answer { channel: reply.channel, answer: Answer::Committed });
+                outbox.notify(
+                    &reply.link,
+                    Notice::Answer {
+                        channel: reply.channel,
+                        answer: Answer::Committed,
+                    },
+                );
             }
-            Staged::Rescued { offset, targets, done } => {
+            Staged::Rescued {
+                offset,
+                targets,
+                done,
+            } => {
                 self.relocate(staged::location(base, offset), &targets, now);
                 outbox.rescued.push(done);
             }
@@ -154,23 +217,33 @@ impl Partition {
     fn enqueue_transient(&mut self, targets: &[Target], messages: &Messages, now: Millis) {
         for target in targets {
             let bytes = messages.bytes(target.from, target.to).min(u64::from(u32::MAX)) as u32;
-            let run = queue_run(*target, everack_broker::ids::Location::NOWHERE, messages.clone(), bytes);
-            self.machine.apply(Command::Enqueue { queue: target.queue, run }, now);
+            let run = queue_run(
+                *target,
+                everack_broker::ids::Location::NOWHERE,
+                messages.clone(),
+                bytes,
+            );
+            self.machine.apply(
+                Command::Enqueue {
+                    queue: target.queue,
+                    run,
+                },
+                now,
+            );
         }
     }
 
     /// Content that could not be read back: it leaves its queue, and the log says so.
     pub(super) fn damaged(&mut self, queue: QueueId, first: Seq, count: u32, now: Millis) {
-        self.machine.apply(Command::Quarantine { queue, first, count }, now);
+        self.machine
+            .apply(Command::Quarantine { queue, first, count }, now);
     }
 }
 
 /// Appends `range`, as part of the last one if it follows on it.
 pub(super) fn push_range(ranges: &mut Vec<Range>, range: Range) {
     match ranges.last_mut() {
-        Some(last)
-            if last.queue == range.queue && last.first.plus(u64::from(last.count)) == range.first =>
-        {
+        Some(last) if last.queue == range.queue && last.first.plus(u64::from(last.count)) == range.first => {
             last.count += range.count;
         }
         _ => ranges.push(range),

@@ -20,20 +20,20 @@ mod staged;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
 use everack_broker::catalog::Queue;
+use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
 use everack_broker::partition::{Command, Effect, Partition as Machine, Restored, Run};
 use everack_storage::{Frames, Position};
 use rustc_hash::FxHashMap;
 
 use crate::append::{AppendJob, JobId, Lane, Origin, Share};
 use crate::link::Link;
+use crate::machine::Machine as Passive;
 use crate::messages::Messages;
 use crate::notice::Notice;
-use crate::machine::Machine as Passive;
 use crate::outbox::Outbox;
-use crate::recovery::queue_image::QueueImage;
 use crate::record::{self, Placement, Range, Target};
+use crate::recovery::queue_image::QueueImage;
 use crate::request::{Consume, Publish, Reply, Request, RoutedRun, Settle, TransactionPart};
 use crate::space::Space;
 use staged::{Accept, Staged, StagedJob};
@@ -111,11 +111,23 @@ impl Partition {
     /// Takes back a durable queue with its live messages after a restart.
     pub fn restore(&mut self, queue: &Queue, image: QueueImage) {
         let next = image.next;
-        self.queues.insert(queue.id, QueueStage { durable: queue.durable, next });
-        let restored =
-            Restored { queue: queue.id, durable: queue.durable, auto_delete: queue.auto_delete, next_seq: next };
+        self.queues.insert(
+            queue.id,
+            QueueStage {
+                durable: queue.durable,
+                next,
+            },
+        );
+        let restored = Restored {
+            queue: queue.id,
+            durable: queue.durable,
+            auto_delete: queue.auto_delete,
+            next_seq: next,
+        };
         let space = &mut self.space;
-        let runs = image.into_live_runs().inspect(|run| space.add(run.location, u64::from(run.bytes)));
+        let runs = image
+            .into_live_runs()
+            .inspect(|run| space.add(run.location, u64::from(run.bytes)));
         self.machine.restore_queue(restored, runs);
     }
 
@@ -148,11 +160,25 @@ impl Partition {
                 self.cancelling.push((ticket, consumer));
                 self.machine.apply(Command::Cancel { consumer, ticket }, now);
             }
-            Request::Get { consumer, queue, no_ack, reply } => {
+            Request::Get {
+                consumer,
+                queue,
+                no_ack,
+                reply,
+            } => {
                 let ticket = self.ticket(reply.clone());
                 let connection = reply.link.connection;
                 self.consumers.insert(consumer, reply);
-                self.machine.apply(Command::Get { consumer, connection, queue, no_ack, ticket }, now);
+                self.machine.apply(
+                    Command::Get {
+                        consumer,
+                        connection,
+                        queue,
+                        no_ack,
+                        ticket,
+                    },
+                    now,
+                );
             }
             Request::Recover { consumer } => self.machine.apply(Command::Recover { consumer }, now),
             Request::Limit { consumer, limit } => self.machine.apply(Command::Limit { consumer, limit }, now),
@@ -164,18 +190,48 @@ impl Partition {
                 let ticket = self.ticket(reply);
                 self.machine.apply(Command::Status { queue, ticket }, now);
             }
-            Request::CheckDelete { queue, if_unused, if_empty, reply } => {
+            Request::CheckDelete {
+                queue,
+                if_unused,
+                if_empty,
+                reply,
+            } => {
                 let ticket = self.ticket(reply);
-                self.machine.apply(Command::CheckDelete { queue, if_unused, if_empty, ticket }, now);
+                self.machine.apply(
+                    Command::CheckDelete {
+                        queue,
+                        if_unused,
+                        if_empty,
+                        ticket,
+                    },
+                    now,
+                );
             }
             Request::Purge { queue, reply } => {
                 let ticket = self.ticket(reply);
                 self.machine.apply(Command::Purge { queue, ticket }, now);
             }
             Request::Transaction(part) => self.transaction(part, now, outbox),
-            Request::CreateQueue { queue, durable, auto_delete } => {
-                self.queues.insert(queue, QueueStage { durable, next: Seq(1) });
-                self.machine.apply(Command::CreateQueue { queue, durable, auto_delete }, now);
+            Request::CreateQueue {
+                queue,
+                durable,
+                auto_delete,
+            } => {
+                self.queues.insert(
+                    queue,
+                    QueueStage {
+                        durable,
+                        next: Seq(1),
+                    },
+                );
+                self.machine.apply(
+                    Command::CreateQueue {
+                        queue,
+                        durable,
+                        auto_delete,
+                    },
+                    now,
+                );
             }
             Request::DeleteQueue { queue } => {
                 self.queues.remove(&queue);
@@ -216,7 +272,11 @@ impl Partition {
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
         self.number(&publish.messages, &publish.runs, &mut targets, now);
-        let accept = Accept { reply: publish.reply, confirm: publish.confirm, bytes: publish.bytes };
+        let accept = Accept {
+            reply: publish.reply,
+            confirm: publish.confirm,
+            bytes: publish.bytes,
+        };
         if targets.is_empty() {
             self.accept(accept, outbox);
         } else {
@@ -229,7 +289,12 @@ impl Partition {
                 &targets,
             );
             let targets = targets.as_slice().into();
-            self.staged.push(Staged::Publish { offset, targets, messages: publish.messages, accept: Some(accept) });
+            self.staged.push(Staged::Publish {
+                offset,
+                targets,
+                messages: publish.messages,
+                accept: Some(accept),
+            });
             self.urgent = true;
         }
         self.targets = targets;
@@ -238,18 +303,36 @@ impl Partition {
     /// Gives the messages their numbers in each queue; transient ones enter it at once, the others' targets are collected.
     fn number(&mut self, messages: &Messages, runs: &[RoutedRun], durable: &mut Vec<Target>, now: Millis) {
         for run in runs {
-            for target in run.route.targets.iter().filter(|target| target.partition == self.id) {
+            for target in run
+                .route
+                .targets
+                .iter()
+                .filter(|target| target.partition == self.id)
+            {
                 // A queue that was deleted after the message was routed: the delete came first.
-                let Some(stage) = self.queues.get_mut(&target.queue) else { continue };
+                let Some(stage) = self.queues.get_mut(&target.queue) else {
+                    continue;
+                };
                 let first = stage.next;
                 stage.next = first.plus(u64::from(run.to - run.from));
-                let target = Target { queue: target.queue, first, from: run.from, to: run.to };
+                let target = Target {
+                    queue: target.queue,
+                    first,
+                    from: run.from,
+                    to: run.to,
+                };
                 if stage.durable {
                     durable.push(target);
                 } else {
                     let bytes = messages.bytes(run.from, run.to).min(u64::from(u32::MAX)) as u32;
                     let run = queue_run(target, Location::NOWHERE, messages.clone(), bytes);
-                    self.machine.apply(Command::Enqueue { queue: target.queue, run }, now);
+                    self.machine.apply(
+                        Command::Enqueue {
+                            queue: target.queue,
+                            run,
+                        },
+                        now,
+                    );
                 }
             }
         }
@@ -258,9 +341,19 @@ impl Partition {
     /// The publish is where it has to be: confirms it, and gives its bytes back to the publisher's window, now or when the
     /// queues have caught up.
     fn accept(&mut self, accept: Accept, outbox: &mut Outbox) {
-        let Accept { reply, confirm, bytes } = accept;
+        let Accept {
+            reply,
+            confirm,
+            bytes,
+        } = accept;
         if let Some(confirm) = confirm {
-            outbox.notify(&reply.link, Notice::Confirm { channel: reply.channel, confirm });
+            outbox.notify(
+                &reply.link,
+                Notice::Confirm {
+                    channel: reply.channel,
+                    confirm,
+                },
+            );
         }
         if self.machine.ready_bytes() > READY_BYTES_SLOW && self.machine.consumer_count() > 0 {
             self.held.push((reply.link, bytes));
@@ -278,12 +371,34 @@ impl Partition {
     }
 
     fn settle(&mut self, settle: Settle, now: Millis) {
-        let Settle { consumer, first, count, outcome } = settle;
-        self.machine.apply(Command::Settle { consumer, first, count, outcome }, now);
+        let Settle {
+            consumer,
+            first,
+            count,
+            outcome,
+        } = settle;
+        self.machine.apply(
+            Command::Settle {
+                consumer,
+                first,
+                count,
+                outcome,
+            },
+            now,
+        );
     }
 
     fn consume(&mut self, consume: Consume, now: Millis) {
-        let Consume { consumer, queue, no_ack, exclusive, priority, prefetch, limit, reply } = consume;
+        let Consume {
+            consumer,
+            queue,
+            no_ack,
+            exclusive,
+            priority,
+            prefetch,
+            limit,
+            reply,
+        } = consume;
         let ticket = self.ticket(reply.clone());
         let (connection, gate) = (reply.link.connection, reply.link.gate.clone());
         self.consumers.insert(consumer, reply);
@@ -306,10 +421,23 @@ impl Partition {
 
     /// Frames this partition's part of a transaction. Its settlements and messages take effect when it is durable.
     fn transaction(&mut self, part: TransactionPart, now: Millis, outbox: &mut Outbox) {
-        let TransactionPart { assembly, publishes, settles, reply } = part;
-        let settled = self.machine.settled_by(settles.iter().map(|settle| (settle.consumer, settle.first, settle.count)));
+        let TransactionPart {
+            assembly,
+            publishes,
+            settles,
+            reply,
+        } = part;
+        let settled = self.machine.settled_by(
+            settles
+                .iter()
+                .map(|settle| (settle.consumer, settle.first, settle.count)),
+        );
         let durable = settled.into_iter().filter(|range| range.durable);
-        let ranges = durable.map(|range| Range { queue: range.queue, first: range.first, count: range.count });
+        let ranges = durable.map(|range| Range {
+            queue: range.queue,
+            first: range.first,
+            count: range.count,
+        });
         let ranges: Vec<Range> = ranges.collect();
         let numbered: Vec<_> = publishes
             .into_iter()
@@ -336,8 +464,16 @@ impl Partition {
                         &targets,
                     );
                 }
-                staged.push(Staged::Publish { offset, targets: targets.into(), messages: messages.clone(), accept: None });
-                staged.push(Staged::Transient { targets: transient, messages });
+                staged.push(Staged::Publish {
+                    offset,
+                    targets: targets.into(),
+                    messages: messages.clone(),
+                    accept: None,
+                });
+                staged.push(Staged::Transient {
+                    targets: transient,
+                    messages,
+                });
             }
             if !ranges.is_empty() {
                 record::encode_settled(frames, id, Some(transaction), &ranges);
@@ -353,12 +489,28 @@ impl Partition {
     fn number_within_transaction(&mut self, runs: &[RoutedRun], durable: &mut Vec<Target>) -> Vec<Target> {
         let mut transient = Vec::new();
         for run in runs {
-            for target in run.route.targets.iter().filter(|target| target.partition == self.id) {
-                let Some(stage) = self.queues.get_mut(&target.queue) else { continue };
+            for target in run
+                .route
+                .targets
+                .iter()
+                .filter(|target| target.partition == self.id)
+            {
+                let Some(stage) = self.queues.get_mut(&target.queue) else {
+                    continue;
+                };
                 let first = stage.next;
                 stage.next = first.plus(u64::from(run.to - run.from));
-                let target = Target { queue: target.queue, first, from: run.from, to: run.to };
-                if stage.durable { durable.push(target) } else { transient.push(target) }
+                let target = Target {
+                    queue: target.queue,
+                    first,
+                    from: run.from,
+                    to: run.to,
+                };
+                if stage.durable {
+                    durable.push(target)
+                } else {
+                    transient.push(target)
+                }
             }
         }
         transient
@@ -393,11 +545,17 @@ impl Partition {
         let lane = if self.urgent { Lane::Publish } else { Lane::Settle };
         outbox.jobs.push(AppendJob {
             frames: std::mem::replace(&mut self.frames, next_frames),
-            shares: vec![Share { origin: Origin::Partition(self.id), job }],
+            shares: vec![Share {
+                origin: Origin::Partition(self.id),
+                job,
+            }],
             lane,
             urgent: std::mem::take(&mut self.urgent),
         });
-        self.jobs.push_back(StagedJob { job, staged: std::mem::take(&mut self.staged) });
+        self.jobs.push_back(StagedJob {
+            job,
+            staged: std::mem::take(&mut self.staged),
+        });
     }
 }
 
@@ -415,5 +573,12 @@ impl Passive for Partition {
 
 /// A queue's view of entries `from..to` of `messages`.
 fn queue_run(target: Target, location: Location, messages: Messages, bytes: u32) -> Run<Messages> {
-    Run { first: target.first, location, content: Some(messages), bytes, from: target.from, to: target.to }
+    Run {
+        first: target.first,
+        location,
+        content: Some(messages),
+        bytes,
+        from: target.from,
+        to: target.to,
+    }
 }

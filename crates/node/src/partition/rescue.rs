@@ -27,7 +27,11 @@ impl Partition {
             &rescue.messages,
             &targets,
         );
-        self.staged.push(Staged::Rescued { offset, targets, done: rescue.done });
+        self.staged.push(Staged::Rescued {
+            offset,
+            targets,
+            done: rescue.done,
+        });
     }
 
     /// The slices of `targets` that are alive and still lie at `location`.
@@ -36,10 +40,17 @@ impl Partition {
         for target in targets {
             let end = target.first.plus(u64::from(target.to - target.from));
             live.clear();
-            let _ = self.machine.live(target.queue, target.first, end, usize::MAX, &mut live);
+            let _ = self
+                .machine
+                .live(target.queue, target.first, end, usize::MAX, &mut live);
             // Messages that were moved before have another location and are not this record's any more.
             for live in live.iter().filter(|live| live.location == location) {
-                survivors.push(Target { queue: target.queue, first: live.first, from: live.from, to: live.to });
+                survivors.push(Target {
+                    queue: target.queue,
+                    first: live.first,
+                    from: live.from,
+                    to: live.to,
+                });
             }
         }
         survivors
@@ -54,7 +65,10 @@ impl Partition {
                 location,
                 from: target.from,
             });
-            let command = Command::Relocate { queue: targets[0].queue, moves: moves.collect() };
+            let command = Command::Relocate {
+                queue: targets[0].queue,
+                moves: moves.collect(),
+            };
             self.machine.apply(command, now);
         }
     }

@@ -19,13 +19,25 @@ pub(super) struct StagedJob {
 #[derive(Debug)]
 pub(super) enum Staged {
     /// Messages of durable queues.
-    Publish { offset: u32, targets: Box<[Target]>, messages: Messages, accept: Option<Accept> },
+    Publish {
+        offset: u32,
+        targets: Box<[Target]>,
+        messages: Messages,
+        accept: Option<Accept>,
+    },
     /// Messages of transient queues that wait for their transaction.
-    Transient { targets: Vec<Target>, messages: Messages },
+    Transient {
+        targets: Vec<Target>,
+        messages: Messages,
+    },
     /// The rest of a transaction: its settlements, and who is told.
     TransactionEnd { settles: Vec<Settle>, reply: Reply },
     /// Survivors of an old segment, written again.
-    Rescued { offset: u32, targets: Vec<Target>, done: Arc<dyn RescueDone> },
+    Rescued {
+        offset: u32,
+        targets: Vec<Target>,
+        done: Arc<dyn RescueDone>,
+    },
 }
 
 /// What a publisher is owed once its messages are where they have to be.

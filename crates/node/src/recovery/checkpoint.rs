@@ -30,7 +30,9 @@ pub struct Checkpoint {
 
 /// Why a checkpoint with good checksums cannot be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a record of the checkpoint does not add up at byte {at}: written by a newer Everack, or by a faulty one")]
+#[error(
+    "a record of the checkpoint does not add up at byte {at}: written by a newer Everack, or by a faulty one"
+)]
 pub struct CheckpointError {
     /// Where in the record.
     pub at: usize,
@@ -78,7 +80,8 @@ impl Checkpoint {
         match cursor.take(1)?[0] {
             KIND_TOPOLOGY => {
                 self.catalog_applied = Position(cursor.u64()?);
-                let facts: Vec<Fact> = postcard::from_bytes(&record[cursor.at..]).map_err(|_| cursor.error())?;
+                let facts: Vec<Fact> =
+                    postcard::from_bytes(&record[cursor.at..]).map_err(|_| cursor.error())?;
                 self.facts.extend(facts);
                 Ok(())
             }
@@ -93,14 +96,22 @@ impl Checkpoint {
         (image.next, image.applied) = (next, applied);
         let (mut number, mut location) = (0u64, 0u64);
         while cursor.at < cursor.bytes.len() {
-            let first = number.checked_add(cursor.varint()?).ok_or_else(|| cursor.error())?;
+            let first = number
+                .checked_add(cursor.varint()?)
+                .ok_or_else(|| cursor.error())?;
             location = location.wrapping_add(unzigzag(cursor.varint()?) as u64);
             let bytes = cursor.narrow()?;
             let from: u16 = cursor.narrow()?;
             let count: u16 = cursor.narrow()?;
             let returns: u32 = cursor.narrow()?;
             let to = from.checked_add(count).ok_or_else(|| cursor.error())?;
-            image.enqueue(ImageRun { first: Seq(first), location: Location(location), bytes, from, to });
+            image.enqueue(ImageRun {
+                first: Seq(first),
+                location: Location(location),
+                bytes,
+                from,
+                to,
+            });
             for _ in 0..returns {
                 image.count_return(Seq(first), u32::from(count));
             }
@@ -179,12 +190,19 @@ mod tests {
             to,
             deliveries,
         };
-        let runs = [run(5, 1 << 32, 700, 0, 7, 0), run(40, 1 << 32 | 4096, 9, 3, 4, 2), run(41, 64, 1, 0, 1, 0)];
+        let runs = [
+            run(5, 1 << 32, 700, 0, 7, 0),
+            run(40, 1 << 32 | 4096, 9, 3, 4, 2),
+            run(41, 64, 1, 0, 1, 0),
+        ];
         let mut read = Checkpoint::default();
         read.take(&encode_topology(Position(77), &[])).unwrap();
-        read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[..2])).unwrap();
-        read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[2..])).unwrap();
-        read.take(&encode_queue(QueueId(4), Seq(1), Position(79), &[])).unwrap();
+        read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[..2]))
+            .unwrap();
+        read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[2..]))
+            .unwrap();
+        read.take(&encode_queue(QueueId(4), Seq(1), Position(79), &[]))
+            .unwrap();
         assert_eq!(read.catalog_applied, Position(77));
         let image = read.queues[&QueueId(3)].clone();
         assert_eq!((image.next, image.applied), (Seq(90), 78));

@@ -98,7 +98,11 @@ impl Recovery {
     /// Takes one record of the log.
     pub fn visit(&mut self, position: Position, payload: &[u8]) {
         match record::decode(payload) {
-            Ok(Record { transaction: Some(transaction), fact: RecordFact::Whole, .. }) => {
+            Ok(Record {
+                transaction: Some(transaction),
+                fact: RecordFact::Whole,
+                ..
+            }) => {
                 for (position, record) in self.open.remove(&transaction).unwrap_or_default() {
                     self.apply(position, record);
                 }
@@ -116,10 +120,14 @@ impl Recovery {
             RecordFact::Enqueued(placed) => placed.iter().for_each(|placed| self.enqueued(position, placed)),
             RecordFact::Moved(placed) => placed.iter().for_each(|placed| self.moved(position, placed)),
             RecordFact::Settled(ranges) | RecordFact::Quarantined(ranges) => {
-                self.each(position, &ranges, |image, range| image.settle(range.first, range.count));
+                self.each(position, &ranges, |image, range| {
+                    image.settle(range.first, range.count)
+                });
             }
             RecordFact::Returned(ranges) => {
-                self.each(position, &ranges, |image, range| image.count_return(range.first, range.count));
+                self.each(position, &ranges, |image, range| {
+                    image.count_return(range.first, range.count)
+                });
             }
             RecordFact::Topology(facts) if position >= self.catalog_applied => self.replay_facts(facts),
             RecordFact::Topology(_) | RecordFact::Whole => (),
@@ -154,7 +162,11 @@ impl Recovery {
         let missing = target.first.0.saturating_sub(image.next.0.max(1));
         if missing > 0 && missing < SEQ_GAP && image.next.0 > 0 {
             let first = image.next;
-            self.gaps.push(Range { queue: target.queue, first, count: missing as u32 });
+            self.gaps.push(Range {
+                queue: target.queue,
+                first,
+                count: missing as u32,
+            });
         }
         self.messages_seen += u64::from(target.to - target.from);
         image.enqueue(image_run(position, placed));
@@ -176,7 +188,9 @@ impl Recovery {
 
     /// The image of `queue`, if the record at `position` is news to it.
     fn behind(&mut self, position: Position, queue: QueueId) -> Option<&mut QueueImage> {
-        self.queues.get_mut(&queue).filter(|image| position.0 >= image.applied)
+        self.queues
+            .get_mut(&queue)
+            .filter(|image| position.0 >= image.applied)
     }
 
     /// Whether the queue exists. One that does not but whose id was given out has been deleted by order, unless parts of the log
@@ -200,7 +214,9 @@ impl Recovery {
     pub fn finish(mut self) -> Recovered {
         let mut queues = Vec::new();
         for (queue, mut image) in std::mem::take(&mut self.queues) {
-            let Some(partition) = self.catalog.queue(queue).map(|queue| queue.partition) else { continue };
+            let Some(partition) = self.catalog.queue(queue).map(|queue| queue.partition) else {
+                continue;
+            };
             image.next = Seq(image.next.0 + SEQ_GAP);
             queues.push((partition, queue, image));
         }
@@ -214,7 +230,11 @@ impl Recovery {
             gaps: self.gaps,
             contradictions: self.contradictions,
         };
-        Recovered { catalog: self.catalog, queues, report }
+        Recovered {
+            catalog: self.catalog,
+            queues,
+            report,
+        }
     }
 }
 

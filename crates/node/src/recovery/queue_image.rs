@@ -40,7 +40,13 @@ impl ImageRun {
         let count = (high - low) as u16;
         let bytes = u64::from(self.bytes) * u64::from(count) / self.count().max(1);
         let from = self.from + skipped;
-        ImageRun { first: Seq(low), location: self.location, bytes: bytes as u32, from, to: from + count }
+        ImageRun {
+            first: Seq(low),
+            location: self.location,
+            bytes: bytes as u32,
+            from,
+            to: from + count,
+        }
     }
 }
 
@@ -60,7 +66,10 @@ pub struct QueueImage {
 impl QueueImage {
     /// An image without messages, whose next message gets the number `next`.
     pub fn empty(next: Seq) -> Self {
-        Self { next, ..Self::default() }
+        Self {
+            next,
+            ..Self::default()
+        }
     }
 
     /// Adds new messages. Mostly they are numbered behind all others; what comes late goes among the fragments.
@@ -80,7 +89,11 @@ impl QueueImage {
         self.settle_fragments(low, high);
         self.settle_runs(low, high);
         if !self.returns.is_empty() {
-            let gone: Vec<Seq> = self.returns.range(first..Seq(high)).map(|(seq, _)| *seq).collect();
+            let gone: Vec<Seq> = self
+                .returns
+                .range(first..Seq(high))
+                .map(|(seq, _)| *seq)
+                .collect();
             for seq in gone {
                 self.returns.remove(&seq);
             }
@@ -152,7 +165,12 @@ impl QueueImage {
         let mut alive = Vec::new();
         let start = self.runs.partition_point(|run| run.end() <= low);
         let runs = self.runs.iter().skip(start).take_while(|run| run.first.0 < high);
-        let fragments = self.fragments.range(..Seq(high)).rev().map(|(_, run)| run).take_while(|run| run.end() > low);
+        let fragments = self
+            .fragments
+            .range(..Seq(high))
+            .rev()
+            .map(|(_, run)| run)
+            .take_while(|run| run.end() > low);
         for run in runs.chain(fragments) {
             let (from, to) = (run.first.0.max(low), run.end().min(high));
             if from < to {
@@ -183,12 +201,17 @@ impl QueueImage {
     /// Live messages as the queue machine takes them back: cut where the number of their returns changes.
     pub fn into_live_runs(mut self) -> impl Iterator<Item = LiveRun> {
         let returns = std::mem::take(&mut self.returns);
-        self.into_runs().flat_map(move |run| cut_by_returns(run, &returns))
+        self.into_runs()
+            .flat_map(move |run| cut_by_returns(run, &returns))
     }
 
     /// How many messages are live.
     pub fn live(&self) -> u64 {
-        self.runs.iter().chain(self.fragments.values()).map(ImageRun::count).sum()
+        self.runs
+            .iter()
+            .chain(self.fragments.values())
+            .map(ImageRun::count)
+            .sum()
     }
 }
 
@@ -208,11 +231,29 @@ fn cut_by_returns(run: ImageRun, returns: &BTreeMap<Seq, u32>) -> Vec<LiveRun> {
         same_place
     });
     cuts.dedup_by_key(|(_, count)| *count);
-    let ends = cuts.iter().skip(1).map(|(at, _)| *at).chain([end]).collect::<Vec<_>>();
+    let ends = cuts
+        .iter()
+        .skip(1)
+        .map(|(at, _)| *at)
+        .chain([end])
+        .collect::<Vec<_>>();
     let pieces = cuts.iter().zip(ends).filter(|((at, _), end)| at < end);
     let live = pieces.map(|(&(at, deliveries), end)| {
-        let ImageRun { first, location, bytes, from, to } = run.slice(at, end);
-        LiveRun { first, location, bytes, from, to, deliveries }
+        let ImageRun {
+            first,
+            location,
+            bytes,
+            from,
+            to,
+        } = run.slice(at, end);
+        LiveRun {
+            first,
+            location,
+            bytes,
+            from,
+            to,
+            deliveries,
+        }
     });
     live.collect()
 }
@@ -222,7 +263,13 @@ mod tests {
     use super::*;
 
     fn run(first: u64, count: u16, location: u64) -> ImageRun {
-        ImageRun { first: Seq(first), location: Location(location), bytes: u32::from(count) * 10, from: 0, to: count }
+        ImageRun {
+            first: Seq(first),
+            location: Location(location),
+            bytes: u32::from(count) * 10,
+            from: 0,
+            to: count,
+        }
     }
 
     fn check(steps: impl FnOnce(&mut QueueImage), expected: &[(u64, u64, u64)]) {
@@ -232,7 +279,10 @@ mod tests {
         steps(&mut image);
         let expected_live: u64 = expected.iter().map(|(_, count, _)| count).sum();
         assert_eq!(image.live(), expected_live);
-        let live: Vec<_> = image.into_runs().map(|run| (run.first.0, run.count(), run.location.0)).collect();
+        let live: Vec<_> = image
+            .into_runs()
+            .map(|run| (run.first.0, run.count(), run.location.0))
+            .collect();
         assert_eq!(live, expected);
     }
 
@@ -242,7 +292,10 @@ mod tests {
         check(|image| image.settle(Seq(1), 10), &[(11, 10, 200)]);
         check(|image| image.settle(Seq(1), 3), &[(4, 7, 100), (11, 10, 200)]);
         check(|image| image.settle(Seq(8), 3), &[(1, 7, 100), (11, 10, 200)]);
-        check(|image| image.settle(Seq(4), 2), &[(1, 3, 100), (6, 5, 100), (11, 10, 200)]);
+        check(
+            |image| image.settle(Seq(4), 2),
+            &[(1, 3, 100), (6, 5, 100), (11, 10, 200)],
+        );
         check(|image| image.settle(Seq(9), 4), &[(1, 8, 100), (13, 8, 200)]);
         check(|image| image.settle(Seq(1), 100), &[]);
         let twice = |image: &mut QueueImage| {
@@ -260,7 +313,10 @@ mod tests {
 
     #[test]
     fn late_and_moved_messages_keep_their_place() {
-        check(|image| image.enqueue(run(31, 2, 300)), &[(1, 10, 100), (11, 10, 200), (31, 2, 300)]);
+        check(
+            |image| image.enqueue(run(31, 2, 300)),
+            &[(1, 10, 100), (11, 10, 200), (31, 2, 300)],
+        );
         let late = |image: &mut QueueImage| {
             image.enqueue(run(31, 2, 300));
             image.enqueue(run(21, 2, 400));
@@ -280,7 +336,10 @@ mod tests {
         image.enqueue(run(1, 10, 100));
         image.count_return(Seq(3), 2);
         image.count_return(Seq(4), 1);
-        let live: Vec<_> = image.into_live_runs().map(|run| (run.first.0, run.to - run.from, run.deliveries)).collect();
+        let live: Vec<_> = image
+            .into_live_runs()
+            .map(|run| (run.first.0, run.to - run.from, run.deliveries))
+            .collect();
         assert_eq!(live, [(1, 2, 0), (3, 1, 1), (4, 1, 2), (5, 6, 0)]);
     }
 

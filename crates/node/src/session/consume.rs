@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use everack_amqp::deliveries::DeliveryRange;
 use everack_amqp::connection::Delivery as Handed;
+use everack_amqp::deliveries::DeliveryRange;
 use everack_amqp::encoding::DeliverHead;
 use everack_amqp::error::{Error, ReplyCode};
 use everack_amqp::event::Outcome;
@@ -35,13 +35,20 @@ impl Session {
         let queue = self.queue_to_read(channel, &consume.queue)?;
         let tag = self.consumer_tag(channel, &consume.consumer_tag)?;
         let settings = self.consumer_settings(&queue, &consume)?;
-        let Some(state) = self.channels.get_mut(&channel) else { return Ok(()) };
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return Ok(());
+        };
         let consumer = self.shared.next_consumer(queue.partition);
         state.consumers.insert(tag.as_bytes().into(), consumer);
         state.holders.push(consumer);
         let (prefetch, limit) = (state.prefetch, state.limit.clone());
         let head = DeliverHead::new(channel, tag.as_bytes());
-        let entry = Consumer { channel, tag: tag.clone(), no_ack: consume.no_ack, head };
+        let entry = Consumer {
+            channel,
+            tag: tag.clone(),
+            no_ack: consume.no_ack,
+            head,
+        };
         self.consumers.insert(consumer, Arc::new(entry));
         let request = Consume {
             consumer,
@@ -54,7 +61,15 @@ impl Session {
             reply: self.reply(channel),
         };
         self.requests.push((queue.partition, Request::Consume(request)));
-        self.wait(channel, Waiting::Consume { queue, consumer, tag, nowait: consume.nowait });
+        self.wait(
+            channel,
+            Waiting::Consume {
+                queue,
+                consumer,
+                tag,
+                nowait: consume.nowait,
+            },
+        );
         Ok(())
     }
 
@@ -63,7 +78,10 @@ impl Session {
             let tag = self.shared.generate_name("amq.ctag-");
             return Ok(ShortString::shortened(&tag));
         }
-        let used = self.channels.get(&channel).is_some_and(|state| state.consumers.contains_key(given.as_bytes()));
+        let used = self
+            .channels
+            .get(&channel)
+            .is_some_and(|state| state.consumers.contains_key(given.as_bytes()));
         if used {
             let text = format!("attempt to reuse consumer tag '{given}'");
             return Err(Error::new(ReplyCode::NotAllowed, text));
@@ -72,18 +90,29 @@ impl Session {
     }
 
     pub(super) fn basic_cancel(&mut self, channel: u16, cancel: &basic::Cancel) -> Handled {
-        let consumer =
-            self.channels.get_mut(&channel).and_then(|state| state.consumers.remove(cancel.consumer_tag.as_bytes()));
+        let consumer = self
+            .channels
+            .get_mut(&channel)
+            .and_then(|state| state.consumers.remove(cancel.consumer_tag.as_bytes()));
         let (tag, nowait) = (cancel.consumer_tag.clone(), cancel.nowait);
         let Some(consumer) = consumer else {
             if !nowait {
-                self.connection.reply(channel, &basic::CancelOk { consumer_tag: tag }.into());
+                self.connection
+                    .reply(channel, &basic::CancelOk { consumer_tag: tag }.into());
             }
             return Ok(());
         };
         let reply = self.reply(channel);
-        self.requests.push((partition_of(consumer), Request::Cancel { consumer, reply }));
-        self.wait(channel, Waiting::Cancel { consumer, tag, nowait });
+        self.requests
+            .push((partition_of(consumer), Request::Cancel { consumer, reply }));
+        self.wait(
+            channel,
+            Waiting::Cancel {
+                consumer,
+                tag,
+                nowait,
+            },
+        );
         Ok(())
     }
 
@@ -91,16 +120,29 @@ impl Session {
         let queue = self.queue_to_read(channel, &get.queue)?;
         let reply = self.reply(channel);
         let shared = self.shared.clone();
-        let Some(state) = self.channels.get_mut(&channel) else { return Ok(()) };
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return Ok(());
+        };
         let holders = &mut state.holders;
         let consumer = *state.getters.entry(queue.id).or_insert_with(|| {
             let consumer = shared.next_consumer(queue.partition);
             holders.push(consumer);
             consumer
         });
-        let request = Request::Get { consumer, queue: queue.id, no_ack: get.no_ack, reply };
+        let request = Request::Get {
+            consumer,
+            queue: queue.id,
+            no_ack: get.no_ack,
+            reply,
+        };
         self.requests.push((queue.partition, request));
-        self.wait(channel, Waiting::Get { queue, no_ack: get.no_ack });
+        self.wait(
+            channel,
+            Waiting::Get {
+                queue,
+                no_ack: get.no_ack,
+            },
+        );
         Ok(())
     }
 
@@ -109,7 +151,9 @@ impl Session {
             let text = format!("prefetch_size!=0 ({})", qos.prefetch_size);
             return Err(Error::new(ReplyCode::NotImplemented, text));
         }
-        let Some(state) = self.channels.get_mut(&channel) else { return Ok(()) };
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return Ok(());
+        };
         if qos.global {
             let most = u64::from(qos.prefetch_count);
             match &state.limit {
@@ -120,8 +164,10 @@ impl Session {
             for &consumer in state.consumers.values() {
                 let no_ack = self.consumers.get(&consumer).is_none_or(|known| known.no_ack);
                 let limit = limit.clone().filter(|_| !no_ack);
-                self.requests.push((partition_of(consumer), Request::Limit { consumer, limit }));
-                self.requests.push((partition_of(consumer), Request::Resume { consumer }));
+                self.requests
+                    .push((partition_of(consumer), Request::Limit { consumer, limit }));
+                self.requests
+                    .push((partition_of(consumer), Request::Resume { consumer }));
             }
         } else {
             state.prefetch = qos.prefetch_count;
@@ -146,18 +192,36 @@ impl Session {
         match (waiting, answer) {
             (Waiting::Consume { tag, nowait, .. }, Answer::ConsumeOk) => {
                 if !nowait {
-                    self.connection.reply(channel, &basic::ConsumeOk { consumer_tag: tag }.into());
+                    self.connection
+                        .reply(channel, &basic::ConsumeOk { consumer_tag: tag }.into());
                 }
             }
-            (Waiting::Consume { queue, consumer, tag, .. }, refused) => {
+            (
+                Waiting::Consume {
+                    queue, consumer, tag, ..
+                },
+                refused,
+            ) => {
                 self.forget_consumer(channel, consumer, &tag);
                 return Err(consume_refused(&queue, &refused));
             }
-            (Waiting::Cancel { consumer, tag, nowait }, answer) => {
+            (
+                Waiting::Cancel {
+                    consumer,
+                    tag,
+                    nowait,
+                },
+                answer,
+            ) => {
                 if matches!(answer, Answer::Cancelled { holds: false }) {
                     self.forget_holder(channel, consumer);
                 }
-                self.outgoing.push_back(Outgoing::CancelOk { channel, consumer, tag, nowait });
+                self.outgoing.push_back(Outgoing::CancelOk {
+                    channel,
+                    consumer,
+                    tag,
+                    nowait,
+                });
             }
             (Waiting::Get { no_ack, .. }, Answer::Got { delivery, remaining }) => {
                 self.got(channel, *delivery, remaining, no_ack);
@@ -174,9 +238,13 @@ impl Session {
                 return self.delete_allowed(channel, &queue, nowait, 0);
             }
             (Waiting::CheckDelete { queue, .. }, refused) => self.delete_refused(channel, &queue, &refused),
-            (Waiting::Purge { nowait, .. }, Answer::Purged { messages }) => self.purge_ok(channel, messages, nowait),
+            (Waiting::Purge { nowait, .. }, Answer::Purged { messages }) => {
+                self.purge_ok(channel, messages, nowait)
+            }
             (Waiting::Commit { parts }, Answer::Committed) => self.part_committed(channel, parts),
-            (Waiting::Get { queue, .. } | Waiting::Purge { queue, .. }, _) => return Err(queue_missing(&queue)),
+            (Waiting::Get { queue, .. } | Waiting::Purge { queue, .. }, _) => {
+                return Err(queue_missing(&queue));
+            }
             (waiting, answer) => unreachable!("{answer:?} is no answer to {waiting:?}"),
         }
         Ok(())
@@ -204,7 +272,8 @@ impl Session {
             redelivered: delivery.redelivered,
         };
         let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
-        self.connection.get_ok(channel, &messages, delivery.run.from, handed, remaining);
+        self.connection
+            .get_ok(channel, &messages, delivery.run.from, handed, remaining);
     }
 
     fn get_empty(&mut self, channel: u16) {
@@ -214,7 +283,8 @@ impl Session {
     fn purge_ok(&mut self, channel: u16, messages: u64, nowait: bool) {
         if !nowait {
             let message_count = u32::try_from(messages).unwrap_or(u32::MAX);
-            self.connection.reply(channel, &queue::PurgeOk { message_count }.into());
+            self.connection
+                .reply(channel, &queue::PurgeOk { message_count }.into());
         }
     }
 
@@ -243,26 +313,35 @@ impl Session {
     /// Hands a settlement on, together with the one before it if it goes on where that ends.
     fn push_settle(&mut self, settle: Settle) {
         if let Some((_, Request::Settle(last))) = self.requests.last_mut() {
-            let follows = last.consumer == settle.consumer && last.first + u64::from(last.count) == settle.first;
+            let follows =
+                last.consumer == settle.consumer && last.first + u64::from(last.count) == settle.first;
             if follows && last.outcome == settle.outcome {
                 last.count += settle.count;
                 return;
             }
         }
-        self.requests.push((partition_of(settle.consumer), Request::Settle(settle)));
+        self.requests
+            .push((partition_of(settle.consumer), Request::Settle(settle)));
     }
 
     /// Everything unsettled on the channel goes back to its queue (`basic.recover`).
     pub(super) fn recover(&mut self, channel: u16) {
-        let holders = self.channels.get(&channel).map(|state| state.holders.clone()).unwrap_or_default();
+        let holders = self
+            .channels
+            .get(&channel)
+            .map(|state| state.holders.clone())
+            .unwrap_or_default();
         for consumer in holders {
-            self.requests.push((partition_of(consumer), Request::Recover { consumer }));
+            self.requests
+                .push((partition_of(consumer), Request::Recover { consumer }));
         }
     }
 
     /// A consumer's queue is gone: the client is told, if it understands that.
     pub(super) fn consumer_gone(&mut self, consumer: ConsumerId) {
-        let Some(known) = self.consumers.get(&consumer).cloned() else { return };
+        let Some(known) = self.consumers.get(&consumer).cloned() else {
+            return;
+        };
         if let Some(state) = self.channels.get_mut(&known.channel) {
             state.consumers.remove(known.tag.as_bytes());
         }
@@ -272,11 +351,16 @@ impl Session {
 
     /// A channel's shared limit has room: its consumers in other partitions are told.
     pub(super) fn limit_freed(&mut self, consumer: ConsumerId) {
-        let Some(known) = self.consumers.get(&consumer) else { return };
-        let Some(state) = self.channels.get(&known.channel) else { return };
+        let Some(known) = self.consumers.get(&consumer) else {
+            return;
+        };
+        let Some(state) = self.channels.get(&known.channel) else {
+            return;
+        };
         for &other in state.consumers.values() {
             if partition_of(other) != partition_of(consumer) {
-                self.requests.push((partition_of(other), Request::Resume { consumer: other }));
+                self.requests
+                    .push((partition_of(other), Request::Resume { consumer: other }));
             }
         }
     }
@@ -298,17 +382,28 @@ impl Session {
 }
 
 pub(super) fn settle_of(range: &DeliveryRange, outcome: SettleOutcome) -> Settle {
-    Settle { consumer: ConsumerId(range.source), first: range.first, count: range.count, outcome }
+    Settle {
+        consumer: ConsumerId(range.source),
+        first: range.first,
+        count: range.count,
+        outcome,
+    }
 }
 
 fn consume_refused(queue: &Queue, refused: &Answer) -> Error {
     if matches!(refused, Answer::QueueMissing) {
         return queue_missing(queue);
     }
-    let text = format!("queue '{}' in vhost '{}' in exclusive use", queue.name, queue.vhost);
+    let text = format!(
+        "queue '{}' in vhost '{}' in exclusive use",
+        queue.name, queue.vhost
+    );
     Error::new(ReplyCode::AccessRefused, text)
 }
 
 fn queue_missing(queue: &Queue) -> Error {
-    Error::new(ReplyCode::NotFound, format!("no queue '{}' in vhost '{}'", queue.name, queue.vhost))
+    Error::new(
+        ReplyCode::NotFound,
+        format!("no queue '{}' in vhost '{}'", queue.name, queue.vhost),
+    )
 }

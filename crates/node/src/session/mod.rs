@@ -28,9 +28,7 @@ use everack_amqp::error::{Error, ReplyCode, Scope};
 use everack_amqp::event::Event;
 use everack_amqp::settings::Settings;
 use everack_amqp::wire::method::{self, Method, basic};
-use everack_broker::catalog::{
-    Access, ConsumerSettings, Permissions, Queue, Resource, Snapshot, VhostView,
-};
+use everack_broker::catalog::{Access, ConsumerSettings, Permissions, Queue, Resource, Snapshot, VhostView};
 use everack_broker::ids::{ConsumerId, Millis, PartitionId};
 use everack_broker::name::Name;
 use rustc_hash::FxHashMap;
@@ -110,7 +108,13 @@ pub struct Session {
 impl Session {
     /// A session for a connection that has just been accepted.
     pub fn new(setting: Setting, now: Millis) -> Self {
-        let Setting { shared, recall, protocol, link, peer } = setting;
+        let Setting {
+            shared,
+            recall,
+            protocol,
+            link,
+            peer,
+        } = setting;
         Self {
             requests: Vec::new(),
             catalog: Vec::new(),
@@ -246,7 +250,8 @@ impl Session {
     /// The broker stops: asks the client to close.
     pub fn shut_down(&mut self) {
         let text = "broker forced connection closure with reason 'shutdown'";
-        self.connection.fail(0, Error::new(ReplyCode::ConnectionForced, text));
+        self.connection
+            .fail(0, Error::new(ReplyCode::ConnectionForced, text));
         self.release();
         if !self.connection.is_running() && self.vhost.is_none() {
             self.connection.disconnected();
@@ -261,7 +266,8 @@ impl Session {
 
     /// Publishers are not read while an alarm stands; what has been read already is taken.
     fn is_stopped(&self) -> bool {
-        self.publishes && self.shared.alarms.any()
+        // A connection that is being closed is read to its end, or it would never be.
+        self.publishes && self.shared.alarms.any() && self.connection.is_running()
     }
 
     fn must_wait(&self, event: &Event) -> bool {
@@ -280,12 +286,22 @@ impl Session {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Publish { channel, batch, first_number, transactional } => {
+            Event::Publish {
+                channel,
+                batch,
+                first_number,
+                transactional,
+            } => {
                 self.publishes = true;
                 self.publish(channel, batch, first_number, transactional);
                 self.look_at_alarms();
             }
-            Event::Settle { channel, outcome, settled, transactional } => {
+            Event::Settle {
+                channel,
+                outcome,
+                settled,
+                transactional,
+            } => {
                 self.settle(channel, outcome, settled, transactional);
             }
             Event::Method { channel, method } => {
@@ -338,10 +354,14 @@ impl Session {
             Method::BasicGet(get) => self.basic_get(channel, &get),
             Method::ConnectionUpdateSecret(_) => {
                 // Only mechanisms whose secrets expire have a use for it; PLAIN's do not.
-                self.connection.reply(0, &method::connection::UpdateSecretOk {}.into());
+                self.connection
+                    .reply(0, &method::connection::UpdateSecretOk {}.into());
                 Ok(())
             }
-            _ => Err(Error::new(ReplyCode::CommandInvalid, "the method is not for clients to send")),
+            _ => Err(Error::new(
+                ReplyCode::CommandInvalid,
+                "the method is not for clients to send",
+            )),
         }
     }
 
@@ -349,12 +369,19 @@ impl Session {
         match notice {
             Notice::Deliver(delivered) => self.outgoing.push_back(Outgoing::Deliver(delivered)),
             Notice::Confirm { channel, confirm } => {
-                self.connection.confirm(channel, everack_amqp::confirms::ConfirmId(confirm));
+                self.connection
+                    .confirm(channel, everack_amqp::confirms::ConfirmId(confirm));
             }
             Notice::Answer { channel, answer } => {
                 self.partition_answer(channel, answer);
-                while self.waiting.front().is_some_and(|(_, waiting)| waiting.is_topology()) {
-                    let Some((channel, answer)) = self.early.pop_front() else { break };
+                while self
+                    .waiting
+                    .front()
+                    .is_some_and(|(_, waiting)| waiting.is_topology())
+                {
+                    let Some((channel, answer)) = self.early.pop_front() else {
+                        break;
+                    };
                     self.catalog_answer(channel, answer);
                 }
             }
@@ -367,8 +394,15 @@ impl Session {
     fn log_in(&mut self, user: Vec<u8>, password: Vec<u8>) {
         self.user = Name::new(&user);
         self.snapshot = self.shared.snapshot();
-        let stored = self.snapshot.user(&self.user).map(|user| user.password_hash.clone());
-        self.credentials = Some(Credentials { user, password, stored });
+        let stored = self
+            .snapshot
+            .user(&self.user)
+            .map(|user| user.password_hash.clone());
+        self.credentials = Some(Credentials {
+            user,
+            password,
+            stored,
+        });
     }
 
     fn open(&mut self, vhost: &Name) {
@@ -405,7 +439,9 @@ impl Session {
     }
 
     fn consumer_settings(&self, queue: &Queue, consume: &basic::Consume) -> Result<ConsumerSettings, Error> {
-        let Some(vhost) = &self.vhost else { return Err(self.vhost_gone()) };
+        let Some(vhost) = &self.vhost else {
+            return Err(self.vhost_gone());
+        };
         let arguments = from_amqp::arguments(&consume.arguments);
         vhost.consumer_settings(queue, &arguments).map_err(to_amqp::error)
     }
@@ -413,7 +449,10 @@ impl Session {
     /// The virtual host has been deleted, or this user may not be in it any more.
     fn vhost_gone(&self) -> Error {
         let (vhost, user) = (&self.vhost_name, &self.user);
-        Error::new(ReplyCode::NotAllowed, format!("access to vhost '{vhost}' refused for user '{user}'"))
+        Error::new(
+            ReplyCode::NotAllowed,
+            format!("access to vhost '{vhost}' refused for user '{user}'"),
+        )
     }
 
     fn look_at_alarms(&mut self) {
@@ -460,11 +499,14 @@ impl Session {
 
     /// Everything the channel held goes back to its queues.
     fn drop_channel(&mut self, channel: u16) {
-        let Some(state) = self.channels.remove(&channel) else { return };
+        let Some(state) = self.channels.remove(&channel) else {
+            return;
+        };
         state.failed.store(true, Ordering::Release);
         for consumer in state.holders {
             self.consumers.remove(&consumer);
-            self.requests.push((partition_of(consumer), Request::Gone { consumer }));
+            self.requests
+                .push((partition_of(consumer), Request::Gone { consumer }));
         }
     }
 

@@ -24,7 +24,12 @@ pub(super) enum Outgoing {
     /// Messages for a consumer.
     Deliver(Delivered),
     /// The consumer has been cancelled by its client.
-    CancelOk { channel: u16, consumer: ConsumerId, tag: ShortString, nowait: bool },
+    CancelOk {
+        channel: u16,
+        consumer: ConsumerId,
+        tag: ShortString,
+        nowait: bool,
+    },
     /// The consumer has lost its queue.
     ConsumerGone { consumer: ConsumerId },
 }
@@ -36,10 +41,16 @@ impl Session {
         while self.connection.output().len() < limit {
             match self.outgoing.pop_front() {
                 Some(Outgoing::Deliver(delivered)) => self.write_delivered(delivered, limit),
-                Some(Outgoing::CancelOk { channel, consumer, tag, nowait }) => {
+                Some(Outgoing::CancelOk {
+                    channel,
+                    consumer,
+                    tag,
+                    nowait,
+                }) => {
                     self.consumers.remove(&consumer);
                     if !nowait {
-                        self.connection.reply(channel, &basic::CancelOk { consumer_tag: tag }.into());
+                        self.connection
+                            .reply(channel, &basic::CancelOk { consumer_tag: tag }.into());
                     }
                 }
                 Some(Outgoing::ConsumerGone { consumer }) => self.consumer_gone(consumer),
@@ -77,7 +88,9 @@ impl Session {
             no_ack: consumer.no_ack,
             redelivered: delivery.redelivered,
         };
-        let open = self.connection.deliver(&consumer.head, &messages, from, to, handed);
+        let open = self
+            .connection
+            .deliver(&consumer.head, &messages, from, to, handed);
         if !open || to == delivery.run.to {
             self.gate_sent(weight);
             return;
@@ -96,7 +109,11 @@ impl Session {
         match self.recall.messages(run.location) {
             Ok(messages) if usize::from(run.to) <= messages.len() => Some(messages),
             Ok(_) => {
-                tracing::error!(location = run.location.0, first = run.first.0, "the record has fewer messages than its queue");
+                tracing::error!(
+                    location = run.location.0,
+                    first = run.first.0,
+                    "the record has fewer messages than its queue"
+                );
                 None
             }
             Err(error) => {
@@ -110,8 +127,15 @@ impl Session {
     pub(super) fn set_aside(&mut self, delivered: &Delivered) {
         let delivery = &delivered.delivery;
         let count = u32::from(delivery.run.count());
-        self.shared.counters.damaged.fetch_add(u64::from(count), Ordering::Relaxed);
-        let request = Request::Damaged { queue: delivery.queue, first: delivery.run.first, count };
+        self.shared
+            .counters
+            .damaged
+            .fetch_add(u64::from(count), Ordering::Relaxed);
+        let request = Request::Damaged {
+            queue: delivery.queue,
+            first: delivery.run.first,
+            count,
+        };
         self.requests.push((partition_of(delivery.consumer), request));
     }
 

@@ -37,7 +37,9 @@ fn check_copies(headers: &Table) -> Result<(), Error> {
             None | Some(Value::Array(_)) => (),
             Some(other) => {
                 let kind = crate::translate::from_amqp::type_name(other);
-                return Err(refused(format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}")));
+                return Err(refused(format!(
+                    "invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}"
+                )));
             }
         }
     }

@@ -14,8 +14,8 @@ use everack_broker::catalog::{Access, Resource};
 use everack_broker::ids::PartitionId;
 use everack_broker::routing::{NoHeaders, Route};
 
-use super::{Session, properties};
 use super::channel::{BufferedPublish, LastRoute};
+use super::{Session, properties};
 use crate::messages::Messages;
 use crate::request::{Publish, Reply, Request, RoutedRun};
 use crate::translate::{from_amqp, to_amqp};
@@ -37,10 +37,19 @@ impl Session {
     pub(super) fn publish(&mut self, channel: u16, batch: Batch, first_number: u64, transactional: bool) {
         let routed = self.route_batch(channel, &batch);
         let failed = routed.failed;
-        let end = failed.as_ref().map_or(batch.entries.len() as u16, |(index, _)| *index);
+        let end = failed
+            .as_ref()
+            .map_or(batch.entries.len() as u16, |(index, _)| *index);
         let messages = Messages::new(batch);
         if transactional {
-            self.buffer_publish(channel, BufferedPublish { messages, runs: routed.runs, returned: routed.returned });
+            self.buffer_publish(
+                channel,
+                BufferedPublish {
+                    messages,
+                    runs: routed.runs,
+                    returned: routed.returned,
+                },
+            );
         } else {
             // Returns go out before the confirm of the same message, which this order guarantees.
             self.return_unroutable(channel, &messages, &routed.returned);
@@ -52,8 +61,15 @@ impl Session {
     }
 
     fn route_batch(&mut self, channel: u16, batch: &Batch) -> Routed {
-        let nowhere = Arc::new(Route { targets: Box::default(), by_headers: true });
-        let mut routed = Routed { runs: Vec::with_capacity(batch.groups.len()), returned: Vec::new(), failed: None };
+        let nowhere = Arc::new(Route {
+            targets: Box::default(),
+            by_headers: true,
+        });
+        let mut routed = Routed {
+            runs: Vec::with_capacity(batch.groups.len()),
+            returned: Vec::new(),
+            failed: None,
+        };
         for group in &batch.groups {
             let last = match self.last_route(channel, batch, group.from) {
                 Ok(last) => last,
@@ -91,8 +107,11 @@ impl Session {
         }
         if route.targets.is_empty() {
             let counters = &self.shared.counters;
-            let counter =
-                if mandatory { &counters.unroutable_returned } else { &counters.unroutable_dropped };
+            let counter = if mandatory {
+                &counters.unroutable_returned
+            } else {
+                &counters.unroutable_dropped
+            };
             counter.fetch_add(u64::from(to - from), Ordering::Relaxed);
             if mandatory {
                 routed.returned.extend(from..to);
@@ -116,7 +135,10 @@ impl Session {
         {
             return Ok(state.route.clone());
         }
-        let route = self.look_up(batch.exchange(usize::from(index)), batch.routing_key(usize::from(index)))?;
+        let route = self.look_up(
+            batch.exchange(usize::from(index)),
+            batch.routing_key(usize::from(index)),
+        )?;
         if let Some(state) = self.channels.get_mut(&channel) {
             state.route_epoch = epoch;
             state.route_address.clear();
@@ -129,20 +151,40 @@ impl Session {
     fn look_up(&mut self, exchange: &[u8], key: &[u8]) -> Result<LastRoute, Error> {
         self.refresh();
         self.require(Access::Write, Resource::Exchange(exchange))?;
-        let Some(vhost) = &self.vhost else { return Err(self.vhost_gone()) };
+        let Some(vhost) = &self.vhost else {
+            return Err(self.vhost_gone());
+        };
         let route = vhost.route(exchange, key, &NoHeaders);
         let route = route.map_err(|error| to_amqp::error(error.refusal(&self.vhost_name, exchange)))?;
-        Ok(if route.by_headers { LastRoute::ByHeaders } else { LastRoute::Fixed(route) })
+        Ok(if route.by_headers {
+            LastRoute::ByHeaders
+        } else {
+            LastRoute::Fixed(route)
+        })
     }
 
     fn route_by_headers(&self, batch: &Batch, index: usize) -> Option<Arc<Route>> {
-        let headers = Properties::decode(batch.properties(index)).ok().and_then(|properties| properties.headers);
-        let headers = headers.map(|headers| from_amqp::arguments(&headers)).unwrap_or_default();
-        self.vhost.as_ref()?.route(batch.exchange(index), batch.routing_key(index), &headers).ok()
+        let headers = Properties::decode(batch.properties(index))
+            .ok()
+            .and_then(|properties| properties.headers);
+        let headers = headers
+            .map(|headers| from_amqp::arguments(&headers))
+            .unwrap_or_default();
+        self.vhost
+            .as_ref()?
+            .route(batch.exchange(index), batch.routing_key(index), &headers)
+            .ok()
     }
 
     /// Gives the batch to every partition that holds one of its queues, and opens the confirm that they complete.
-    fn hand_over(&mut self, channel: u16, messages: Messages, runs: Vec<RoutedRun>, first_number: u64, end: u16) {
+    fn hand_over(
+        &mut self,
+        channel: u16,
+        messages: Messages,
+        runs: Vec<RoutedRun>,
+        first_number: u64,
+        end: u16,
+    ) {
         if end == 0 {
             return;
         }
@@ -150,14 +192,26 @@ impl Session {
         let mut confirm = None;
         if first_number > 0 {
             let last = first_number + u64::from(end) - 1;
-            confirm = self.connection.expect_confirm(channel, last, partitions.len() as u32).map(|id| id.0);
+            confirm = self
+                .connection
+                .expect_confirm(channel, last, partitions.len() as u32)
+                .map(|id| id.0);
         }
         let runs: Arc<[RoutedRun]> = runs.into();
         let bytes = messages.chunk.len();
         for partition in partitions {
             self.link.publish_begins(bytes);
-            let reply = Reply { link: self.link.clone(), channel };
-            let publish = Publish { messages: messages.clone(), runs: runs.clone(), reply, confirm, bytes };
+            let reply = Reply {
+                link: self.link.clone(),
+                channel,
+            };
+            let publish = Publish {
+                messages: messages.clone(),
+                runs: runs.clone(),
+                reply,
+                confirm,
+                bytes,
+            };
             self.requests.push((partition, Request::Publish(publish)));
         }
     }
@@ -165,7 +219,13 @@ impl Session {
     /// Sends back what nobody wants (312 NO_ROUTE).
     pub(super) fn return_unroutable(&mut self, channel: u16, messages: &Messages, indexes: &[u16]) {
         for &index in indexes {
-            self.connection.return_message(channel, messages, index, ReplyCode::NoRoute.number(), ReplyCode::NoRoute.name());
+            self.connection.return_message(
+                channel,
+                messages,
+                index,
+                ReplyCode::NoRoute.number(),
+                ReplyCode::NoRoute.name(),
+            );
         }
     }
 }

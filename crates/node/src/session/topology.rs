@@ -75,8 +75,11 @@ impl Session {
     pub(super) fn queue_bind(&mut self, channel: u16, bind: queue::Bind) -> Handled {
         let queue = self.queue_name(channel, &bind.queue)?;
         // A client that names neither means the last queue under its own name.
-        let routing_key =
-            if bind.queue.is_empty() && bind.routing_key.is_empty() { queue.clone() } else { name(&bind.routing_key) };
+        let routing_key = if bind.queue.is_empty() && bind.routing_key.is_empty() {
+            queue.clone()
+        } else {
+            name(&bind.routing_key)
+        };
         let binding = Binding {
             source: name(&bind.exchange),
             destination: Destination::Queue(queue),
@@ -105,12 +108,28 @@ impl Session {
 
     fn bind(&mut self, channel: u16, binding: Binding, ok: Option<Method>) -> Handled {
         let (vhost, connection) = (self.vhost_name.clone(), Some(self.link.connection));
-        self.command(channel, Command::Bind { vhost, binding, connection }, Waiting::Topology { ok })
+        self.command(
+            channel,
+            Command::Bind {
+                vhost,
+                binding,
+                connection,
+            },
+            Waiting::Topology { ok },
+        )
     }
 
     fn unbind(&mut self, channel: u16, binding: Binding, ok: Option<Method>) -> Handled {
         let (vhost, connection) = (self.vhost_name.clone(), Some(self.link.connection));
-        self.command(channel, Command::Unbind { vhost, binding, connection }, Waiting::Topology { ok })
+        self.command(
+            channel,
+            Command::Unbind {
+                vhost,
+                binding,
+                connection,
+            },
+            Waiting::Topology { ok },
+        )
     }
 
     pub(super) fn queue_declare(&mut self, channel: u16, declare: queue::Declare) -> Handled {
@@ -134,13 +153,23 @@ impl Session {
             connection: Some(self.link.connection),
         });
         self.exclusive |= declare.exclusive;
-        self.command(channel, command, Waiting::QueueDeclare { nowait: declare.nowait })
+        self.command(
+            channel,
+            command,
+            Waiting::QueueDeclare {
+                nowait: declare.nowait,
+            },
+        )
     }
 
     pub(super) fn queue_delete(&mut self, channel: u16, delete: queue::Delete) -> Handled {
         let queue_name = self.queue_name(channel, &delete.queue)?;
         let (vhost, connection) = (self.vhost_name.clone(), Some(self.link.connection));
-        let command = Command::DeleteQueue { vhost, name: queue_name.clone(), connection };
+        let command = Command::DeleteQueue {
+            vhost,
+            name: queue_name.clone(),
+            connection,
+        };
         self.authorise(&command)?;
         let nowait = delete.nowait;
         let Some(queue) = self.find_queue(&queue_name) else {
@@ -150,7 +179,12 @@ impl Session {
         queue.check_access(connection).map_err(to_amqp::error)?;
         let (if_unused, if_empty) = (delete.if_unused, delete.if_empty);
         let reply = self.reply(channel);
-        let request = Request::CheckDelete { queue: queue.id, if_unused, if_empty, reply };
+        let request = Request::CheckDelete {
+            queue: queue.id,
+            if_unused,
+            if_empty,
+            reply,
+        };
         self.requests.push((queue.partition, request));
         self.wait(channel, Waiting::CheckDelete { queue, nowait });
         Ok(())
@@ -159,8 +193,20 @@ impl Session {
     pub(super) fn queue_purge(&mut self, channel: u16, purge: queue::Purge) -> Handled {
         let queue = self.queue_to_read(channel, &purge.queue)?;
         let reply = self.reply(channel);
-        self.requests.push((queue.partition, Request::Purge { queue: queue.id, reply }));
-        self.wait(channel, Waiting::Purge { queue, nowait: purge.nowait });
+        self.requests.push((
+            queue.partition,
+            Request::Purge {
+                queue: queue.id,
+                reply,
+            },
+        ));
+        self.wait(
+            channel,
+            Waiting::Purge {
+                queue,
+                nowait: purge.nowait,
+            },
+        );
         Ok(())
     }
 
@@ -169,24 +215,33 @@ impl Session {
         self.authorise(&command)?;
         let fate = self.channels.get(&channel).map(|state| state.failed.clone());
         let reply = Some(self.reply(channel));
-        self.catalog.push(CatalogRequest::Command { command, reply, fate });
+        self.catalog
+            .push(CatalogRequest::Command { command, reply, fate });
         self.wait(channel, waiting);
         Ok(())
     }
 
     fn authorise(&mut self, command: &Command) -> Handled {
         self.refresh();
-        self.snapshot.authorise(&self.user, command).map_err(to_amqp::error)
+        self.snapshot
+            .authorise(&self.user, command)
+            .map_err(to_amqp::error)
     }
 
     /// The catalog has answered the oldest command of this connection.
     pub(super) fn catalog_answer(&mut self, channel: u16, answer: CatalogAnswer) {
         // The counts of a queue are asked for in between: what comes behind them is answered behind them.
-        if self.waiting.front().is_some_and(|(_, waiting)| !waiting.is_topology()) {
+        if self
+            .waiting
+            .front()
+            .is_some_and(|(_, waiting)| !waiting.is_topology())
+        {
             self.early.push_back((channel, answer));
             return;
         }
-        let Some(waiting) = self.answered(channel) else { return };
+        let Some(waiting) = self.answered(channel) else {
+            return;
+        };
         match answer {
             CatalogAnswer::Done { queue, changed } => self.topology_done(channel, waiting, queue, changed),
             CatalogAnswer::Refused(refusal) => self.fail_channel(channel, to_amqp::error(refusal)),
@@ -197,9 +252,19 @@ impl Session {
     fn topology_done(&mut self, channel: u16, waiting: Waiting, queue: Option<Arc<Queue>>, created: bool) {
         match (waiting, queue) {
             (Waiting::Topology { ok: Some(ok) }, _) => self.connection.reply(channel, &ok),
-            (Waiting::QueueDeclare { nowait }, Some(queue)) => self.queue_declared(channel, queue, created, nowait),
-            (Waiting::QueueDelete { nowait: false, messages }, _) => {
-                let ok = queue::DeleteOk { message_count: count(messages) };
+            (Waiting::QueueDeclare { nowait }, Some(queue)) => {
+                self.queue_declared(channel, queue, created, nowait)
+            }
+            (
+                Waiting::QueueDelete {
+                    nowait: false,
+                    messages,
+                },
+                _,
+            ) => {
+                let ok = queue::DeleteOk {
+                    message_count: count(messages),
+                };
                 self.connection.reply(channel, &Method::QueueDeleteOk(ok));
             }
             _ => (),
@@ -219,25 +284,49 @@ impl Session {
             return;
         }
         let reply = self.reply(channel);
-        self.requests.push((queue.partition, Request::Status { queue: queue.id, reply }));
+        self.requests.push((
+            queue.partition,
+            Request::Status {
+                queue: queue.id,
+                reply,
+            },
+        ));
         self.wait_first(channel, Waiting::Status { queue });
     }
 
     pub(super) fn declare_ok(&mut self, channel: u16, queue: &Name, messages: u64, consumers: u64) {
         let queue = ShortString::new(queue.as_bytes()).unwrap_or_default();
-        let ok = queue::DeclareOk { queue, message_count: count(messages), consumer_count: count(consumers) };
+        let ok = queue::DeclareOk {
+            queue,
+            message_count: count(messages),
+            consumer_count: count(consumers),
+        };
         self.connection.reply(channel, &Method::QueueDeclareOk(ok));
     }
 
     /// The partition allows the deletion; now the catalog carries it out.
-    pub(super) fn delete_allowed(&mut self, channel: u16, queue: &Queue, nowait: bool, messages: u64) -> Handled {
+    pub(super) fn delete_allowed(
+        &mut self,
+        channel: u16,
+        queue: &Queue,
+        nowait: bool,
+        messages: u64,
+    ) -> Handled {
         let (vhost, connection) = (queue.vhost.clone(), Some(self.link.connection));
-        let command = Command::DeleteQueue { vhost, name: queue.name.clone(), connection };
+        let command = Command::DeleteQueue {
+            vhost,
+            name: queue.name.clone(),
+            connection,
+        };
         self.command(channel, command, Waiting::QueueDelete { nowait, messages })
     }
 
     pub(super) fn delete_refused(&mut self, channel: u16, queue: &Queue, answer: &Answer) {
-        let why = if matches!(answer, Answer::InUse) { "in use" } else { "not empty" };
+        let why = if matches!(answer, Answer::InUse) {
+            "in use"
+        } else {
+            "not empty"
+        };
         let text = format!("queue '{}' in vhost '{}' {why}", queue.name, queue.vhost);
         self.fail_channel(channel, Error::new(ReplyCode::PreconditionFailed, text));
     }
@@ -247,7 +336,10 @@ impl Session {
         if !given.is_empty() {
             return Ok(name(given));
         }
-        let last = self.channels.get(&channel).and_then(|state| state.last_queue.clone());
+        let last = self
+            .channels
+            .get(&channel)
+            .and_then(|state| state.last_queue.clone());
         last.ok_or_else(|| Error::new(ReplyCode::NotFound, "no previously declared queue"))
     }
 
@@ -261,17 +353,29 @@ impl Session {
         let name = self.queue_name(channel, given)?;
         self.refresh();
         self.require(Access::Read, Resource::Queue(&name))?;
-        let Some(vhost) = &self.vhost else { return Err(self.vhost_gone()) };
-        vhost.require_queue(&name, Some(self.link.connection)).cloned().map_err(to_amqp::error)
+        let Some(vhost) = &self.vhost else {
+            return Err(self.vhost_gone());
+        };
+        vhost
+            .require_queue(&name, Some(self.link.connection))
+            .cloned()
+            .map_err(to_amqp::error)
     }
 
     pub(super) fn reply(&self, channel: u16) -> Reply {
-        Reply { link: self.link.clone(), channel }
+        Reply {
+            link: self.link.clone(),
+            channel,
+        }
     }
 
     /// The command that removes what this connection has for itself.
     pub(super) fn connection_closed(connection: ConnectionId) -> CatalogRequest {
-        CatalogRequest::Command { command: Command::ConnectionClosed { connection }, reply: None, fate: None }
+        CatalogRequest::Command {
+            command: Command::ConnectionClosed { connection },
+            reply: None,
+            fate: None,
+        }
     }
 }
 

@@ -22,23 +22,40 @@ const TRANSACTION_BYTES_MAX: usize = 256 << 20;
 
 impl Session {
     pub(super) fn buffer_publish(&mut self, channel: u16, publish: BufferedPublish) {
-        let Some(state) = self.channels.get_mut(&channel) else { return };
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return;
+        };
         state.transaction.bytes += publish.messages.chunk.len();
         state.transaction.publishes.push(publish);
         if state.transaction.bytes > TRANSACTION_BYTES_MAX {
-            let text = format!("a transaction may hold {} MiB of messages", TRANSACTION_BYTES_MAX >> 20);
+            let text = format!(
+                "a transaction may hold {} MiB of messages",
+                TRANSACTION_BYTES_MAX >> 20
+            );
             self.fail_channel(channel, Error::new(ReplyCode::ResourceError, text));
         }
     }
 
-    pub(super) fn gather_settles(&mut self, channel: u16, outcome: SettleOutcome, ranges: Vec<DeliveryRange>) {
-        let Some(state) = self.channels.get_mut(&channel) else { return };
-        state.transaction.settles.extend(ranges.iter().map(|range| settle_of(range, outcome)));
+    pub(super) fn gather_settles(
+        &mut self,
+        channel: u16,
+        outcome: SettleOutcome,
+        ranges: Vec<DeliveryRange>,
+    ) {
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return;
+        };
+        state
+            .transaction
+            .settles
+            .extend(ranges.iter().map(|range| settle_of(range, outcome)));
         state.transaction.ranges.extend(ranges);
     }
 
     pub(super) fn tx_commit(&mut self, channel: u16) {
-        let Some(state) = self.channels.get_mut(&channel) else { return };
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return;
+        };
         let gathered = std::mem::take(&mut state.transaction);
         for publish in &gathered.publishes {
             self.return_unroutable(channel, &publish.messages, &publish.returned);
@@ -50,13 +67,23 @@ impl Session {
         }
         let assembly = Arc::new(Assembly::new(self.shared.next_transaction(), partitions.len()));
         let parts = partitions.len();
-        let publishes: Vec<_> =
-            gathered.publishes.into_iter().map(|publish| (publish.messages, Arc::from(publish.runs))).collect();
+        let publishes: Vec<_> = gathered
+            .publishes
+            .into_iter()
+            .map(|publish| (publish.messages, Arc::from(publish.runs)))
+            .collect();
         for partition in partitions {
-            let settles = gathered.settles.iter().filter(|settle| partition_of(settle.consumer) == partition);
+            let settles = gathered
+                .settles
+                .iter()
+                .filter(|settle| partition_of(settle.consumer) == partition);
             let part = TransactionPart {
                 assembly: assembly.clone(),
-                publishes: publishes.iter().filter(|(_, runs)| touches(runs, partition)).cloned().collect(),
+                publishes: publishes
+                    .iter()
+                    .filter(|(_, runs)| touches(runs, partition))
+                    .cloned()
+                    .collect(),
                 settles: settles.copied().collect(),
                 reply: self.reply(channel),
             };
@@ -66,7 +93,9 @@ impl Session {
     }
 
     pub(super) fn tx_rollback(&mut self, channel: u16) {
-        let Some(state) = self.channels.get_mut(&channel) else { return };
+        let Some(state) = self.channels.get_mut(&channel) else {
+            return;
+        };
         let gathered = std::mem::take(&mut state.transaction);
         // The client may settle them again.
         self.connection.unsettle(channel, &gathered.ranges);
@@ -87,8 +116,14 @@ impl Session {
 }
 
 fn partitions_in(gathered: &Gathered) -> Vec<PartitionId> {
-    let published = gathered.publishes.iter().flat_map(|publish| partitions_of(&publish.runs));
-    let settled = gathered.settles.iter().map(|settle| partition_of(settle.consumer));
+    let published = gathered
+        .publishes
+        .iter()
+        .flat_map(|publish| partitions_of(&publish.runs));
+    let settled = gathered
+        .settles
+        .iter()
+        .map(|settle| partition_of(settle.consumer));
     let mut partitions: Vec<PartitionId> = published.chain(settled).collect();
     partitions.sort_unstable();
     partitions.dedup();

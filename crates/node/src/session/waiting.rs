@@ -26,9 +26,18 @@ pub(super) enum Waiting {
     /// How much a purge removed.
     Purge { queue: Arc<Queue>, nowait: bool },
     /// Whether a consumer could start.
-    Consume { queue: Arc<Queue>, consumer: ConsumerId, tag: ShortString, nowait: bool },
+    Consume {
+        queue: Arc<Queue>,
+        consumer: ConsumerId,
+        tag: ShortString,
+        nowait: bool,
+    },
     /// That a consumer has stopped.
-    Cancel { consumer: ConsumerId, tag: ShortString, nowait: bool },
+    Cancel {
+        consumer: ConsumerId,
+        tag: ShortString,
+        nowait: bool,
+    },
     /// One message, or none.
     Get { queue: Arc<Queue>, no_ack: bool },
     /// The parts of a transaction that are still to become durable.
@@ -38,6 +47,9 @@ pub(super) enum Waiting {
 impl Waiting {
     /// Whether it is the catalog that has to answer.
     pub(super) fn is_topology(&self) -> bool {
-        matches!(self, Self::Topology { .. } | Self::QueueDeclare { .. } | Self::QueueDelete { .. })
+        matches!(
+            self,
+            Self::Topology { .. } | Self::QueueDeclare { .. } | Self::QueueDelete { .. }
+        )
     }
 }

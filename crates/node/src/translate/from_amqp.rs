@@ -6,7 +6,10 @@ use everack_broker::name::Name;
 
 /// A table as the broker keeps it: the order and the types of its values are kept.
 pub fn arguments(table: &Table) -> Arguments {
-    table.iter().map(|(name, wire)| (Name::new(name.as_bytes()), value(wire))).collect()
+    table
+        .iter()
+        .map(|(name, wire)| (Name::new(name.as_bytes()), value(wire)))
+        .collect()
 }
 
 fn value(wire: &WireValue) -> Value {
@@ -21,7 +24,10 @@ fn value(wire: &WireValue) -> Value {
         WireValue::I64(long) => Value::Long(*long),
         WireValue::F32(float) => Value::Float(float.to_bits()),
         WireValue::F64(double) => Value::Double(double.to_bits()),
-        WireValue::Decimal { scale, value } => Value::Decimal { scale: *scale, digits: *value },
+        WireValue::Decimal { scale, value } => Value::Decimal {
+            scale: *scale,
+            digits: *value,
+        },
         WireValue::String(bytes) => Value::LongString(bytes.as_slice().into()),
         WireValue::Bytes(bytes) => Value::Binary(bytes.as_slice().into()),
         WireValue::Timestamp(seconds) => Value::Timestamp(*seconds),

@@ -88,7 +88,11 @@ impl State {
     }
 
     fn lazy_deadline(&self) -> Option<Instant> {
-        if self.jobs.is_empty() { None } else { self.lazy_since.map(|since| since + LAZY_WAIT) }
+        if self.jobs.is_empty() {
+            None
+        } else {
+            self.lazy_since.map(|since| since + LAZY_WAIT)
+        }
     }
 }
 

@@ -38,7 +38,13 @@ pub(crate) struct DiskThread<L> {
 
 impl<L: CommitLog> DiskThread<L> {
     pub(crate) fn new(log: L, engine: Arc<Engine>) -> Self {
-        Self { log, engine, parked: Vec::new(), committed: Vec::new(), marked: true }
+        Self {
+            log,
+            engine,
+            parked: Vec::new(),
+            committed: Vec::new(),
+            marked: true,
+        }
     }
 
     /// Works until the queue is stopped, then closes the log politely.
@@ -55,7 +61,10 @@ impl<L: CommitLog> DiskThread<L> {
         }
         let jobs_left = self.parked.len();
         if jobs_left > 0 {
-            tracing::warn!(jobs_left, "the disk is full: what waited for room was never confirmed, and is not kept");
+            tracing::warn!(
+                jobs_left,
+                "the disk is full: what waited for room was never confirmed, and is not kept"
+            );
         }
         if let Err(error) = self.log.close() {
             tracing::error!(%error, "the log could not be closed cleanly; the next start recovers it");
@@ -98,14 +107,17 @@ impl<L: CommitLog> DiskThread<L> {
     fn appended(&mut self, job: &AppendJob, base: Position) {
         let end = self.log.appended();
         self.engine.progress.appended(end, job.frames.bytes() as u64);
-        self.committed.extend(job.shares.iter().map(|share| (*share, base, end)));
+        self.committed
+            .extend(job.shares.iter().map(|share| (*share, base, end)));
     }
 
     /// The disk is full: publishers are blocked, nothing of this is confirmed, and it is tried again when there is room.
     fn park(&mut self, job: AppendJob) {
         self.engine.log_is_full.store(true, Ordering::Release);
         if self.engine.raise(Resource::Disk, true) {
-            tracing::error!("the disk is full: publishers are blocked until there is room again, consumers go on");
+            tracing::error!(
+                "the disk is full: publishers are blocked until there is room again, consumers go on"
+            );
         }
         self.parked.push(job);
     }

@@ -98,7 +98,11 @@ impl Engine {
     }
 
     /// Hands a connection's requests over and runs the machines they go to.
-    pub(crate) fn submit(&self, requests: &mut Vec<(PartitionId, Request)>, catalog: &mut Vec<CatalogRequest>) {
+    pub(crate) fn submit(
+        &self,
+        requests: &mut Vec<(PartitionId, Request)>,
+        catalog: &mut Vec<CatalogRequest>,
+    ) {
         let mut touched = 0u64;
         for (partition, request) in requests.drain(..) {
             touched |= 1 << (partition.0 % 64);
@@ -142,7 +146,10 @@ impl Engine {
 
     /// Bytes of messages in memory.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.inspect(self, |partition| partition.resident_bytes())).sum()
+        self.partitions
+            .iter()
+            .map(|partition| partition.inspect(self, |partition| partition.resident_bytes()))
+            .sum()
     }
 
     /// Raises or clears an alarm and tells every connection; says whether that changed anything.

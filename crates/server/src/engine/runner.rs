@@ -24,8 +24,15 @@ struct Running<M: Machine> {
 
 impl<M: Machine> Runner<M> {
     pub(crate) fn new(machine: M) -> Self {
-        let running = Running { machine, batch: Vec::new(), outbox: Outbox::default() };
-        Self { mailbox: Mutex::new(Vec::new()), running: Mutex::new(running) }
+        let running = Running {
+            machine,
+            batch: Vec::new(),
+            outbox: Outbox::default(),
+        };
+        Self {
+            mailbox: Mutex::new(Vec::new()),
+            running: Mutex::new(running),
+        }
     }
 
     /// Leaves a request; it is carried out by the next [`Runner::run`] of anybody.
@@ -41,8 +48,14 @@ impl<M: Machine> Runner<M> {
     /// Drains the mailbox, unless somebody else is at it.
     pub(crate) fn run(&self, engine: &Engine) {
         loop {
-            let Some(mut running) = self.running.try_lock() else { return };
-            let Running { machine, batch, outbox } = &mut *running;
+            let Some(mut running) = self.running.try_lock() else {
+                return;
+            };
+            let Running {
+                machine,
+                batch,
+                outbox,
+            } = &mut *running;
             std::mem::swap(&mut *self.mailbox.lock(), batch);
             if batch.is_empty() {
                 drop(running);

@@ -40,7 +40,12 @@ pub(crate) struct UpkeepThread {
 
 impl UpkeepThread {
     pub(crate) fn new(upkeep: Upkeep<Os, Running>, bounds: Bounds) -> Self {
-        Self { upkeep, bounds, refused: None, appended_bytes: 0 }
+        Self {
+            upkeep,
+            bounds,
+            refused: None,
+            appended_bytes: 0,
+        }
     }
 
     /// Looks after the log until `stop` is set, and takes a last checkpoint so that the next start has little to replay.
@@ -73,12 +78,17 @@ impl UpkeepThread {
     fn watch_disk(&self) {
         let engine = &self.upkeep.machines().0;
         let unprepared = self.upkeep.maintenance().reserve_missing();
-        let Ok(free) = self.upkeep.maintenance().free_bytes() else { return };
+        let Ok(free) = self.upkeep.maintenance().free_bytes() else {
+            return;
+        };
         let waits = engine.log_is_full.load(Ordering::Acquire);
         let low = free < self.bounds.disk_free_bytes_min || waits || unprepared;
         if engine.raise(Resource::Disk, low) {
             if low {
-                tracing::error!(free, "low on disk: publishers are blocked until there is room again, consumers go on");
+                tracing::error!(
+                    free,
+                    "low on disk: publishers are blocked until there is room again, consumers go on"
+                );
             } else {
                 tracing::info!(free, "there is room on the disk again: publishers go on");
             }
@@ -97,7 +107,10 @@ impl UpkeepThread {
         let high = resident > limit;
         if engine.raise(Resource::Memory, high) {
             if high {
-                tracing::error!(resident, "low on memory: publishers are blocked until consumers have made room");
+                tracing::error!(
+                    resident,
+                    "low on memory: publishers are blocked until consumers have made room"
+                );
             } else {
                 tracing::info!(resident, "there is room in memory again: publishers go on");
             }

@@ -49,7 +49,11 @@ pub(crate) async fn run(
 ) {
     let waker = Arc::new(TaskWaker::default());
     let gate = Arc::new(Gate::new(GATE_BYTES));
-    let link = Arc::new(Link::new(engine.shared.next_connection(), gate, Box::new(TaskWake(waker.clone()))));
+    let link = Arc::new(Link::new(
+        engine.shared.next_connection(),
+        gate,
+        Box::new(TaskWake(waker.clone())),
+    ));
     engine.shared.register(&link);
     let setting = Setting {
         shared: engine.shared.clone(),
@@ -206,7 +210,8 @@ impl ConnectionTask {
     }
 
     fn submit(&mut self) {
-        self.engine.submit(&mut self.session.requests, &mut self.session.catalog);
+        self.engine
+            .submit(&mut self.session.requests, &mut self.session.catalog);
     }
 
     fn read(&mut self, context: &mut Context<'_>) -> Step {
@@ -215,7 +220,11 @@ impl ConnectionTask {
             return Step::Nothing;
         }
         // One message that is not whole yet may need a larger buffer than what is usual for this connection.
-        let wanted = self.session.input_bytes_wanted().saturating_sub(self.input.len()).max(self.read_bytes / 2);
+        let wanted = self
+            .session
+            .input_bytes_wanted()
+            .saturating_sub(self.input.len())
+            .max(self.read_bytes / 2);
         if self.input.capacity() - self.input.len() < wanted {
             self.input.reserve(wanted.max(self.read_bytes));
         }
@@ -241,14 +250,29 @@ impl ConnectionTask {
         let authenticator = self.authenticator.clone();
         let peer = self.peer.address.ip();
         self.login = Some(Box::pin(async move {
-            let Credentials { user, password, stored } = &credentials;
-            authenticator.check(Login { user, password, stored: stored.as_deref(), peer }).await
+            let Credentials {
+                user,
+                password,
+                stored,
+            } = &credentials;
+            authenticator
+                .check(Login {
+                    user,
+                    password,
+                    stored: stored.as_deref(),
+                    peer,
+                })
+                .await
         }));
     }
 
     fn poll_login(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(login) = &mut self.login else { return false };
-        let Poll::Ready(verdict) = login.as_mut().poll(context) else { return false };
+        let Some(login) = &mut self.login else {
+            return false;
+        };
+        let Poll::Ready(verdict) = login.as_mut().poll(context) else {
+            return false;
+        };
         self.login = None;
         match verdict {
             Ok(()) => self.session.authenticated(),
@@ -261,7 +285,9 @@ impl ConnectionTask {
     }
 
     fn poll_closing(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(closing) = &mut self.closing else { return false };
+        let Some(closing) = &mut self.closing else {
+            return false;
+        };
         if closing.as_mut().poll(context).is_pending() {
             return false;
         }
@@ -273,9 +299,13 @@ impl ConnectionTask {
     /// Sets the timer for the session's next deadline. A deadline that has passed is another round.
     fn sleep(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Some(deadline) = self.session.deadline() else { return Poll::Pending };
+            let Some(deadline) = self.session.deadline() else {
+                return Poll::Pending;
+            };
             let instant = tokio::time::Instant::from_std(self.engine.clock.instant(deadline));
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(instant)));
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(instant)));
             if timer.deadline() != instant {
                 timer.as_mut().reset(instant);
             }

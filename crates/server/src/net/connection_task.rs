@@ -78,6 +78,7 @@ pub(crate) async fn run(
         input: BytesMut::new(),
         read_bytes: READ_BYTES_MIN,
         written: 0,
+        flush_due: false,
         timer: None,
     };
     task.await;
@@ -98,6 +99,7 @@ struct ConnectionTask {
     input: BytesMut,
     read_bytes: usize,
     written: usize,
+    flush_due: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -141,7 +143,7 @@ impl ConnectionTask {
             Step::Nothing => (),
             Step::Ended => return Step::Ended,
         }
-        if self.session.is_over() && self.written == self.session.output().len() {
+        if self.session.is_over() && self.written == self.session.output().len() && !self.flush_due {
             return Step::Ended;
         }
         match self.read(context) {
@@ -182,6 +184,15 @@ impl ConnectionTask {
                 Poll::Pending => break,
             }
             self.reuse_output();
+        }
+        self.flush_due |= moved;
+        if self.flush_due {
+            // TLS may have taken bytes that it could not pass on yet.
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Ready(Ok(())) => self.flush_due = false,
+                Poll::Ready(Err(_)) => return Step::Ended,
+                Poll::Pending => (),
+            }
         }
         if moved {
             self.session.note_sent(self.engine.clock.now());

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::auth::password;
 use crate::config::{Config, Override, Sources, render};
 use crate::inspect;
+use crate::output::print;
 use crate::serve::{self, Broker};
 
 /// A message broker for RabbitMQ's clients: what it has confirmed is never lost.
@@ -144,10 +145,10 @@ impl ConfigArgs {
                     file: Some(file.clone()),
                     flags: Vec::new(),
                 })?;
-                println!("{}: no errors", file.display());
+                print(&format!("{}: no errors\n", file.display()))?;
             }
-            None if self.reference => print!("{}", render::reference()),
-            None => print!("{}", render::documented_defaults()),
+            None if self.reference => print(&render::reference())?,
+            None => print(&render::documented_defaults())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -171,7 +172,7 @@ fn hash_password() -> anyhow::Result<ExitCode> {
         .strip_suffix('\n')
         .map_or(given.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     anyhow::ensure!(!password.is_empty(), "the password is empty");
-    println!("{}", password::hash(password.as_bytes())?);
+    print(&format!("{}\n", password::hash(password.as_bytes())?))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@ mod engine;
 pub mod inspect;
 pub mod log;
 pub mod net;
+mod output;
 pub mod ready;
 pub mod serve;
 pub mod shutdown;

@@ -123,6 +123,7 @@ impl<B: Broker> Process<B> {
             connections,
             broker,
             shutdown,
+            reload_due,
         };
         process.listen(plain, encrypted, &closing)?;
         Ok(process)

@@ -92,7 +92,7 @@ pub fn reference() -> String {
          <!-- Written by `everack config --reference` from crates/server/src/config/keys.rs; a test keeps it current. -->\n\n\
          The file is [TOML](https://toml.io) and is given with `everack serve --config FILE`; without it the defaults\n\
          below hold. Any key can also be given on the command line as `--set key=value` (`--data` and `--amqp` are\n\
-         short for two of them), and a flag wins over the file. An unknown key is an error. `everack config` prints all of\n\
+         short for two of them), and a flag wins over the file. Relative paths start at the working directory. An unknown key is an error. `everack config` prints all of\n\
          this as a file to start from, and `everack config --check FILE` checks one.\n\n\
          At SIGHUP the file is read again: keys marked *reload* take effect at once, and the log names every other key\n\
          that has changed and needs a restart. A file with an error changes nothing.\n",

@@ -9,9 +9,10 @@ use everack_broker::catalog::Fact;
 use everack_node::record::{self, Placed, Range, Record, RecordFact};
 use everack_storage::{Found, Position};
 
+use super::UNSOUND;
 use super::directory::{Directory, Recall};
 use super::survey::Contents;
-use super::{UNSOUND, tolerate_closed_pipe};
+use crate::output::tolerate_closed_pipe;
 
 /// How much of a body is shown, in bytes.
 const BODY_SHOWN: usize = 60;

@@ -13,10 +13,10 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
 use directory::Directory;
 use survey::Survey;
+
+use crate::output::tolerate_closed_pipe;
 
 /// What to look at.
 #[derive(Debug, clap::Args)]
@@ -63,14 +63,4 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     tolerate_closed_pipe(out.flush())?;
     Ok(status)
-}
-
-/// A reader that has seen enough, as `head` has, is no error.
-fn tolerate_closed_pipe(written: io::Result<()>) -> anyhow::Result<()> {
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write the output")
-        }
-        _ => Ok(()),
-    }
 }

@@ -57,10 +57,10 @@ impl Broker {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         prepare(&mut command);
         let mut child = command.spawn().unwrap();
-        let mut stderr = child.stderr.take().unwrap();
+        let stderr = child.stderr.take();
         let log = thread::spawn(move || {
             let mut log = String::new();
-            let _ = stderr.read_to_string(&mut log);
+            let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut log));
             log
         });
         let mut ready = String::new();
@@ -316,6 +316,34 @@ fn logs_json_when_asked_to() {
             entry["message"].is_string() && entry["level"].is_string(),
             "{line}"
         );
+    }
+}
+
+#[test]
+fn goes_on_when_nobody_reads_its_log() {
+    let systemd = Systemd::new();
+    let mut broker = Broker::start_with(&["--set", "log.level=debug"], |command| {
+        systemd.manage(command);
+        // A pipe whose other end is closed at once.
+        command.stderr(std::io::pipe().unwrap().1);
+    });
+    systemd.wait_for("READY=1");
+    broker.signal(Signal::HUP);
+    systemd.wait_for("RELOADING=1");
+    systemd.wait_for("READY=1");
+    assert!(broker.child.try_wait().unwrap().is_none());
+    broker.stopped();
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    for arguments in [&["config"][..], &["config", "--reference"]] {
+        let output = everack()
+            .args(arguments)
+            .stdout(std::io::pipe().unwrap().1)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     }
 }
 

@@ -121,7 +121,7 @@ pub enum Command<C> {
     },
     /// The gate of this consumer's connection has opened, or its shared limit has room: whoever waits for either in
     /// this partition is served in turn. One consumer of the connection is enough for its gate, one of the channel for
-    /// its limit, whether or not that one waits itself.
+    /// its limit, whether or not that one waits itself. One that has gone in the meantime will do too.
     Resume {
         /// Which.
         consumer: ConsumerId,

@@ -90,7 +90,7 @@ impl<C: Content> Partition<C> {
 
     pub(super) fn resume(&mut self, consumer: ConsumerId) {
         let Some(&slot) = self.consumer_slots.get(&consumer) else {
-            return;
+            return self.awaken_all();
         };
         let consumer = &self.consumers[slot];
         let limit = consumer.limit.as_ref().map(address);
@@ -98,6 +98,23 @@ impl<C: Content> Partition<C> {
         if let Some(limit) = limit {
             self.awaken(Awakened::Limit(limit));
         }
+    }
+
+    /// Whoever posted a resume took note that somebody waits, and named a consumer that has gone since. Nobody will be told
+    /// again, so everybody who waits is looked at; rings that find no room leave a new note.
+    fn awaken_all(&mut self) {
+        let gates = self
+            .at_gate
+            .iter()
+            .map(|(&connection, ring)| (ring.first(), Awakened::Gate(connection)));
+        let limits = self
+            .at_limit
+            .iter()
+            .map(|(&limit, ring)| (ring.first(), Awakened::Limit(limit)));
+        let mut rings: Vec<_> = gates.chain(limits).collect();
+        // The same order in every run, wherever the limits happen to lie in memory.
+        rings.sort_unstable_by_key(|(first, _)| *first);
+        rings.into_iter().for_each(|(_, ring)| self.awaken(ring));
     }
 
     /// Has a ring served when the round ends, if anybody is in it.

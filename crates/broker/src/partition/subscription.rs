@@ -12,6 +12,7 @@ use super::ring::Links;
 use super::run::Content;
 use super::slots::Slot;
 use super::spans::Spans;
+use super::standing::address;
 use super::{Partition, SettleReason};
 
 /// What a consumer asks for.
@@ -106,6 +107,10 @@ impl<C: Content> Partition<C> {
         };
         let consumer = &self.consumers[slot];
         if consumer.kind == Kind::Getter {
+            return;
+        }
+        // Out of the limit and in again would leave a gap for consumers in other partitions to slip through.
+        if consumer.limit.as_ref().map(address) == limit.as_ref().map(address) {
             return;
         }
         let (standing, unsettled) = (consumer.standing, consumer.unsettled);

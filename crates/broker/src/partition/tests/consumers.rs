@@ -319,6 +319,32 @@ fn a_gate_that_is_shut_holds_back() {
 }
 
 #[test]
+fn a_resume_for_a_consumer_that_is_gone_is_not_lost() {
+    let mut bench = Bench::with(Limits::default(), 100);
+    bench.consume(1, 0);
+    bench.consume_as(
+        2,
+        Wish {
+            connection: Some(1),
+            prefetch: 1,
+            ..Wish::default()
+        },
+    );
+    (1..=4).for_each(|first| bench.enqueue(run(first, 1, 0)));
+    bench.round();
+    let unsent = bench.gate(1).unsent();
+    assert!(bench.gate(1).sent(unsent));
+    // Its connection did not know yet that it is gone.
+    bench.apply(Command::ReturnAll {
+        consumer: ConsumerId(2),
+    });
+    bench.apply(Command::Resume {
+        consumer: ConsumerId(2),
+    });
+    assert_eq!(bench.round(), "c1 <- 3 #2\nc1 <- 4 #3");
+}
+
+#[test]
 fn a_heavy_run_is_split_at_the_gate() {
     let mut bench = Bench::with(Limits::default(), 100_000);
     let mut heavy = run(1, 10, 0);

@@ -280,7 +280,7 @@ async fn second_signal(signals: &mut Signals) -> ExitCode {
 async fn take_all(addresses: &Addresses, key: &str) -> anyhow::Result<Vec<Bound>> {
     let mut bound = Vec::new();
     for address in &addresses.0 {
-        bound.push(Bound::take(address, key).await?);
+        bound.extend(Bound::take(address, key).await?);
     }
     Ok(bound)
 }

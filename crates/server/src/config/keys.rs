@@ -57,7 +57,7 @@ table! {
     /// How AMQP clients connect.
     Amqp {
         /// Where to listen for unencrypted connections. Port 0 takes any free one; the ready line tells
-        /// which. An empty list serves encrypted connections only. Flag: `--amqp`.
+        /// which. A name stands for all its addresses. An empty list serves encrypted connections only. Flag: `--amqp`.
         listen: Addresses = "[\"127.0.0.1:5672\"]", Restart;
         /// Connections served at one time, encrypted ones included. One more is closed at once, and
         /// the log says so.

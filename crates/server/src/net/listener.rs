@@ -1,6 +1,7 @@
 //! Listening and accepting. A listener hands every accepted connection, plain or encrypted, to one
 //! function and goes on accepting; it neither reads nor writes what is said there.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,8 +31,9 @@ pub struct Listener {
 }
 
 impl Bound {
-    /// Takes an address, given as `host:port`. `key` and `flag` are for the refusal.
-    pub async fn take(address: &str, key: &str) -> anyhow::Result<Self> {
+    /// Takes an address, given as `host:port`; all addresses, if the host is a name that has several, as `localhost` often
+    /// does. `key` is for the refusal.
+    pub async fn take(address: &str, key: &str) -> anyhow::Result<Vec<Self>> {
         let cannot = |error: io::Error| {
             let advice = match error.kind() {
                 io::ErrorKind::AddrInUse => {
@@ -43,19 +45,31 @@ impl Bound {
             };
             anyhow::anyhow!("{key}: cannot listen on {address}: {error}{advice}")
         };
-        let mut found = tokio::net::lookup_host(address).await.map_err(cannot)?;
-        let resolved = found
-            .next()
-            .ok_or_else(|| cannot(io::Error::other("the name has no address")))?;
-        let socket = if resolved.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
+        let found: BTreeSet<SocketAddr> = tokio::net::lookup_host(address).await.map_err(cannot)?.collect();
+        let (mut bound, mut missing) = (Vec::new(), io::Error::other("the name has no address"));
+        for resolved in found {
+            match Self::bind(resolved) {
+                Ok(taken) => bound.push(taken),
+                // A machine without IPv6 still has it in its list of names.
+                Err(error) if is_absent(&error) => missing = error,
+                Err(error) => return Err(cannot(error)),
+            }
         }
-        .map_err(cannot)?;
+        if bound.is_empty() {
+            Err(cannot(missing))
+        } else {
+            Ok(bound)
+        }
+    }
+
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
         // Connections of a former process that linger must not keep a restart from its address.
-        socket.set_reuseaddr(true).map_err(cannot)?;
-        socket.bind(resolved).map_err(cannot)?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
         Ok(Self { socket })
     }
 
@@ -75,6 +89,12 @@ impl Bound {
             failed: Throttle::default(),
         })
     }
+}
+
+/// Whether the machine does not have the address, or not even its kind.
+fn is_absent(error: &io::Error) -> bool {
+    let unsupported = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(unsupported)
 }
 
 impl Listener {

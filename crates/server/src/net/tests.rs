@@ -107,7 +107,8 @@ struct Running {
 impl Running {
     async fn start(tls: Option<Arc<Tls>>, connections_max: usize) -> Self {
         let connections = Connections::new(connections_max);
-        let bound = Bound::take("127.0.0.1:0", "amqp.listen").await.unwrap();
+        let mut bound = Bound::take("127.0.0.1:0", "amqp.listen").await.unwrap();
+        let bound = bound.remove(0);
         let listener = bound.listen(16, tls, connections.clone()).unwrap();
         let (shutdown, closing) = Shutdown::new();
         let (sender, peers) = mpsc::unbounded_channel();

@@ -574,3 +574,47 @@ fn damage(directory: &Path, bytes: &[u8]) {
     }
     panic!("not on disk: {}", String::from_utf8_lossy(bytes));
 }
+
+#[test]
+fn refuses_data_of_a_newer_version_and_touches_nothing() {
+    let broker = Broker::start(&[]);
+    let data = broker.data();
+    broker.signal(Signal::KILL);
+    let directory = broker.directory_after_end();
+    let manifest = directory.path().join("data/MANIFEST");
+    let lines = fs::read_to_string(&manifest).unwrap();
+    let lines = lines
+        .split("crc = ")
+        .next()
+        .unwrap()
+        .replace("format = 1\n", "format = 2\n");
+    let newer = format!("{lines}crc = {:08x}\n", crc32(lines.as_bytes()));
+    fs::write(&manifest, &newer).unwrap();
+    for arguments in [
+        &["serve", "--amqp", "127.0.0.1:0", "--data", &data][..],
+        &["inspect", &data],
+    ] {
+        let refused = run(arguments);
+        let stderr = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{stderr}");
+        assert!(
+            stderr
+                .contains("has format version 2, this build knows versions up to 1; start the newer version"),
+            "{stderr}"
+        );
+        assert_eq!(fs::read_to_string(&manifest).unwrap(), newer);
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, _| {
+        if crc & 1 == 1 {
+            (crc >> 1) ^ 0xEDB8_8320
+        } else {
+            crc >> 1
+        }
+    };
+    !bytes
+        .iter()
+        .fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+}

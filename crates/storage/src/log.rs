@@ -285,9 +285,13 @@ impl<D: Disk> Log<D> {
         self.active.dirty = false;
         self.durable = self.end();
         if reason != EndReason::Rolled {
-            file.truncate(end + SECTOR_BYTES)
+            let length = end + SECTOR_BYTES;
+            file.truncate(length)
                 .and_then(|()| file.sync_all())
                 .map_err(failed)?;
+            // It has not the length of a segment any more, so its file is of no use as a spare.
+            self.shared
+                .insert(Segment::new(self.active.number, length, Some(file.clone())));
         }
         Ok(())
     }

@@ -7,7 +7,12 @@
 
 use super::{Disk, Entry, File};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, fmt, io, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    ops::Range,
+    sync::Arc,
+};
 
 /// The unit in which a medium keeps or loses a write.
 const SECTOR: u64 = 512;
@@ -197,8 +202,13 @@ impl Memory {
                 .for_each(|change| next.keep_some(change, &mut random)),
         }
         next.names = next.names_durable.clone();
-        for inode in &mut next.inodes {
-            inode.seen = inode.durable.clone();
+        let named: BTreeSet<usize> = next.names.values().copied().collect();
+        for (file, inode) in next.inodes.iter_mut().enumerate() {
+            match named.contains(&file) {
+                true => inode.seen = inode.durable.clone(),
+                // Nobody has it open after a restart: its space is free.
+                false => *inode = Inode::default(),
+            }
         }
         Memory::from_state(next)
     }

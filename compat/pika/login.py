@@ -67,8 +67,11 @@ def round_trip(channel):
 
 # -- permissions
 
-def denied(name, kind, resource, use):
-    """A mistake of `cy`: what it does to something that is not its own."""
+def denied(name, permission, kind, resource, use):
+    """A mistake of `cy`: what it does to something that is not its own.
+
+    RabbitMQ 3.10 does not say which permission is missing, later series do: both are right.
+    """
 
     @case(f"without permission: {name}")
     def _(broker):
@@ -79,37 +82,38 @@ def denied(name, kind, resource, use):
         channel = broker.channel()
         channel.queue_declare("cy-queue")
         channel.exchange_declare("cy-exchange", "topic")
-        text = f"ACCESS_REFUSED - access to {kind} '{resource}' in vhost '/' refused for user 'cy'"
+        refusal = f"access to {kind} '{resource}' in vhost '/' refused for user 'cy'"
+        texts = (f"ACCESS_REFUSED - {refusal}", f"ACCESS_REFUSED - {permission} {refusal}")
         try:
             use(channel)
             channel.connection.process_data_events(0.05)
             channel.queue_declare("cy-queue", passive=True)
         except exceptions.ChannelClosedByBroker as error:
-            assert (error.reply_code, error.reply_text) == (403, text), error
+            assert error.reply_code == 403 and error.reply_text in texts, error
         except exceptions.ChannelWrongStateError:
             reason = channel._closing_reason
-            assert (reason.reply_code, reason.reply_text) == (403, text), reason
+            assert reason.reply_code == 403 and reason.reply_text in texts, reason
         else:
             raise AssertionError("it was allowed")
 
 
 QUEUE, EXCHANGE = ("queue", "not-mine"), ("exchange", "not-my-exchange")
-denied("declare a queue", *QUEUE, lambda channel: channel.queue_declare("not-mine"))
-denied("declare a queue that is not there", "queue", "not-there", lambda channel: channel.queue_declare("not-there"))
-denied("declare an exchange", *EXCHANGE, lambda channel: channel.exchange_declare("not-my-exchange", "topic"))
-denied("delete a queue", *QUEUE, lambda channel: channel.queue_delete("not-mine"))
-denied("delete an exchange", *EXCHANGE, lambda channel: channel.exchange_delete("not-my-exchange"))
-denied("publish", *EXCHANGE, lambda channel: channel.basic_publish("not-my-exchange", "k", b"x"))
-denied("consume", *QUEUE, lambda channel: channel.basic_consume("not-mine", lambda *_: None))
-denied("get", *QUEUE, lambda channel: channel.basic_get("not-mine"))
-denied("purge", *QUEUE, lambda channel: channel.queue_purge("not-mine"))
-denied("bind a queue", *QUEUE, lambda channel: channel.queue_bind("not-mine", "cy-exchange", "k"))
-denied("bind to an exchange", *EXCHANGE, lambda channel: channel.queue_bind("cy-queue", "not-my-exchange", "k"))
-denied("unbind a queue", *QUEUE, lambda channel: channel.queue_unbind("not-mine", "cy-exchange", "k"))
-denied("bind an exchange", *EXCHANGE, lambda channel: channel.exchange_bind("not-my-exchange", "cy-exchange", "k"))
-denied("bind to an exchange as exchange", *EXCHANGE, lambda channel: channel.exchange_bind("cy-exchange", "not-my-exchange", "k"))
+denied("declare a queue", "configure", *QUEUE, lambda channel: channel.queue_declare("not-mine"))
+denied("declare a queue that is not there", "configure", "queue", "not-there", lambda channel: channel.queue_declare("not-there"))
+denied("declare an exchange", "configure", *EXCHANGE, lambda channel: channel.exchange_declare("not-my-exchange", "topic"))
+denied("delete a queue", "configure", *QUEUE, lambda channel: channel.queue_delete("not-mine"))
+denied("delete an exchange", "configure", *EXCHANGE, lambda channel: channel.exchange_delete("not-my-exchange"))
+denied("publish", "write", *EXCHANGE, lambda channel: channel.basic_publish("not-my-exchange", "k", b"x"))
+denied("consume", "read", *QUEUE, lambda channel: channel.basic_consume("not-mine", lambda *_: None))
+denied("get", "read", *QUEUE, lambda channel: channel.basic_get("not-mine"))
+denied("purge", "read", *QUEUE, lambda channel: channel.queue_purge("not-mine"))
+denied("bind a queue", "write", *QUEUE, lambda channel: channel.queue_bind("not-mine", "cy-exchange", "k"))
+denied("bind to an exchange", "read", *EXCHANGE, lambda channel: channel.queue_bind("cy-queue", "not-my-exchange", "k"))
+denied("unbind a queue", "write", *QUEUE, lambda channel: channel.queue_unbind("not-mine", "cy-exchange", "k"))
+denied("bind an exchange", "write", *EXCHANGE, lambda channel: channel.exchange_bind("not-my-exchange", "cy-exchange", "k"))
+denied("bind to an exchange as exchange", "read", *EXCHANGE, lambda channel: channel.exchange_bind("cy-exchange", "not-my-exchange", "k"))
 denied(
-    "a dead letter exchange", *EXCHANGE,
+    "a dead letter exchange", "write", *EXCHANGE,
     lambda channel: channel.queue_declare("cy-letters", arguments={"x-dead-letter-exchange": "not-my-exchange"}),
 )
 

@@ -34,6 +34,10 @@ pub struct Settings {
     pub users: Vec<User>,
     /// Listen for TLS as well; `Some(true)` demands a certificate of the client.
     pub tls: Option<bool>,
+    /// Where its data lies; a folder of its own if nothing is said.
+    pub data: Option<PathBuf>,
+    /// More of our configuration, as TOML. Our binary only.
+    pub config: String,
 }
 
 /// Which broker the tests run against.
@@ -134,7 +138,8 @@ impl Broker {
 
     /// The folder of its data, for tests that damage it while it is down.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        let own = || self.folder.path().join("data");
+        self.settings.data.clone().unwrap_or_else(own)
     }
 
     /// What it wrote to its standard error, for messages.
@@ -278,7 +283,7 @@ impl Broker {
     }
 
     fn everack_config(&self, everack: &Path) -> anyhow::Result<String> {
-        let mut text = String::new();
+        let mut text = self.settings.config.clone();
         for user in &self.settings.users {
             let hash = hash_password(everack, user.password)?;
             text += &format!("[[users]]\nname = {:?}\npassword_hash = {hash:?}\n", user.name);

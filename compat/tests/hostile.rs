@@ -23,10 +23,11 @@ fn main() {
         bystander: Mutex::new(bystander),
     });
     let mut trials = Vec::new();
-    for (name, codes, act) in MISTAKES {
+    let ours = |name: &str| !is_rabbitmq() || !OURS_ALONE.contains(&name);
+    for (name, codes, act) in MISTAKES.iter().filter(|(name, ..)| ours(name)) {
         trials.push(trial(name, &scene, move |scene| mistake(scene, codes, *act)));
     }
-    for (name, act) in ATTACKS.iter().copied() {
+    for (name, act) in ATTACKS.iter().copied().filter(|(name, _)| ours(name)) {
         trials.push(trial(name, &scene, act));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -82,6 +83,14 @@ fn trial(
         Ok(result.map_err(|error| format!("{error:#}"))?)
     })
 }
+
+/// Where Debian's RabbitMQ lets it pass, waits for more, or never closes: we promise more than it does.
+const OURS_ALONE: &[&str] = &[
+    "a method of the server",
+    "more body than announced",
+    "a channel above the limit",
+    "a conversation with every byte wrong once",
+];
 
 type Mistake = (&'static str, &'static [u16], fn(&mut Raw) -> anyhow::Result<()>);
 
@@ -204,6 +213,10 @@ fn mistake(scene: &Scene, codes: &[u16], act: fn(&mut Raw) -> anyhow::Result<()>
     let mut raw = scene.login()?;
     act(&mut raw)?;
     let ending = raw.ending()?;
+    if is_rabbitmq() && ending == Ending::Cut {
+        // Its connection process dies of some of these, and only its log says so; we answer.
+        return Ok(());
+    }
     let Ending::Connection(code, text) = &ending else {
         anyhow::bail!("the ending was {ending:?}")
     };
@@ -302,8 +315,9 @@ fn tuned(scene: &Scene, answer: Fields) -> anyhow::Result<()> {
     raw.expect(10, 30)?;
     raw.send(&answer.on(0))?;
     let ending = raw.ending()?;
+    let cut = is_rabbitmq() && ending == Ending::Cut;
     ensure!(
-        matches!(ending, Ending::Connection(530, _)),
+        cut || matches!(ending, Ending::Connection(530, _)),
         "the ending was {ending:?}"
     );
     raw.is_cut()

@@ -13,10 +13,11 @@ fn main() {
     let broker = Arc::new(Broker::with(Settings {
         users: users(),
         tls: Some(false),
+        ..Settings::default()
     }));
     let mutual = Broker::with(Settings {
-        users: Vec::new(),
         tls: Some(true),
+        ..Settings::default()
     });
     let certificates = mutual.certificates();
     let client = [

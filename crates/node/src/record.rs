@@ -11,7 +11,7 @@
 //! 6 Whole       head with transaction: every record of that transaction has been read, it counts
 //! 7 Quarantined head | count u32 | count x (queue u64 | first u64 | count u32)         unreadable content, set aside
 //!
-//! targets       count u16 | count x (queue u64 | first u64 | from u16 | to u16)        entries from..to are first.. of queue
+//! targets       count u32 | count x (queue u64 | first u64 | from u16 | to u16)        entries from..to are first.. of queue
 //! addresses     count u16 | count x (from u16 | to u16 | length u16 | exchange shortstr, routing key shortstr)
 //! entries       count u16 | count x (varint header length | varint body length | varint flags)   header length 0: not stored
 //! data          for each stored entry: header payload, body
@@ -118,6 +118,9 @@ pub enum RecordError {
     },
 }
 
+/// What a target takes.
+const TARGET_BYTES: usize = 20;
+
 /// Bytes that a message takes in a record besides its header and body, rounded up: lengths and flags.
 const ENTRY_OVERHEAD_BYTES: u64 = 6;
 
@@ -212,7 +215,7 @@ impl Stored {
 }
 
 fn put_targets(out: &mut Vec<u8>, targets: &[Target]) {
-    out.extend_from_slice(&(targets.len() as u16).to_le_bytes());
+    out.extend_from_slice(&(targets.len() as u32).to_le_bytes());
     for target in targets {
         out.extend_from_slice(&target.queue.0.to_le_bytes());
         out.extend_from_slice(&target.first.0.to_le_bytes());
@@ -404,7 +407,10 @@ fn take_ranges(cursor: &mut Cursor<'_>) -> Result<Vec<Range>, RecordError> {
 }
 
 fn take_targets(cursor: &mut Cursor<'_>) -> Result<Vec<Target>, RecordError> {
-    let count = usize::from(cursor.u16()?);
+    let count = cursor.u32()? as usize;
+    if count > cursor.rest().len() / TARGET_BYTES {
+        return Err(RecordError::Malformed);
+    }
     let mut targets = Vec::with_capacity(count);
     for _ in 0..count {
         let target = Target {

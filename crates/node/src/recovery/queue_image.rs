@@ -73,13 +73,28 @@ impl QueueImage {
     }
 
     /// Adds new messages. Mostly they are numbered behind all others; what comes late goes among the fragments.
+    ///
+    /// A checkpoint may hold messages that were on their way when its queue was cut; the log tells of them again, and what is there
+    /// already is passed over.
     pub fn enqueue(&mut self, run: ImageRun) {
+        let late = self.runs.back().is_some_and(|last| last.end() > run.first.0)
+            || self
+                .fragments
+                .last_key_value()
+                .is_some_and(|(_, last)| last.end() > run.first.0);
         self.next = self.next.max(Seq(run.end()));
-        match self.runs.back() {
-            Some(last) if last.end() > run.first.0 => {
-                self.fragments.insert(run.first, run);
+        if !late {
+            self.runs.push_back(run);
+            return;
+        }
+        let mut there = self.live_within(run.first.0, run.end());
+        there.sort_unstable();
+        let mut from = run.first.0;
+        for (low, high) in there.into_iter().chain([(run.end(), run.end())]) {
+            if from < low {
+                self.fragments.insert(Seq(from), run.slice(from, low));
             }
-            _ => self.runs.push_back(run),
+            from = from.max(high);
         }
     }
 
@@ -182,8 +197,14 @@ impl QueueImage {
 
     /// Counts one more return of messages `first..first + count`.
     pub fn count_return(&mut self, first: Seq, count: u32) {
+        self.count_returns(first, count, 1);
+    }
+
+    /// Counts `times` more returns of messages `first..first + count`.
+    pub fn count_returns(&mut self, first: Seq, count: u32, times: u32) {
         for offset in 0..u64::from(count) {
-            *self.returns.entry(first.plus(offset)).or_default() += 1;
+            let returns = self.returns.entry(first.plus(offset)).or_default();
+            *returns = returns.saturating_add(times);
         }
     }
 
@@ -328,6 +349,26 @@ mod tests {
             image.relocate(run(1, 10, 900));
         };
         check(moved, &[(5, 2, 900), (9, 2, 900), (11, 10, 200)]);
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_there_twice() {
+        check(
+            |image| image.enqueue(run(11, 10, 200)),
+            &[(1, 10, 100), (11, 10, 200)],
+        );
+        check(
+            |image| image.enqueue(run(6, 10, 300)),
+            &[(1, 10, 100), (11, 10, 200)],
+        );
+        let settled_between = |image: &mut QueueImage| {
+            image.settle(Seq(5), 2);
+            image.enqueue(run(4, 6, 300));
+        };
+        check(
+            settled_between,
+            &[(1, 4, 100), (5, 2, 300), (7, 4, 100), (11, 10, 200)],
+        );
     }
 
     #[test]

@@ -57,6 +57,19 @@ struct Cache {
 /// What the cache may hold.
 const CACHE_BYTES_MAX: usize = 16 << 20;
 
+impl RecallError {
+    /// Whether the record may be all right and only could not be read this time.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable {
+                source: ReadError::Io { .. },
+                ..
+            }
+        )
+    }
+}
+
 impl Recall {
     /// Reads through `reader`.
     pub fn new(reader: Box<dyn ReadRecord>) -> Self {

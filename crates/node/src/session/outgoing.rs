@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use everack_amqp::connection::Delivery as Handed;
+use everack_amqp::error::{Error, ReplyCode};
 use everack_amqp::wire::method::basic;
 use everack_amqp::wire::primitive::ShortString;
 use everack_broker::ids::ConsumerId;
@@ -116,6 +117,13 @@ impl Session {
                 );
                 None
             }
+            Err(error) if error.may_pass() => {
+                // The messages may be all right: they go back to their queue with everything else that the connection holds.
+                tracing::error!(%error, first = run.first.0, count = run.count(), "messages cannot be read now");
+                let text = "messages cannot be read from the log at the moment";
+                self.fail_channel(0, Error::new(ReplyCode::InternalError, text));
+                None
+            }
             Err(error) => {
                 tracing::error!(%error, first = run.first.0, count = run.count(), "messages are damaged and set aside");
                 None
@@ -125,6 +133,9 @@ impl Session {
 
     /// Tells the partition of content that cannot be read; it is never delivered, nor tried again.
     pub(super) fn set_aside(&mut self, delivered: &Delivered) {
+        if self.released {
+            return;
+        }
         let delivery = &delivered.delivery;
         let count = u32::from(delivery.run.count());
         self.shared

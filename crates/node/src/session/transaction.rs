@@ -17,8 +17,10 @@ use crate::request::{Request, RoutedRun, TransactionPart};
 use crate::shared::partition_of;
 use crate::transaction::Assembly;
 
-/// What one transaction may gather, in bytes of messages; beyond it the connection is closed with 506.
+/// What the transactions of one connection may gather, in bytes of messages; beyond it the connection is closed with 506.
 const TRANSACTION_BYTES_MAX: usize = 256 << 20;
+/// What one transaction may store over all partitions: it is one write, and the log takes up to 1 GiB at once.
+const TRANSACTION_STORED_BYTES_MAX: usize = 512 << 20;
 
 impl Session {
     pub(super) fn buffer_publish(&mut self, channel: u16, publish: BufferedPublish) {
@@ -27,9 +29,10 @@ impl Session {
         };
         state.transaction.bytes += publish.messages.chunk.len();
         state.transaction.publishes.push(publish);
-        if state.transaction.bytes > TRANSACTION_BYTES_MAX {
+        let gathered: usize = self.channels.values().map(|state| state.transaction.bytes).sum();
+        if gathered > TRANSACTION_BYTES_MAX {
             let text = format!(
-                "a transaction may hold {} MiB of messages",
+                "the transactions of a connection may hold {} MiB of messages",
                 TRANSACTION_BYTES_MAX >> 20
             );
             self.fail_channel(channel, Error::new(ReplyCode::ResourceError, text));
@@ -63,6 +66,11 @@ impl Session {
         let partitions = partitions_in(&gathered);
         if partitions.is_empty() {
             self.commit_ok(channel);
+            return;
+        }
+        if stored_bytes(&gathered) > TRANSACTION_STORED_BYTES_MAX {
+            let text = format!("a transaction may store {} MiB of messages", TRANSACTION_STORED_BYTES_MAX >> 20);
+            self.fail_channel(channel, Error::new(ReplyCode::ResourceError, text));
             return;
         }
         let assembly = Arc::new(Assembly::new(self.shared.next_transaction(), partitions.len()));
@@ -113,6 +121,12 @@ impl Session {
     fn commit_ok(&mut self, channel: u16) {
         self.connection.reply(channel, &tx::CommitOk {}.into());
     }
+}
+
+/// Each partition stores the messages that it takes.
+fn stored_bytes(gathered: &Gathered) -> usize {
+    let publishes = gathered.publishes.iter();
+    publishes.map(|publish| publish.messages.chunk.len() * partitions_of(&publish.runs).len()).sum()
 }
 
 fn partitions_in(gathered: &Gathered) -> Vec<PartitionId> {

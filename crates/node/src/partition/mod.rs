@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use everack_broker::catalog::Queue;
 use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
-use everack_broker::partition::{Command, Effect, Partition as Machine, Restored, Run};
+use everack_broker::partition::{Command, Effect, Partition as Machine, Restored, Run, SettleOutcome};
 use everack_storage::{Frames, Position};
 use rustc_hash::FxHashMap;
 
@@ -46,6 +46,8 @@ pub struct Partition {
     consumers: FxHashMap<ConsumerId, Reply>,
     // Consumers that ended in this round: their last effects may still be on the way to them.
     gone: Vec<ConsumerId>,
+    // Consumers that asked to begin in this round: those that were refused are not remembered.
+    beginning: Vec<ConsumerId>,
     cancelling: Vec<(Ticket, ConsumerId)>,
     tickets: FxHashMap<Ticket, Reply>,
     ticket_next: u64,
@@ -74,6 +76,9 @@ struct QueueStage {
     next: Seq,
 }
 
+/// A job that has grown beyond this is handed out before the round ends; one segment has to hold it.
+const JOB_BYTES_MAX: usize = 32 << 20;
+
 /// The largest buffer that a round begins with, in bytes.
 const FRAMES_BYTES_KEPT: usize = 1 << 20;
 
@@ -89,6 +94,7 @@ impl Partition {
             queues: FxHashMap::default(),
             consumers: FxHashMap::default(),
             gone: Vec::new(),
+            beginning: Vec::new(),
             cancelling: Vec::new(),
             tickets: FxHashMap::default(),
             ticket_next: 1,
@@ -254,6 +260,11 @@ impl Partition {
         for consumer in self.gone.drain(..) {
             self.consumers.remove(&consumer);
         }
+        for consumer in self.beginning.drain(..) {
+            if !self.machine.knows(consumer) {
+                self.consumers.remove(&consumer);
+            }
+        }
         self.seal_job(outbox);
         if self.machine.ready_bytes() < READY_BYTES_SLOW {
             self.release_held(outbox);
@@ -296,6 +307,9 @@ impl Partition {
                 accept: Some(accept),
             });
             self.urgent = true;
+            if self.frames.bytes() > JOB_BYTES_MAX {
+                self.seal_job(outbox);
+            }
         }
         self.targets = targets;
     }
@@ -402,6 +416,7 @@ impl Partition {
         let ticket = self.ticket(reply.clone());
         let (connection, gate) = (reply.link.connection, reply.link.gate.clone());
         self.consumers.insert(consumer, reply);
+        self.beginning.push(consumer);
         self.machine.apply(
             Command::Consume {
                 consumer,
@@ -427,12 +442,11 @@ impl Partition {
             settles,
             reply,
         } = part;
-        let settled = self.machine.settled_by(
-            settles
-                .iter()
-                .map(|settle| (settle.consumer, settle.first, settle.count)),
-        );
-        let durable = settled.into_iter().filter(|range| range.durable);
+        // What the transaction puts back into its queue stays alive; its return is logged when it takes effect.
+        let ends = settles.iter().filter(|settle| settle.outcome != SettleOutcome::Requeue);
+        let ends = ends.map(|settle| (settle.consumer, settle.first, settle.count));
+        let settled = self.machine.settled_by(ends);
+        let durable = settled.iter().filter(|range| range.durable);
         let ranges = durable.map(|range| Range {
             queue: range.queue,
             first: range.first,
@@ -479,7 +493,7 @@ impl Partition {
                 record::encode_settled(frames, id, Some(transaction), &ranges);
             }
         });
-        staged.push(Staged::TransactionEnd { settles, reply });
+        staged.push(Staged::TransactionEnd { settles, settled, reply });
         self.jobs.push_back(StagedJob { job, staged });
         outbox.jobs.extend(whole);
         let _ = now;

@@ -79,8 +79,9 @@ table! {
 table! {
     /// How much memory messages may take.
     Memory {
-        /// Publishers are blocked while the messages in memory take more than this. Consumers go on.
-        messages_max: Size<1_048_576, 1_099_511_627_776> = "\"1 GiB\"", Restart;
+        /// Publishers are blocked while the process takes more memory than this. Consumers go on. 0: two fifths of the
+        /// machine's memory.
+        process_max: Size<0, 1_099_511_627_776> = "\"0 B\"", Restart;
         /// Messages of durable queues are kept in memory up to this size, and read from the log beyond it.
         durable_max: Size<0, 1_099_511_627_776> = "\"64 MiB\"", Restart;
     }

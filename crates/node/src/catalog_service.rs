@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use everack_broker::catalog::{Catalog, Command, Fact, Outcome, Queue, Refusal};
+use everack_broker::catalog::{Catalog, Command, Fact, Outcome, Queue, Refusal, Snapshot};
 use everack_broker::ids::{Millis, QueueId};
 use everack_storage::{Frames, Position};
 
@@ -97,7 +97,8 @@ struct Job {
     job: Option<JobId>,
     lane: Lane,
     pending: Vec<Pending>,
-    changed: bool,
+    /// The topology behind this job, if it is another one than before.
+    snapshot: Option<Snapshot>,
 }
 
 impl CatalogService {
@@ -116,11 +117,20 @@ impl CatalogService {
         }
     }
 
-    /// The durable topology as facts, and the position that it is true for, if nothing is on its way to the log; a checkpoint
-    /// begins with it. `committed` is how far the log is durable.
-    pub fn capture(&self, committed: Position) -> Option<(Position, Vec<Fact>)> {
-        let quiet = self.jobs.is_empty() && self.round.is_empty();
-        quiet.then(|| (committed.max(self.applied), self.catalog.facts().collect()))
+    /// Whether nothing is on its way to the log.
+    pub fn is_quiet(&self) -> bool {
+        self.jobs.is_empty() && self.round.is_empty()
+    }
+
+    /// The durable topology as facts, and the position from which on the log tells what has changed since; a checkpoint begins with it.
+    /// `committed` is how far the log is durable. What is on its way is in the facts already, and is told by the log again.
+    pub fn capture(&self, committed: Position) -> (Position, Vec<Fact>) {
+        let applied = if self.is_quiet() {
+            committed.max(self.applied)
+        } else {
+            self.applied
+        };
+        (applied, self.catalog.facts().collect())
     }
 
     /// The topology, ahead of what is durable.
@@ -214,18 +224,14 @@ impl CatalogService {
 
     /// Lets go of everything in front that waits for nothing any more.
     fn release(&mut self, outbox: &mut Outbox) {
-        let mut changed = false;
         while self.jobs.front().is_some_and(|front| front.job.is_none()) {
             let Some(done) = self.jobs.pop_front() else { break };
-            changed |= done.changed;
             for pending in done.pending {
                 give_out(pending, outbox);
             }
-        }
-        // While later changes are on their way the catalog is ahead of the log, and its snapshot with it. Routing by it a
-        // little early is harmless for what is new (nobody knows of it), and what is gone is gone.
-        if changed {
-            outbox.snapshot = Some(self.catalog.snapshot());
+            // While later changes are on their way the catalog is ahead of the log. Routing by that would leave confirmed messages
+            // out of a queue whose deletion a crash undoes: what is published is durable.
+            outbox.snapshot = done.snapshot.or(outbox.snapshot.take());
         }
     }
 }
@@ -290,12 +296,13 @@ impl Machine for CatalogService {
                 urgent: true,
             });
         }
-        let (pending, changed) = (std::mem::take(&mut self.round), std::mem::take(&mut self.changed));
+        let pending = std::mem::take(&mut self.round);
+        let snapshot = std::mem::take(&mut self.changed).then(|| self.catalog.snapshot());
         self.jobs.push_back(Job {
             job,
             lane,
             pending,
-            changed,
+            snapshot,
         });
         self.release(outbox);
     }

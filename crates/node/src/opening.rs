@@ -1,5 +1,6 @@
 //! From a data directory to a running engine: open the log, load the checkpoint, replay what is behind it, build the machines.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::catalog_service::CatalogService;
@@ -16,7 +17,7 @@ use everack_cluster::Standalone;
 use everack_storage::disk::Disk;
 use everack_storage::{
     Checkpoints, Found, Log, OpenError, Options, Position, ReadError, Reader, RecoveryReport, ReplayError,
-    checkpoint,
+    SegmentNumber, checkpoint,
 };
 
 /// What a start needs to know.
@@ -54,6 +55,8 @@ pub struct Opened<D: Disk> {
     pub progress: Progress,
     /// What recovery found.
     pub report: Report,
+    /// Segments that stay, as they hold what recovery could not place.
+    pub protected: BTreeSet<SegmentNumber>,
 }
 
 /// Why a data directory cannot be opened; the texts say what to do.
@@ -102,6 +105,7 @@ pub fn open<D: Disk>(disk: D, plan: &Plan) -> Result<Opened<D>, CannotOpen> {
         catalog,
         queues,
         report,
+        protected,
     } = recovered;
     let shared = Arc::new(Shared::new(catalog.snapshot(), plan.name_seed, end.segment().0));
     let partitions = build_partitions(&catalog, queues, plan, end);
@@ -116,6 +120,7 @@ pub fn open<D: Disk>(disk: D, plan: &Plan) -> Result<Opened<D>, CannotOpen> {
         partitions,
         progress: Progress::recovered(end),
         report,
+        protected,
     })
 }
 

@@ -11,6 +11,7 @@
 //! A segment is noted before the checkpoint and retired after it, so that no checkpoint ever points into one that is gone. The bound is
 //! twice the live bytes and two segments (design, section 2).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,6 +29,10 @@ use crate::progress::Progress;
 
 /// Records of one segment that are rescued at a time, in bytes: bounds what is in flight.
 const RESCUE_BYTES_IN_FLIGHT: usize = 8 << 20;
+/// How long a quiet moment of the topology is waited for, in pauses.
+const QUIET_PAUSES_MAX: u32 = 20;
+/// Records of one segment that become one write when their survivors are rescued, in bytes: alone each would take a sector.
+const RESCUE_BYTES_TOGETHER: usize = 256 << 10;
 /// Runs of a queue that are copied under its partition's lock at a time.
 const SLICE_RUNS: usize = 16 * 1024;
 
@@ -39,8 +44,10 @@ pub trait Machines {
     fn partition<T>(&self, index: usize, look: impl FnOnce(&mut Partition) -> T) -> T;
     /// How many partitions there are.
     fn partitions(&self) -> usize;
-    /// Gives a partition something to do, and runs it.
-    fn submit(&self, index: usize, request: Request);
+    /// Gives a partition something to do.
+    fn post(&self, index: usize, request: Request);
+    /// Runs a partition.
+    fn run(&self, index: usize);
     /// How far the log has come.
     fn progress(&self) -> &Progress;
     /// Lets the others get on; false if they have been waited for long enough.
@@ -55,16 +62,18 @@ pub struct Upkeep<D: Disk, M> {
     checkpoints: Checkpoints<D>,
     segment_bytes: u64,
     checkpointed_at: u64,
+    protected: BTreeSet<SegmentNumber>,
 }
 
 impl<D: Disk, M: Machines> Upkeep<D, M> {
-    /// Looks after the log that these belong to.
+    /// Looks after the log that these belong to. `protected` segments hold what recovery could not place, and stay.
     pub fn new(
         machines: M,
         maintenance: Maintenance<D>,
         reader: Reader<D>,
         checkpoints: Checkpoints<D>,
         segment_bytes: u64,
+        protected: BTreeSet<SegmentNumber>,
     ) -> Self {
         Self {
             machines,
@@ -73,6 +82,7 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
             checkpoints,
             segment_bytes,
             checkpointed_at: 0,
+            protected,
         }
     }
 
@@ -95,7 +105,9 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
     pub fn round(&mut self) -> bool {
         let appended = self.machines.progress().appended_bytes();
         self.rescue_survivors();
-        let dead = self.dead_segments();
+        // What is written and not yet applied shows no live bytes: segments that hold any of it are not looked at.
+        let floor = self.applied();
+        let dead = self.dead_segments(floor);
         let Some(covers) = self.checkpoint() else {
             return false;
         };
@@ -136,17 +148,29 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
     /// Hands the records of a segment to their partitions, which write the survivors again; waits until that is durable.
     fn rescue(&self, segment: SegmentNumber) -> bool {
         let in_flight = Arc::new(InFlight::default());
+        let mut together = 0;
         let visited = self.reader.replay_one(segment, |found| {
             if let Found::Record { position, payload } = found {
                 self.rescue_record(position, payload, &in_flight);
+                together += payload.len();
             }
+            if together < RESCUE_BYTES_TOGETHER {
+                return Ok(());
+            }
+            together = 0;
+            self.run_partitions();
             if self.wait_below(&in_flight, RESCUE_BYTES_IN_FLIGHT) {
                 Ok(())
             } else {
                 Err(())
             }
         });
+        self.run_partitions();
         visited.is_ok() && self.wait_below(&in_flight, 1)
+    }
+
+    fn run_partitions(&self) {
+        (0..self.machines.partitions()).for_each(|index| self.machines.run(index));
     }
 
     fn rescue_record(&self, position: Position, payload: &[u8], in_flight: &Arc<InFlight>) {
@@ -156,6 +180,10 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         let (RecordFact::Enqueued(placed) | RecordFact::Moved(placed)) = record.fact else {
             return;
         };
+        if usize::from(record.partition.0) >= self.machines.partitions() {
+            // There were more partitions once. This one's queues are gone, or it would have been brought back.
+            return;
+        }
         let payload_bytes = bytes::Bytes::copy_from_slice(payload);
         let Ok((batch, _)) = record::decode_messages(payload_bytes) else {
             return;
@@ -176,14 +204,29 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
             done: in_flight.begin(payload.len()),
         };
         self.machines
-            .submit(usize::from(record.partition.0), Request::Rescue(rescue));
+            .post(usize::from(record.partition.0), Request::Rescue(rescue));
     }
 
     /// Segments that hold nothing live and that no delivery on its way reads from.
-    fn dead_segments(&self) -> Vec<SegmentNumber> {
+    fn dead_segments(&self, floor: Position) -> Vec<SegmentNumber> {
         let segments = self.maintenance.segments().into_iter();
-        let dead = segments.filter(|segment| !segment.active && self.usage(segment.number) == (0, false));
+        let dead = segments.filter(|segment| {
+            let applied = segment.number < floor.segment() && !self.protected.contains(&segment.number);
+            applied && !segment.active && self.usage(segment.number) == (0, false)
+        });
         dead.map(|segment| segment.number).collect()
+    }
+
+    /// Everything before this position has taken effect in all partitions.
+    fn applied(&self) -> Position {
+        let committed = self.machines.progress().committed_position();
+        (0..self.machines.partitions())
+            .map(|index| {
+                self.machines
+                    .partition(index, |partition| partition.applied(committed))
+            })
+            .min()
+            .unwrap_or(committed)
     }
 
     /// Takes a checkpoint; returns the position from which a start has to replay.
@@ -207,15 +250,15 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
     }
 
     fn capture(&self) -> (Vec<Vec<u8>>, Position) {
+        // Declarations on their way to the disk are there in a moment, unless it is full; then they are taken as they are.
         let mut waited = 0;
-        let (applied, facts) = loop {
-            let committed = self.machines.progress().committed_position();
-            if let Some(captured) = self.machines.catalog(|catalog| catalog.capture(committed)) {
-                break captured;
+        while waited < QUIET_PAUSES_MAX && !self.machines.catalog(|catalog| catalog.is_quiet()) {
+            if !self.machines.pause(&mut waited) {
+                break;
             }
-            // Declarations are on their way to the disk: they are there in a moment.
-            self.machines.pause(&mut waited);
-        };
+        }
+        let committed = self.machines.progress().committed_position();
+        let (applied, facts) = self.machines.catalog(|catalog| catalog.capture(committed));
         let mut covers = applied;
         let mut records = vec![checkpoint::encode_topology(applied, &facts)];
         for index in 0..self.machines.partitions() {

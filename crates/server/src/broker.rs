@@ -53,7 +53,10 @@ impl Broker for Everack {
                 .context("recovery ended early")?;
         let (opened, plan) = opened?;
         let broker = Self::start(opened, &plan, config, authenticator, data, runtime)?;
-        broker.declare().await?;
+        if let Err(error) = broker.declare().await {
+            // Consumers have to be able to make room, so the broker comes up all the same.
+            tracing::error!(%error, "not everything that the configuration declares is in force yet");
+        }
         Ok(broker)
     }
 
@@ -103,6 +106,7 @@ impl Everack {
             catalog,
             partitions,
             progress,
+            protected,
             ..
         } = opened;
         let clock = Clock::start();
@@ -121,6 +125,7 @@ impl Everack {
             reader,
             checkpoints,
             segment_bytes,
+            protected,
         );
         let upkeep = UpkeepThread::new(upkeep, bounds);
         let stop = upkeep_stop.clone();
@@ -199,7 +204,22 @@ fn plan(config: &Config) -> anyhow::Result<Plan> {
 fn bounds(config: &Config) -> Bounds {
     Bounds {
         disk_free_bytes_min: config.data.free_min.bytes(),
-        memory_bytes_max: config.memory.messages_max.bytes(),
+        memory_bytes_max: memory_bytes_max(config.memory.process_max.bytes()),
+    }
+}
+
+/// What was configured, or two fifths of the machine's memory.
+fn memory_bytes_max(configured: u64) -> u64 {
+    let of_machine = || {
+        let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
+        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kib * 1024 / 5 * 2)
+    };
+    if configured > 0 {
+        configured
+    } else {
+        of_machine().unwrap_or(u64::MAX)
     }
 }
 

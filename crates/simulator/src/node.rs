@@ -80,6 +80,7 @@ impl Node {
             partitions,
             progress,
             report,
+            protected,
         } = opened;
         let maintenance = log.upkeep();
         let mail = Mail {
@@ -104,6 +105,7 @@ impl Node {
             reader,
             checkpoints,
             u64::from(PLAN.segment_bytes),
+            protected,
         );
         let node = Self { core, upkeep, report };
         node.declare_guest();
@@ -281,8 +283,11 @@ impl Machines for Handle {
         self.0.partitions.len()
     }
 
-    fn submit(&self, index: usize, request: Request) {
+    fn post(&self, index: usize, request: Request) {
         self.0.post(index, request);
+    }
+
+    fn run(&self, index: usize) {
         self.0.run_partition(index);
     }
 

@@ -27,15 +27,20 @@ impl Partition {
         durable.map(|(queue, _)| *queue).collect()
     }
 
-    /// Begins the image of a queue; `committed` is how far the log is durable. None if the queue is gone.
-    pub fn cut(&self, queue: QueueId, committed: Position) -> Option<Cut> {
-        let stage = self.queues.get(&queue)?;
+    /// Everything of this partition before this position has taken effect; `committed` is how far the log is durable, looked at before.
+    pub fn applied(&self, committed: Position) -> Position {
         // Without jobs on their way everything that this partition has written so far has taken effect.
-        let applied = if self.jobs.is_empty() {
+        if self.jobs.is_empty() {
             committed.max(self.applied)
         } else {
             self.applied
-        };
+        }
+    }
+
+    /// Begins the image of a queue; `committed` is how far the log is durable. None if the queue is gone.
+    pub fn cut(&self, queue: QueueId, committed: Position) -> Option<Cut> {
+        let stage = self.queues.get(&queue)?;
+        let applied = self.applied(committed);
         Some(Cut {
             queue,
             next: stage.next,

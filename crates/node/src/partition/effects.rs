@@ -1,7 +1,7 @@
 //! From effects of the queue machine to notices, log records and accounting.
 
 use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq, Ticket};
-use everack_broker::partition::{Command, Delivery, Effect, Refusal, SettleReason};
+use everack_broker::partition::{Command, Delivery, Effect, Refusal, SeqRange, SettleReason};
 use everack_storage::Position;
 
 use super::staged::{self, Staged};
@@ -70,7 +70,8 @@ impl Partition {
             }
             Effect::Purged { ticket, messages } => self.answer(ticket, Answer::Purged { messages }, outbox),
             Effect::ConsumerGone { consumer, .. } => {
-                self.tell_consumer(consumer, outbox, |consumer| Notice::ConsumerGone { consumer })
+                self.tell_consumer(consumer, outbox, |consumer| Notice::ConsumerGone { consumer });
+                self.gone.push(consumer);
             }
             Effect::LimitFreed { consumer, .. } => {
                 self.tell_consumer(consumer, outbox, |consumer| Notice::LimitFreed { consumer })
@@ -193,8 +194,12 @@ impl Partition {
                 }
             }
             Staged::Transient { targets, messages } => self.enqueue_transient(&targets, &messages, now),
-            Staged::TransactionEnd { settles, reply } => {
+            Staged::TransactionEnd { settles, settled, reply } => {
+                let all_held = settles.iter().all(|settle| self.machine.knows(settle.consumer));
                 settles.into_iter().for_each(|settle| self.settle(settle, now));
+                if !all_held {
+                    self.end_where_they_are(settled, now);
+                }
                 outbox.notify(
                     &reply.link,
                     Notice::Answer {
@@ -211,6 +216,15 @@ impl Partition {
                 self.relocate(staged::location(base, offset), &targets, now);
                 outbox.rescued.push(done);
             }
+        }
+    }
+
+    /// The connection of a transaction went before it was durable, and its messages back to their queues or on to others. The log
+    /// says that they are done with, so they are: a transaction counts as a whole.
+    fn end_where_they_are(&mut self, settled: Vec<SeqRange>, now: Millis) {
+        for SeqRange { queue, first, count, .. } in settled {
+            let reason = SettleReason::Done;
+            self.machine.apply(Command::ReplaySettled { queue, first, count, reason }, now);
         }
     }
 

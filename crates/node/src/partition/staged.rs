@@ -1,6 +1,7 @@
 //! What waits for its job to become durable.
 
 use everack_broker::ids::Location;
+use everack_broker::partition::SeqRange;
 
 use crate::append::JobId;
 use crate::messages::Messages;
@@ -30,8 +31,8 @@ pub(super) enum Staged {
         targets: Vec<Target>,
         messages: Messages,
     },
-    /// The rest of a transaction: its settlements, and who is told.
-    TransactionEnd { settles: Vec<Settle>, reply: Reply },
+    /// The rest of a transaction: its settlements, the messages that its records say are done with, and who is told.
+    TransactionEnd { settles: Vec<Settle>, settled: Vec<SeqRange>, reply: Reply },
     /// Survivors of an old segment, written again.
     Rescued {
         offset: u32,

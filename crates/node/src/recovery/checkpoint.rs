@@ -105,6 +105,7 @@ impl Checkpoint {
             let count: u16 = cursor.narrow()?;
             let returns: u32 = cursor.narrow()?;
             let to = from.checked_add(count).ok_or_else(|| cursor.error())?;
+            let end = first.checked_add(u64::from(count)).ok_or_else(|| cursor.error())?;
             image.enqueue(ImageRun {
                 first: Seq(first),
                 location: Location(location),
@@ -112,10 +113,10 @@ impl Checkpoint {
                 from,
                 to,
             });
-            for _ in 0..returns {
-                image.count_return(Seq(first), u32::from(count));
+            if returns > 0 {
+                image.count_returns(Seq(first), u32::from(count), returns);
             }
-            number = first + u64::from(count);
+            number = end;
         }
         image.next = image.next.max(next);
         Ok(())

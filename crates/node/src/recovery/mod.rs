@@ -12,11 +12,11 @@
 pub mod checkpoint;
 pub mod queue_image;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use everack_broker::catalog::{Catalog, Fact};
 use everack_broker::ids::{Location, PartitionId, QueueId, Seq};
-use everack_storage::Position;
+use everack_storage::{Position, SegmentNumber};
 use rustc_hash::FxHashMap;
 
 use crate::record::{self, Placed, Range, Record, RecordError, RecordFact};
@@ -35,6 +35,7 @@ pub struct Recovery {
     gaps: Vec<Range>,
     contradictions: Vec<String>,
     damaged: bool,
+    protected: BTreeSet<SegmentNumber>,
     messages_seen: u64,
 }
 
@@ -47,6 +48,8 @@ pub struct Recovered {
     pub queues: Vec<(PartitionId, QueueId, QueueImage)>,
     /// What to tell the operator.
     pub report: Report,
+    /// Segments that hold something that could not be placed: they stay, for a person to look at.
+    pub protected: BTreeSet<SegmentNumber>,
 }
 
 /// What recovery found, for the log and for `everack inspect`.
@@ -85,6 +88,7 @@ impl Recovery {
             gaps: Vec::new(),
             contradictions: Vec::new(),
             damaged: false,
+            protected: BTreeSet::new(),
             messages_seen: 0,
         };
         if let Some(checkpoint) = checkpoint {
@@ -111,7 +115,10 @@ impl Recovery {
                 Some(transaction) => self.open.entry(transaction).or_default().push((position, record)),
                 None => self.apply(position, record),
             },
-            Err(error) => self.unreadable.push((position, error)),
+            Err(error) => {
+                self.unreadable.push((position, error));
+                self.protected.insert(position.segment());
+            }
         }
     }
 
@@ -152,15 +159,18 @@ impl Recovery {
             Known::Deleted => return,
             Known::Never => {
                 *self.orphans.entry(target.queue).or_default() += u64::from(target.to - target.from);
+                self.protected.insert(position.segment());
                 return;
             }
         }
+        let damaged = self.damaged;
         let image = self.queues.entry(target.queue).or_default();
         if position.0 < image.applied {
             return;
         }
         let missing = target.first.0.saturating_sub(image.next.0.max(1));
-        if missing > 0 && missing < SEQ_GAP && image.next.0 > 0 {
+        // Numbers of a transaction that never became whole are missing too; only where the log is damaged a gap means loss.
+        if damaged && missing > 0 && missing < SEQ_GAP && image.next.0 > 0 {
             let first = image.next;
             self.gaps.push(Range {
                 queue: target.queue,
@@ -234,6 +244,7 @@ impl Recovery {
             catalog: self.catalog,
             queues,
             report,
+            protected: self.protected,
         }
     }
 }

@@ -324,16 +324,11 @@ impl Session {
             .push((partition_of(settle.consumer), Request::Settle(settle)));
     }
 
-    /// Everything unsettled on the channel goes back to its queue (`basic.recover`).
-    pub(super) fn recover(&mut self, channel: u16) {
-        let holders = self
-            .channels
-            .get(&channel)
-            .map(|state| state.holders.clone())
-            .unwrap_or_default();
-        for consumer in holders {
-            self.requests
-                .push((partition_of(consumer), Request::Recover { consumer }));
+    /// Everything that the client has seen on the channel and not settled goes back to its queue (`basic.recover`). What is still
+    /// on its way to the client stays with it.
+    pub(super) fn recover(&mut self, unsettled: Vec<DeliveryRange>) {
+        for range in unsettled {
+            self.push_settle(settle_of(&range, SettleOutcome::Requeue));
         }
     }
 
@@ -342,19 +337,14 @@ impl Session {
         let Some(known) = self.consumers.get(&consumer).cloned() else {
             return;
         };
-        if let Some(state) = self.channels.get_mut(&known.channel) {
-            state.consumers.remove(known.tag.as_bytes());
-        }
-        self.consumers.remove(&consumer);
+        self.forget_consumer(known.channel, consumer, &known.tag);
         self.connection.cancel_consumer(known.channel, &known.tag);
     }
 
     /// A channel's shared limit has room: its consumers in other partitions are told.
     pub(super) fn limit_freed(&mut self, consumer: ConsumerId) {
-        let Some(known) = self.consumers.get(&consumer) else {
-            return;
-        };
-        let Some(state) = self.channels.get(&known.channel) else {
+        // It may have been cancelled meanwhile, and hold messages still.
+        let Some(state) = self.channels.values().find(|state| state.holders.contains(&consumer)) else {
             return;
         };
         for &other in state.consumers.values() {

@@ -275,7 +275,7 @@ impl Session {
             return false;
         }
         match event {
-            Event::Method { method, .. } if is_topology(method) => {
+            Event::Method { method, .. } if is_topology(method) && !means_the_last_queue(method) => {
                 !self.waiting.iter().all(|(_, waiting)| waiting.is_topology())
             }
             // The connection is over whatever it waits for.
@@ -307,7 +307,7 @@ impl Session {
             Event::Method { channel, method } => {
                 let cause = method.ids();
                 if let Err(error) = self.method(channel, method) {
-                    self.fail_channel(channel, error.caused_by(cause));
+                    self.refuse(channel, error.caused_by(cause));
                 }
             }
             Event::ChannelOpen { channel } => {
@@ -321,7 +321,7 @@ impl Session {
                 self.log_failure(channel, &error);
                 self.drop_channel(channel);
             }
-            Event::Recover { channel, .. } => self.recover(channel),
+            Event::Recover { unsettled, .. } => self.recover(unsettled),
             Event::TxCommit { channel } => self.tx_commit(channel),
             Event::TxRollback { channel } => self.tx_rollback(channel),
             Event::Authenticate { credentials, .. } => self.log_in(credentials.user, credentials.password),
@@ -389,6 +389,31 @@ impl Session {
             Notice::ConsumerGone { consumer } => self.outgoing.push_back(Outgoing::ConsumerGone { consumer }),
             Notice::LimitFreed { consumer } => self.limit_freed(consumer),
         }
+        self.fail_refused();
+    }
+
+    /// A method is refused; its channel closes behind the answers that are awaited before it.
+    fn refuse(&mut self, channel: u16, error: Error) {
+        if self.waiting.is_empty() {
+            self.fail_channel(channel, error);
+        } else {
+            self.wait(channel, Waiting::Refused { error });
+        }
+    }
+
+    /// Closes the channels of refused methods that nothing is awaited before any more.
+    fn fail_refused(&mut self) {
+        while let Some((_, Waiting::Refused { .. })) = self.waiting.front() {
+            let Some((channel, Waiting::Refused { error })) = self.waiting.pop_front() else { return };
+            if self.has(channel) {
+                self.fail_channel(channel, error);
+            }
+        }
+    }
+
+    /// Whether this is still the channel that something was awaited for: one that takes its number does not begin before.
+    fn has(&self, channel: u16) -> bool {
+        self.channels.contains_key(&channel) && self.connection.is_open(channel)
     }
 
     fn log_in(&mut self, user: Vec<u8>, password: Vec<u8>) {
@@ -477,7 +502,14 @@ impl Session {
     fn answered(&mut self, channel: u16) -> Option<Waiting> {
         let (expected, waiting) = self.waiting.pop_front()?;
         assert_eq!(expected, channel, "answers come in the order of their questions");
-        self.connection.is_open(channel).then_some(waiting)
+        if self.has(channel) {
+            return Some(waiting);
+        }
+        if let Waiting::Commit { parts: parts @ 2.. } = waiting {
+            // The other parts answer too, whether anybody wants to know or not.
+            self.wait_first(channel, Waiting::Commit { parts: parts - 1 });
+        }
+        None
     }
 
     /// Puts what the answer leads to in front of everything else that is waited for.
@@ -508,6 +540,8 @@ impl Session {
             self.requests
                 .push((partition_of(consumer), Request::Gone { consumer }));
         }
+        // The next channel of this number has cancelled nothing yet.
+        self.outgoing.retain(|outgoing| !matches!(outgoing, Outgoing::CancelOk { channel: of, .. } if *of == channel));
     }
 
     /// Gives back all that the connection held, once.
@@ -537,6 +571,16 @@ fn is_topology(method: &Method) -> bool {
             | Method::QueueBind(_)
             | Method::QueueUnbind(_)
     )
+}
+
+/// Whether a method leaves out the queue's name, and so waits for the declaration that may be right before it.
+fn means_the_last_queue(method: &Method) -> bool {
+    match method {
+        Method::QueueDeclare(declare) => declare.passive && declare.queue.is_empty(),
+        Method::QueueBind(bind) => bind.queue.is_empty(),
+        Method::QueueUnbind(unbind) => unbind.queue.is_empty(),
+        _ => false,
+    }
 }
 
 /// The protocol crate has a type of its own for the same moments.

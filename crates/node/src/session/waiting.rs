@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use everack_amqp::error::Error;
 use everack_amqp::wire::method::Method;
 use everack_amqp::wire::primitive::ShortString;
 use everack_broker::catalog::Queue;
@@ -42,6 +43,8 @@ pub(super) enum Waiting {
     Get { queue: Arc<Queue>, no_ack: bool },
     /// The parts of a transaction that are still to become durable.
     Commit { parts: usize },
+    /// Nothing: a method was refused, and its channel closes behind the answers that come before.
+    Refused { error: Error },
 }
 
 impl Waiting {

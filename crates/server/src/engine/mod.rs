@@ -144,14 +144,6 @@ impl Engine {
         });
     }
 
-    /// Bytes of messages in memory.
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        self.partitions
-            .iter()
-            .map(|partition| partition.inspect(self, |partition| partition.resident_bytes()))
-            .sum()
-    }
-
     /// Raises or clears an alarm and tells every connection; says whether that changed anything.
     pub(crate) fn raise(&self, resource: Resource, raised: bool) -> bool {
         let changed = self.shared.alarms.set(resource, raised);

@@ -97,7 +97,7 @@ impl UpkeepThread {
 
     fn watch_memory(&self) {
         let engine = &self.upkeep.machines().0;
-        let resident = engine.resident_bytes();
+        let Some(resident) = resident_bytes() else { return };
         // Some distance between the two marks, so that publishers are not blocked and released in turn.
         let limit = if engine.shared.alarms.stands(Resource::Memory) {
             self.bounds.memory_bytes_max / 10 * 9
@@ -118,6 +118,13 @@ impl UpkeepThread {
     }
 }
 
+/// Memory that the process takes, from the system; messages in memory are nearly all of it.
+fn resident_bytes() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = pages.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// The engine as the upkeep sees it.
 pub(crate) struct Running(pub(crate) Arc<Engine>);
 
@@ -134,8 +141,11 @@ impl Machines for Running {
         self.0.partitions.len()
     }
 
-    fn submit(&self, index: usize, request: Request) {
+    fn post(&self, index: usize, request: Request) {
         self.0.partitions[index].post(request);
+    }
+
+    fn run(&self, index: usize) {
         self.0.partitions[index].run(&self.0);
     }
 

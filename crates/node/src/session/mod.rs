@@ -159,6 +159,9 @@ impl Session {
                     None => break,
                 },
             };
+            if self.is_too_late(&event) {
+                continue;
+            }
             if self.must_wait(&event) {
                 self.held = Some(event);
                 break;
@@ -268,6 +271,19 @@ impl Session {
     fn is_stopped(&self) -> bool {
         // A connection that is being closed is read to its end, or it would never be.
         self.publishes && self.shared.alarms.any() && self.connection.is_running()
+    }
+
+    /// Whether an event had to wait until its channel was gone: what comes behind a channel's failure is ignored.
+    fn is_too_late(&self, event: &Event) -> bool {
+        match event {
+            Event::Publish { channel, .. }
+            | Event::Settle { channel, .. }
+            | Event::Method { channel, .. }
+            | Event::Recover { channel, .. }
+            | Event::TxCommit { channel }
+            | Event::TxRollback { channel } => *channel != 0 && !self.has(*channel),
+            _ => false,
+        }
     }
 
     fn must_wait(&self, event: &Event) -> bool {

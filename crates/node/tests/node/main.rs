@@ -1,0 +1,8 @@
+//! The node's rooms by their outputs: requests, bytes and crashes in; notices, bytes and recovered queues out.
+
+mod catalog_service;
+mod desk;
+mod partition;
+mod recovery;
+mod session;
+mod talk;

@@ -1,0 +1,123 @@
+//! Checkpoints and retirement while messages are on their way, and what recovery makes of it.
+
+use everack_broker::catalog::{Catalog, Options};
+use everack_broker::ids::Seq;
+use everack_node::recovery::Recovery;
+use everack_node::recovery::checkpoint::{self, Checkpoint};
+use everack_storage::Found;
+
+use crate::desk::{Desk, batch};
+
+#[test]
+fn messages_that_become_durable_while_a_queue_is_captured_are_there_once() {
+    let desk = Desk::new();
+    let queue = desk.declare("q");
+    desk.publish(batch(&[b"one", b"two"]), &[&queue]);
+    desk.commit();
+    desk.publish(batch(&[b"three", b"four"]), &[&queue]);
+    let partition = &desk.partitions[usize::from(queue.partition.0)];
+    let cut = partition.borrow().cut(queue.id, desk.committed()).unwrap();
+    desk.commit();
+    let mut runs = Vec::new();
+    assert_eq!(partition.borrow().slice(cut, Seq(0), 100, &mut runs), None);
+    let facts: Vec<_> = desk.catalog.borrow().catalog().facts().collect();
+    let mut checkpoint = Checkpoint::default();
+    checkpoint
+        .take(&checkpoint::encode_topology(desk.committed(), &facts))
+        .unwrap();
+    checkpoint
+        .take(&checkpoint::encode_queue(queue.id, cut.next, cut.applied, &runs))
+        .unwrap();
+    let mut recovery = Recovery::load(
+        Some(checkpoint),
+        Catalog::new(Options {
+            partitions: 2,
+            hash_key: 1,
+        }),
+    );
+    let replayed = desk.reader.replay(cut.applied, |found| {
+        if let Found::Record { position, payload } = found {
+            recovery.visit(position, payload);
+        }
+        Ok::<(), std::convert::Infallible>(())
+    });
+    replayed.unwrap();
+    let recovered = recovery.finish();
+    let numbers: Vec<u64> = recovered
+        .queues
+        .into_iter()
+        .flat_map(|(_, _, image)| image.into_live_runs())
+        .flat_map(|run| run.first.0..run.first.0 + u64::from(run.to - run.from))
+        .collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_segment_with_messages_on_their_way_into_a_queue_is_not_retired() {
+    let desk = Desk::new();
+    let queue = desk.declare("q");
+    let large = vec![b'x'; 60 << 10];
+    for _ in 0..3 {
+        desk.publish(batch(&[&large]), &[&queue]);
+    }
+    // All three are durable, in three segments; the partition learns of it while a checkpoint is taken.
+    desk.write(3);
+    assert!(desk.look_after(Desk::tell));
+    assert_eq!(desk.ready(&queue), 3);
+    let again = desk.restart();
+    let consumer = again.consumer(&queue);
+    for _ in 0..3 {
+        assert_eq!(again.get(&queue, consumer).map(|body| body.len()), Some(60 << 10));
+    }
+}
+
+#[test]
+fn numbers_that_come_late_are_no_gap() {
+    use everack_node::request::{Request, RoutedRun, TransactionPart};
+    use everack_node::transaction::Assembly;
+    use std::sync::Arc;
+
+    let desk = Desk::new();
+    let queue = desk.declare("q");
+    desk.publish(batch(&[b"one"]), &[&queue]);
+    // A transaction of two parts is numbered now and written when its other part is there.
+    let target = everack_broker::routing::Target {
+        partition: queue.partition,
+        queue: queue.id,
+        durable: true,
+    };
+    let route = Arc::new(everack_broker::routing::Route {
+        targets: Box::new([target]),
+        by_headers: false,
+    });
+    let runs: Arc<[RoutedRun]> = Arc::new([RoutedRun {
+        route,
+        from: 0,
+        to: 1,
+    }]);
+    let assembly = Arc::new(Assembly::new(desk.shared.next_transaction(), 2));
+    let publishes = vec![(everack_node::messages::Messages::new(batch(&[b"two"])), runs)];
+    let part = TransactionPart {
+        assembly: assembly.clone(),
+        publishes,
+        settles: Vec::new(),
+        reply: desk.reply(),
+    };
+    desk.ask_of(&queue, Request::Transaction(part));
+    desk.publish(batch(&[b"three"]), &[&queue]);
+    desk.commit();
+    let other = TransactionPart {
+        assembly,
+        publishes: Vec::new(),
+        settles: Vec::new(),
+        reply: desk.reply(),
+    };
+    desk.ask(1 - usize::from(queue.partition.0), Request::Transaction(other));
+    desk.commit();
+    let again = desk.restart();
+    assert_eq!(again.report.gaps, []);
+    let consumer = again.consumer(&queue);
+    for body in [&b"one"[..], b"two", b"three"] {
+        assert_eq!(again.get(&queue, consumer).unwrap(), body);
+    }
+}

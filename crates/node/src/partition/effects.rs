@@ -194,7 +194,11 @@ impl Partition {
                 }
             }
             Staged::Transient { targets, messages } => self.enqueue_transient(&targets, &messages, now),
-            Staged::TransactionEnd { settles, settled, reply } => {
+            Staged::TransactionEnd {
+                settles,
+                settled,
+                reply,
+            } => {
                 let all_held = settles.iter().all(|settle| self.machine.knows(settle.consumer));
                 settles.into_iter().for_each(|settle| self.settle(settle, now));
                 if !all_held {
@@ -222,9 +226,20 @@ impl Partition {
     /// The connection of a transaction went before it was durable, and its messages back to their queues or on to others. The log
     /// says that they are done with, so they are: a transaction counts as a whole.
     fn end_where_they_are(&mut self, settled: Vec<SeqRange>, now: Millis) {
-        for SeqRange { queue, first, count, .. } in settled {
+        for SeqRange {
+            queue, first, count, ..
+        } in settled
+        {
             let reason = SettleReason::Done;
-            self.machine.apply(Command::ReplaySettled { queue, first, count, reason }, now);
+            self.machine.apply(
+                Command::ReplaySettled {
+                    queue,
+                    first,
+                    count,
+                    reason,
+                },
+                now,
+            );
         }
     }
 

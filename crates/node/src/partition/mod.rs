@@ -443,7 +443,9 @@ impl Partition {
             reply,
         } = part;
         // What the transaction puts back into its queue stays alive; its return is logged when it takes effect.
-        let ends = settles.iter().filter(|settle| settle.outcome != SettleOutcome::Requeue);
+        let ends = settles
+            .iter()
+            .filter(|settle| settle.outcome != SettleOutcome::Requeue);
         let ends = ends.map(|settle| (settle.consumer, settle.first, settle.count));
         let settled = self.machine.settled_by(ends);
         let durable = settled.iter().filter(|range| range.durable);
@@ -493,7 +495,11 @@ impl Partition {
                 record::encode_settled(frames, id, Some(transaction), &ranges);
             }
         });
-        staged.push(Staged::TransactionEnd { settles, settled, reply });
+        staged.push(Staged::TransactionEnd {
+            settles,
+            settled,
+            reply,
+        });
         self.jobs.push_back(StagedJob { job, staged });
         outbox.jobs.extend(whole);
         let _ = now;

@@ -32,7 +32,11 @@ pub(super) enum Staged {
         messages: Messages,
     },
     /// The rest of a transaction: its settlements, the messages that its records say are done with, and who is told.
-    TransactionEnd { settles: Vec<Settle>, settled: Vec<SeqRange>, reply: Reply },
+    TransactionEnd {
+        settles: Vec<Settle>,
+        settled: Vec<SeqRange>,
+        reply: Reply,
+    },
     /// Survivors of an old segment, written again.
     Rescued {
         offset: u32,

@@ -105,7 +105,9 @@ impl Checkpoint {
             let count: u16 = cursor.narrow()?;
             let returns: u32 = cursor.narrow()?;
             let to = from.checked_add(count).ok_or_else(|| cursor.error())?;
-            let end = first.checked_add(u64::from(count)).ok_or_else(|| cursor.error())?;
+            let end = first
+                .checked_add(u64::from(count))
+                .ok_or_else(|| cursor.error())?;
             image.enqueue(ImageRun {
                 first: Seq(first),
                 location: Location(location),

@@ -344,7 +344,11 @@ impl Session {
     /// A channel's shared limit has room: its consumers in other partitions are told.
     pub(super) fn limit_freed(&mut self, consumer: ConsumerId) {
         // It may have been cancelled meanwhile, and hold messages still.
-        let Some(state) = self.channels.values().find(|state| state.holders.contains(&consumer)) else {
+        let Some(state) = self
+            .channels
+            .values()
+            .find(|state| state.holders.contains(&consumer))
+        else {
             return;
         };
         for &other in state.consumers.values() {

@@ -420,7 +420,9 @@ impl Session {
     /// Closes the channels of refused methods that nothing is awaited before any more.
     fn fail_refused(&mut self) {
         while let Some((_, Waiting::Refused { .. })) = self.waiting.front() {
-            let Some((channel, Waiting::Refused { error })) = self.waiting.pop_front() else { return };
+            let Some((channel, Waiting::Refused { error })) = self.waiting.pop_front() else {
+                return;
+            };
             if self.has(channel) {
                 self.fail_channel(channel, error);
             }
@@ -557,7 +559,8 @@ impl Session {
                 .push((partition_of(consumer), Request::Gone { consumer }));
         }
         // The next channel of this number has cancelled nothing yet.
-        self.outgoing.retain(|outgoing| !matches!(outgoing, Outgoing::CancelOk { channel: of, .. } if *of == channel));
+        self.outgoing
+            .retain(|outgoing| !matches!(outgoing, Outgoing::CancelOk { channel: of, .. } if *of == channel));
     }
 
     /// Gives back all that the connection held, once.

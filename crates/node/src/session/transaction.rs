@@ -69,7 +69,10 @@ impl Session {
             return;
         }
         if stored_bytes(&gathered) > TRANSACTION_STORED_BYTES_MAX {
-            let text = format!("a transaction may store {} MiB of messages", TRANSACTION_STORED_BYTES_MAX >> 20);
+            let text = format!(
+                "a transaction may store {} MiB of messages",
+                TRANSACTION_STORED_BYTES_MAX >> 20
+            );
             self.fail_channel(channel, Error::new(ReplyCode::ResourceError, text));
             return;
         }
@@ -126,7 +129,9 @@ impl Session {
 /// Each partition stores the messages that it takes.
 fn stored_bytes(gathered: &Gathered) -> usize {
     let publishes = gathered.publishes.iter();
-    publishes.map(|publish| publish.messages.chunk.len() * partitions_of(&publish.runs).len()).sum()
+    publishes
+        .map(|publish| publish.messages.chunk.len() * partitions_of(&publish.runs).len())
+        .sum()
 }
 
 fn partitions_in(gathered: &Gathered) -> Vec<PartitionId> {

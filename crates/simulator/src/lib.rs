@@ -5,11 +5,13 @@
 //! | [`node`] | one node: the real log, recovery, machines and upkeep over [`everack_storage::disk::Memory`] |
 //! | [`client`] | one AMQP client that speaks bytes to a real session, and remembers what it saw |
 //! | [`story`] | a scripted workload in which every kind of storage operation happens |
+//! | [`flaw`] | known bugs, put back on purpose |
 //! | [`oracle`] | what must be true after a crash, judged by what clients saw and by nothing else |
 //!
 //! Everything is deterministic: the same story on a disk with the same seed makes the same calls, so a crash can be put at each.
 
 pub mod client;
+pub mod flaw;
 pub mod node;
 pub mod oracle;
 pub mod story;

@@ -20,8 +20,10 @@ use everack_node::recovery::Report;
 use everack_node::request::Request;
 use everack_node::shared::Shared;
 use everack_node::upkeep::{Machines, Upkeep};
-use everack_storage::AppendError;
 use everack_storage::disk::Memory;
+use everack_storage::{AppendError, Fatal, Position};
+
+use crate::flaw::Flaw;
 
 /// How a simulated node is configured: small segments, so that they roll, are rewritten and go within a short story.
 pub const PLAN: Plan = Plan {
@@ -51,6 +53,7 @@ pub struct Core {
     mail: RefCell<Mail>,
     now: Cell<u64>,
     dead: Cell<bool>,
+    flaw: Flaw,
 }
 
 #[derive(Default)]
@@ -69,6 +72,14 @@ impl Node {
     /// # Errors
     /// The disk crashed meanwhile, or recovery refuses what it finds.
     pub fn start(disk: &Memory) -> Result<Self, CannotOpen> {
+        Self::start_with(disk, Flaw::None)
+    }
+
+    /// As [`Node::start`], with a known bug.
+    ///
+    /// # Errors
+    /// The disk crashed meanwhile, or recovery refuses what it finds.
+    pub fn start_with(disk: &Memory, flaw: Flaw) -> Result<Self, CannotOpen> {
         let opened = opening::open(disk.clone(), &PLAN)?;
         let Opened {
             log,
@@ -97,6 +108,7 @@ impl Node {
             mail: RefCell::new(mail),
             now: Cell::new(0),
             dead: Cell::new(false),
+            flaw,
         });
         let machines = Handle(core.clone());
         let upkeep = Upkeep::new(
@@ -120,7 +132,27 @@ impl Node {
     /// Takes a checkpoint, rescues survivors and retires segments, due or not.
     pub fn look_after(&mut self) {
         if !self.core.dead.get() {
+            if self.core.flaw == Flaw::RetiresEarly {
+                self.retire_early();
+            }
             self.upkeep.round();
+        }
+    }
+
+    fn retire_early(&self) {
+        let maintenance = self.upkeep.maintenance();
+        for segment in maintenance
+            .segments()
+            .into_iter()
+            .filter(|segment| !segment.active)
+        {
+            let partitions = &self.core.partitions;
+            let live =
+                |partition: &RefCell<Partition>| partition.borrow_mut().space().usage(segment.number.0).0;
+            if partitions.iter().map(live).sum::<u64>() == 0 {
+                // The disk may crash here as anywhere.
+                let _ = maintenance.retire(segment.number);
+            }
         }
     }
 
@@ -227,6 +259,15 @@ impl Core {
         outbox.wake_all();
     }
 
+    /// One sync; with the bug that confirms early it is left to the next round, and what is written counts.
+    fn sync(&self, log: &mut Standalone<Memory>) -> Result<Position, Fatal> {
+        if self.flaw == Flaw::ConfirmsEarly {
+            Ok(log.appended())
+        } else {
+            log.commit()
+        }
+    }
+
     /// What the disk thread does: append all that is there, sync once, tell the origins.
     fn run_disk(&self) -> bool {
         let jobs = std::mem::take(&mut self.mail.borrow_mut().jobs);
@@ -235,7 +276,15 @@ impl Core {
         }
         let mut log = self.log.borrow_mut();
         let mut committed = Vec::new();
+        if self.flaw == Flaw::ConfirmsEarly && log.commit().is_err() {
+            self.dead.set(true);
+        }
         for mut job in jobs {
+            if self.flaw == Flaw::ForgetsSettlements && only_settles(&job) {
+                let end = log.appended();
+                committed.extend(job.shares.into_iter().map(|share| (share, end, end)));
+                continue;
+            }
             let appended = match job.lane {
                 Lane::Publish => log.append(&mut job.frames),
                 Lane::Settle => log.append_reserved(&mut job.frames),
@@ -250,7 +299,7 @@ impl Core {
                 Err(_) => self.dead.set(true),
             }
         }
-        match log.commit() {
+        match self.sync(&mut log) {
             Ok(durable) => self.progress.committed(durable),
             Err(_) => self.dead.set(true),
         }
@@ -268,6 +317,13 @@ impl Core {
         }
         told
     }
+}
+
+/// Whether a job holds nothing but records of settlements (`everack_node::record`, kind 2).
+fn only_settles(job: &AppendJob) -> bool {
+    job.frames
+        .payloads()
+        .all(|(_, payload)| job.frames.group()[payload.start] == 2)
 }
 
 impl Machines for Handle {

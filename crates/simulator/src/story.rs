@@ -8,6 +8,7 @@ use everack_amqp::wire::method::{Method, basic, confirm, queue, tx};
 use everack_storage::disk::Memory;
 
 use crate::client::{Client, Received, short};
+use crate::flaw::Flaw;
 use crate::node::Node;
 use crate::oracle::{Fate, Ledger, body_of};
 
@@ -31,7 +32,12 @@ pub const QUEUES: [&str; 4] = ["orders", "audit", "bulk", "gone"];
 
 /// Lives the story on `disk` until its end, or until the disk crashes.
 pub fn tell(disk: &Memory) -> Told {
-    let Ok(node) = Node::start(disk) else {
+    tell_with(disk, Flaw::None)
+}
+
+/// As [`tell`], on a node with a known bug.
+pub fn tell_with(disk: &Memory, flaw: Flaw) -> Told {
+    let Ok(node) = Node::start_with(disk, flaw) else {
         return Told {
             ledger: Ledger::default(),
         };
@@ -102,8 +108,12 @@ impl Teller {
 
     /// A backlog makes the log roll; most of it is purged, so that segments are rewritten and go.
     fn chapter_two(&mut self) {
-        for _ in 0..8 {
+        for part in 0..8 {
             self.publish_many("bulk", 6, 900);
+            if part == 4 {
+                // A segment whose own messages will all be gone holds this settlement of an older one.
+                self.settle_some("orders", 1);
+            }
         }
         self.settle_some("bulk", 5);
         self.purge("bulk");

@@ -3,6 +3,8 @@
 mod catalog_service;
 mod desk;
 mod partition;
+mod queue_image;
+mod record;
 mod recovery;
 mod session;
 mod talk;

@@ -1,0 +1,198 @@
+//! Records: what is written is read, and what is damaged is refused.
+
+use everack_amqp::content::Batch;
+use everack_broker::ids::{PartitionId, QueueId, Seq};
+use everack_node::record::{
+    self, Placed, Placement, Range, Record, RecordFact, Target, charged_bytes, fanout,
+};
+use everack_storage::Frames;
+
+use crate::desk::batch;
+
+fn payload(encode: impl FnOnce(&mut Frames)) -> Vec<u8> {
+    let mut frames = Frames::default();
+    encode(&mut frames);
+    let (_, range) = frames.payloads().next().expect("one record");
+    frames.group()[range].to_vec()
+}
+
+fn target(queue: u64, first: u64, from: u16, to: u16) -> Target {
+    Target {
+        queue: QueueId(queue),
+        first: Seq(first),
+        from,
+        to,
+    }
+}
+
+const BODIES: [&[u8]; 5] = [b"", b"one", b"two two", b"3", b"the last of them"];
+
+/// The bodies of a record with these targets; None for entries that it does not store.
+fn check(placement: Placement, transaction: Option<u64>, targets: &[Target], stored: &[Option<&str>]) {
+    let messages: Batch = batch(&BODIES);
+    let bytes = payload(|frames| {
+        record::encode_placed(frames, placement, PartitionId(3), transaction, &messages, targets);
+    });
+    let share = |target: &Target| charged_bytes(&messages, target.from, target.to, fanout(targets));
+    let placed: Vec<Placed> = targets
+        .iter()
+        .map(|target| Placed {
+            target: *target,
+            bytes: share(target),
+        })
+        .collect();
+    let fact = match placement {
+        Placement::Enqueued => RecordFact::Enqueued(placed),
+        Placement::Moved => RecordFact::Moved(placed),
+    };
+    let expected = Record {
+        partition: PartitionId(3),
+        transaction,
+        fact,
+    };
+    assert_eq!(record::decode(&bytes), Ok(expected));
+    let (read, read_targets) = record::decode_messages(bytes.clone().into()).unwrap();
+    assert_eq!(read_targets, targets);
+    let bodies: Vec<_> = (0..read.len())
+        .map(|index| {
+            (read.entries[index].header_len > 0)
+                .then(|| String::from_utf8_lossy(read.body(index)).into_owned())
+        })
+        .collect();
+    assert_eq!(
+        bodies,
+        stored
+            .iter()
+            .map(|body| body.map(str::to_owned))
+            .collect::<Vec<_>>()
+    );
+    for index in (0..read.len()).filter(|index| stored[*index].is_some()) {
+        assert_eq!(read.properties(index), messages.properties(index));
+        assert_eq!(
+            (read.exchange(index), read.routing_key(index)),
+            (&b""[..], &b"k"[..])
+        );
+    }
+    never_panics(&bytes);
+}
+
+/// Cut anywhere, or with any byte changed, a record is read or refused.
+fn never_panics(bytes: &[u8]) {
+    let read = |bytes: &[u8]| {
+        let _ = record::decode(bytes);
+        if let Ok((messages, _)) = record::decode_messages(bytes.to_vec().into()) {
+            let _ = (0..messages.len())
+                .map(|index| messages.body(index).len())
+                .sum::<usize>();
+        }
+    };
+    for cut in 0..bytes.len() {
+        read(&bytes[..cut]);
+        for change in [1, 0x80, 0xff] {
+            let mut damaged = bytes.to_vec();
+            damaged[cut] ^= change;
+            read(&damaged);
+        }
+    }
+}
+
+#[test]
+fn placed_messages_are_read_as_they_were_written() {
+    let all = [
+        Some(""),
+        Some("one"),
+        Some("two two"),
+        Some("3"),
+        Some("the last of them"),
+    ];
+    check(Placement::Enqueued, None, &[target(1, 1, 0, 5)], &all);
+    check(Placement::Enqueued, Some(9), &[target(1, 7, 0, 5)], &all);
+    check(
+        Placement::Moved,
+        None,
+        &[target(1, 1, 0, 5), target(2, 90, 0, 5)],
+        &all,
+    );
+    check(Placement::Moved, None, &[target(1, 1, 0, 2)], &all[..2]);
+    check(
+        Placement::Moved,
+        None,
+        &[target(1, 2, 1, 2)],
+        &[None, Some("one")],
+    );
+    let some = [None, Some("one"), None, Some("3")];
+    check(
+        Placement::Moved,
+        None,
+        &[target(1, 2, 1, 2), target(1, 4, 3, 4)],
+        &some,
+    );
+    check(
+        Placement::Enqueued,
+        None,
+        &[target(1, 2, 1, 3), target(2, 1, 2, 4)],
+        &[None, all[1], all[2], all[3]],
+    );
+}
+
+#[test]
+fn ranges_are_read_as_they_were_written() {
+    let ranges = [
+        Range {
+            queue: QueueId(1),
+            first: Seq(5),
+            count: 3,
+        },
+        Range {
+            queue: QueueId(2),
+            first: Seq(1),
+            count: 1,
+        },
+    ];
+    let check = |bytes: Vec<u8>, transaction, fact| {
+        assert_eq!(
+            record::decode(&bytes),
+            Ok(Record {
+                partition: PartitionId(2),
+                transaction,
+                fact
+            })
+        );
+        never_panics(&bytes);
+    };
+    for ranges in [&ranges[..], &ranges[..1], &[]] {
+        let partition = PartitionId(2);
+        let settled = payload(|frames| record::encode_settled(frames, partition, Some(4), ranges));
+        check(settled, Some(4), RecordFact::Settled(ranges.to_vec()));
+        let returned = payload(|frames| record::encode_returned(frames, partition, ranges));
+        check(returned, None, RecordFact::Returned(ranges.to_vec()));
+        let quarantined = payload(|frames| record::encode_quarantined(frames, partition, ranges));
+        check(quarantined, None, RecordFact::Quarantined(ranges.to_vec()));
+    }
+    let end = payload(|frames| record::encode_transaction_end(frames, 4));
+    let whole = Record {
+        partition: PartitionId(0),
+        transaction: Some(4),
+        fact: RecordFact::Whole,
+    };
+    assert_eq!(record::decode(&end), Ok(whole));
+}
+
+/// The charged bytes of all targets never exceed what is stored, however unevenly queues share a record.
+#[test]
+fn queues_are_charged_no_more_than_is_stored() {
+    let messages = batch(&BODIES);
+    for targets in [
+        &[target(1, 1, 0, 5)][..],
+        &[target(1, 1, 0, 5), target(2, 1, 0, 5), target(3, 1, 0, 5)],
+        &[target(1, 1, 0, 5), target(2, 1, 4, 5)],
+        &[target(1, 1, 0, 1), target(2, 1, 1, 5)],
+    ] {
+        let charged: u64 = targets
+            .iter()
+            .map(|target| u64::from(charged_bytes(&messages, target.from, target.to, fanout(targets))))
+            .sum();
+        let stored = u64::from(charged_bytes(&messages, 0, 5, 1));
+        assert!(charged <= stored, "{targets:?} are charged {charged} of {stored}");
+    }
+}

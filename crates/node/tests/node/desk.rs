@@ -53,7 +53,6 @@ pub(crate) struct Desk {
     pub(crate) jobs: RefCell<Vec<AppendJob>>,
     /// Written and synced, their origins not told yet.
     pub(crate) durable: RefCell<Vec<(Share, Position, Position)>>,
-    checkpoints: RefCell<Option<Checkpoints<Memory>>>,
     log: RefCell<Standalone<Memory>>,
     progress: Progress,
     next_consumer: Cell<u64>,
@@ -91,7 +90,7 @@ impl Desk {
         let opened = opening::open(disk.clone(), &PLAN).expect("the disk opens");
         let Opened {
             log,
-            checkpoints,
+            checkpoints: _,
             reader,
             shared,
             recall,
@@ -112,7 +111,6 @@ impl Desk {
             protected,
             jobs: RefCell::default(),
             durable: RefCell::default(),
-            checkpoints: RefCell::new(Some(checkpoints)),
             log: RefCell::new(log),
             progress,
             next_consumer: Cell::new(1 << 32),
@@ -331,11 +329,7 @@ impl Desk {
     /// A round of upkeep, during which `at_catalog` happens when the catalog is looked at.
     pub(crate) fn look_after(self: &Rc<Self>, at_catalog: impl Fn(&Desk)) -> bool {
         let maintenance = self.log.borrow().upkeep();
-        let checkpoints = self
-            .checkpoints
-            .borrow_mut()
-            .take()
-            .expect("taken care of once at a time");
+        let checkpoints = Checkpoints::open(self.disk.clone(), 0).expect("the disk works");
         let machines = Caring {
             desk: self.clone(),
             at_catalog,

@@ -2,6 +2,7 @@
 
 mod catalog_service;
 mod desk;
+mod history;
 mod partition;
 mod queue_image;
 mod record;

@@ -6,10 +6,10 @@ use everack_broker::ids::{Location, Seq};
 use everack_node::recovery::queue_image::{ImageRun, QueueImage};
 
 /// A small generator, so that a failing seed can be told.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -76,6 +76,9 @@ struct QueueStage {
     next: Seq,
 }
 
+/// A publish to more queues than this becomes several records.
+const RECORD_TARGETS_MAX: usize = 1 << 16;
+
 /// A job that has grown beyond this is handed out before the round ends; one segment has to hold it.
 const JOB_BYTES_MAX: usize = 32 << 20;
 
@@ -282,7 +285,16 @@ impl Partition {
     fn publish(&mut self, publish: Publish, now: Millis, outbox: &mut Outbox) {
         let mut targets = std::mem::take(&mut self.targets);
         targets.clear();
-        self.number(&publish.messages, &publish.runs, &mut targets, now);
+        for run in publish.runs.iter() {
+            let before = targets.len();
+            self.number(&publish.messages, std::slice::from_ref(run), &mut targets, now);
+            if before > RECORD_TARGETS_MAX && targets.len() > before {
+                // Thousands of queues by thousands of keys: one record would outgrow what the log takes.
+                let rest = targets.split_off(before);
+                self.stage(&publish.messages, &targets, None);
+                targets = rest;
+            }
+        }
         let accept = Accept {
             reply: publish.reply,
             confirm: publish.confirm,
@@ -291,27 +303,26 @@ impl Partition {
         if targets.is_empty() {
             self.accept(accept, outbox);
         } else {
-            let offset = record::encode_placed(
-                &mut self.frames,
-                Placement::Enqueued,
-                self.id,
-                None,
-                &publish.messages,
-                &targets,
-            );
-            let targets = targets.as_slice().into();
-            self.staged.push(Staged::Publish {
-                offset,
-                targets,
-                messages: publish.messages,
-                accept: Some(accept),
-            });
-            self.urgent = true;
+            self.stage(&publish.messages, &targets, Some(accept));
             if self.frames.bytes() > JOB_BYTES_MAX {
                 self.seal_job(outbox);
             }
         }
         self.targets = targets;
+    }
+
+    /// Frames a record of these messages; they enter their queues, and their publisher is told, when it is durable.
+    fn stage(&mut self, messages: &Messages, targets: &[Target], accept: Option<Accept>) {
+        let frames = &mut self.frames;
+        let offset = record::encode_placed(frames, Placement::Enqueued, self.id, None, messages, targets);
+        let (targets, messages) = (targets.into(), messages.clone());
+        self.staged.push(Staged::Publish {
+            offset,
+            targets,
+            messages,
+            accept,
+        });
+        self.urgent = true;
     }
 
     /// Gives the messages their numbers in each queue; transient ones enter it at once, the others' targets are collected.

@@ -33,6 +33,8 @@ const RESCUE_BYTES_IN_FLIGHT: usize = 8 << 20;
 const QUIET_PAUSES_MAX: u32 = 20;
 /// Records of one segment that become one write when their survivors are rescued, in bytes: alone each would take a sector.
 const RESCUE_BYTES_TOGETHER: usize = 256 << 10;
+/// Segments that are rescued in one round; bounds what a round writes.
+const RESCUE_SEGMENTS_MAX: usize = 4;
 /// Runs of a queue that are copied under its partition's lock at a time.
 const SLICE_RUNS: usize = 16 * 1024;
 
@@ -62,19 +64,22 @@ pub struct Upkeep<D: Disk, M> {
     checkpoints: Checkpoints<D>,
     segment_bytes: u64,
     checkpointed_at: u64,
-    protected: BTreeSet<SegmentNumber>,
+    /// The last rescue made no room: addresses and padding are not counted as live, so small messages may look mostly dead.
+    futile: bool,
 }
 
 impl<D: Disk, M: Machines> Upkeep<D, M> {
-    /// Looks after the log that these belong to. `protected` segments hold what recovery could not place, and stay.
+    /// Looks after the log that these belong to. `protected` segments hold what recovery could not place: their files are
+    /// set aside when nothing else needs them.
     pub fn new(
         machines: M,
         maintenance: Maintenance<D>,
         reader: Reader<D>,
         checkpoints: Checkpoints<D>,
         segment_bytes: u64,
-        protected: BTreeSet<SegmentNumber>,
+        protected: &BTreeSet<SegmentNumber>,
     ) -> Self {
+        protected.iter().for_each(|segment| maintenance.keep(*segment));
         Self {
             machines,
             maintenance,
@@ -82,7 +87,7 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
             checkpoints,
             segment_bytes,
             checkpointed_at: 0,
-            protected,
+            futile: false,
         }
     }
 
@@ -103,8 +108,10 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
 
     /// Does the four steps whether they are due or not.
     pub fn round(&mut self) -> bool {
+        let before = self.log_bytes();
+        let rescued = self.rescue_survivors();
+        // What was written again does not count as new, or one round would call for the next.
         let appended = self.machines.progress().appended_bytes();
-        self.rescue_survivors();
         // What is written and not yet applied shows no live bytes: segments that hold any of it are not looked at.
         let floor = self.applied();
         let dead = self.dead_segments(floor);
@@ -115,13 +122,23 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         for segment in dead.into_iter().filter(|segment| *segment < covers.segment()) {
             self.retire(segment);
         }
+        self.futile = rescued && self.log_bytes() + self.segment_bytes > before;
         true
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.maintenance
+            .segments()
+            .iter()
+            .map(|segment| segment.bytes)
+            .sum()
     }
 
     /// Enough has been appended to make the next start slow, or the log is larger than it has to be.
     fn is_due(&self) -> bool {
         let appended = self.machines.progress().appended_bytes() - self.checkpointed_at;
-        appended >= 4 * self.segment_bytes || (appended > 0 && self.excess(&self.maintenance.segments()) > 0)
+        let many = appended >= 4 * self.segment_bytes;
+        many || (appended > 0 && !self.futile && self.excess(&self.maintenance.segments()) > 0)
     }
 
     /// How far the log is beyond its bound, in bytes.
@@ -130,19 +147,23 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         total.saturating_sub(2 * self.live_bytes() + 2 * self.segment_bytes)
     }
 
-    fn rescue_survivors(&mut self) {
+    /// Writes the survivors of some mostly dead segments again; says whether there were any.
+    fn rescue_survivors(&mut self) -> bool {
         let mut segments = self.maintenance.segments();
-        while self.excess(&segments) > 0 {
+        let mut rescued = 0;
+        while rescued < RESCUE_SEGMENTS_MAX && self.excess(&segments) > 0 {
             let mostly_dead = segments.iter().position(|segment| {
                 let (live, _) = self.usage(segment.number);
                 !segment.active && !segment.damaged && live > 0 && live * 2 < segment.bytes
             });
-            let Some(index) = mostly_dead else { return };
+            let Some(index) = mostly_dead else { break };
             let segment = segments.remove(index);
             if !self.rescue(segment.number) {
-                return;
+                break;
             }
+            rescued += 1;
         }
+        rescued > 0
     }
 
     /// Hands the records of a segment to their partitions, which write the survivors again; waits until that is durable.
@@ -211,7 +232,7 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
     fn dead_segments(&self, floor: Position) -> Vec<SegmentNumber> {
         let segments = self.maintenance.segments().into_iter();
         let dead = segments.filter(|segment| {
-            let applied = segment.number < floor.segment() && !self.protected.contains(&segment.number);
+            let applied = segment.number < floor.segment();
             applied && !segment.active && self.usage(segment.number) == (0, false)
         });
         dead.map(|segment| segment.number).collect()

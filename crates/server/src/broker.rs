@@ -125,7 +125,7 @@ impl Everack {
             reader,
             checkpoints,
             segment_bytes,
-            protected,
+            &protected,
         );
         let upkeep = UpkeepThread::new(upkeep, bounds);
         let stop = upkeep_stop.clone();

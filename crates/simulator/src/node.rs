@@ -117,7 +117,7 @@ impl Node {
             reader,
             checkpoints,
             u64::from(PLAN.segment_bytes),
-            protected,
+            &protected,
         );
         let node = Self { core, upkeep, report };
         node.declare_guest();

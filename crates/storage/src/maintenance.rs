@@ -100,6 +100,14 @@ impl<D: Disk> Maintenance<D> {
         self.shared.disk.free_bytes()
     }
 
+    /// Have a segment set aside when it is retired, neither recycled nor removed: something in it is for a person to look at. Nothing
+    /// happens when there is no such segment.
+    pub fn keep(&self, number: SegmentNumber) {
+        if let Some(segment) = self.shared.segment(number) {
+            segment.damaged.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Give up a segment of which nothing is needed any more. Its records are `Missing` from now on; the removal is
     /// durable when this returns.
     pub fn retire(&self, number: SegmentNumber) -> Result<Retired, RetireError> {

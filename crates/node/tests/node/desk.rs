@@ -340,7 +340,7 @@ impl Desk {
             self.reader.clone(),
             checkpoints,
             u64::from(PLAN.segment_bytes),
-            self.protected.clone(),
+            &self.protected,
         )
         .round()
     }

@@ -24,7 +24,7 @@ const MESSAGES: u64 = 50_000;
 /// Far longer than any machine takes for one wake-up, however busy it is.
 const STALL: Duration = Duration::from_secs(60);
 
-/// A partition with one queue of `MESSAGES` messages and one consumer; serves until all are delivered.
+/// A partition with one queue of `MESSAGES` messages and one consumer; serves until all are settled.
 struct Server {
     consumer: ConsumerId,
     partition: Partition<Nothing>,
@@ -35,24 +35,24 @@ struct Server {
 
 impl Server {
     fn run(mut self) {
-        let (mut effects, mut delivered) = (Vec::new(), 0);
-        while delivered < MESSAGES {
+        let (mut effects, mut settled) = (Vec::new(), 0);
+        while settled < MESSAGES {
             self.partition.finish(&mut effects);
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Deliver(delivery) => {
-                        delivered += u64::from(delivery.run.count());
                         self.deliveries.send(delivery).expect("the connection is there");
                     }
+                    Effect::Settled { count, .. } => settled += u64::from(count),
                     Effect::LimitFreed { .. } => self.wake_peers(),
                     _ => {}
                 }
             }
-            if delivered == MESSAGES {
+            if settled == MESSAGES {
                 return;
             }
             let command = self.commands.recv_timeout(STALL).unwrap_or_else(|why| {
-                panic!("consumer {} stalls after {delivered}: {why}", self.consumer);
+                panic!("consumer {} stalls after {settled}: {why}", self.consumer);
             });
             self.partition.apply(command, Millis(0));
             self.commands
@@ -63,7 +63,7 @@ impl Server {
 
     fn wake_peers(&self) {
         for (consumer, peer) in &self.peers {
-            // A peer that has delivered everything has gone.
+            // A peer that has settled everything has gone.
             let _ = peer.send(Command::Resume { consumer: *consumer });
         }
     }
@@ -167,13 +167,10 @@ fn a_limit_shared_by_two_partitions_never_stalls() {
             count: run.count().into(),
             outcome: SettleOutcome::Done,
         };
-        if senders[(consumer.0 - 1) as usize].send(settle).is_err() {
-            // Its partition has delivered everything and gone with what was unsettled; let the other one go on.
-            limit.set(0);
-            for (consumer, sender) in consumers.iter().zip(&senders) {
-                let _ = sender.send(Command::Resume { consumer: *consumer });
-            }
-        }
+        // A partition stays until everything of it is settled, or what it holds of the limit would be lost with it.
+        senders[(consumer.0 - 1) as usize]
+            .send(settle)
+            .expect("the partition is there");
     }
     servers
         .into_iter()

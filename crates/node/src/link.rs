@@ -2,7 +2,7 @@
 //!
 //! Partitions never touch a connection's state. They push [`Notice`]s into its link, mark it dirty, and whoever runs
 //! the partition wakes the dirty links once at the end of the round. A wake-up costs more than the work of a whole
-//! batch (`shared/spikes`), so a link that is already scheduled is not woken again.
+//! batch (docs/decisions/0001), so a link that is already scheduled is not woken again.
 
 use std::fmt;
 use std::sync::Arc;

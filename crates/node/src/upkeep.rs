@@ -122,6 +122,9 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         for segment in dead.into_iter().filter(|segment| *segment < covers.segment()) {
             self.retire(segment);
         }
+        if let Some(first) = self.maintenance.segments().first() {
+            self.machines.progress().trimmed(Position::new(first.number, 0));
+        }
         self.futile = rescued && self.log_bytes() + self.segment_bytes > before;
         true
     }

@@ -1,4 +1,4 @@
-//! Production nodes on a fake disk, network and clock: the same code that a process runs, driven step by step by one thread.
+//! Production nodes on a fake disk and clock, with clients that speak bytes to them: the same code that a process runs, driven step by step by one thread.
 //!
 //! | room | what it is |
 //! |---|---|

@@ -1,6 +1,5 @@
 //! A short life of a broker in which every kind of storage operation happens: declare, publish, fan out, settle one by one and
-//! together, return, a transaction over two partitions, purge, delete, checkpoints, segments that roll, are rewritten and go, and
-//! a restart in the middle.
+//! together, return, a transaction over two partitions, purge, delete, checkpoints, segments that roll, are rewritten and go.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Runs a passive machine on whichever thread brings work: a mailbox and a combining lock.
 //!
 //! A thread of its own for each partition would cost a wake-up a batch, up to nineteen times the CPU where batches are small
-//! (`shared/spikes`). So the one that posts tries the lock: if it is free, it drains the mailbox, its own request included;
+//! (docs/decisions/0001). So the one that posts tries the lock: if it is free, it drains the mailbox, its own request included;
 //! if not, it leaves, because the holder looks at the mailbox again after every round. Nobody spins and nobody waits.
 
 use everack_node::machine::Machine;

@@ -146,6 +146,11 @@ impl Partition {
         self.machine.recovered();
     }
 
+    /// Copies messages that have been held for long out of the large batches that they keep in memory.
+    pub fn compact(&mut self) {
+        self.machine.compact();
+    }
+
     /// Live bytes and pins of the partition by segment.
     pub fn space(&mut self) -> &mut Space {
         &mut self.space

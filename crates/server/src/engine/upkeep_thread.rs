@@ -19,6 +19,8 @@ use super::Engine;
 const ROUND: Duration = Duration::from_millis(100);
 /// A round in which no more than this was appended is quiet.
 const QUIET_BYTES: u64 = 4 << 20;
+/// How often what few messages pin is freed.
+const COMPACTED: Duration = Duration::from_secs(5);
 /// How long a checkpoint that could not be written is left alone.
 const REFUSED: Duration = Duration::from_secs(1);
 /// How long the disk is waited for, in pauses of a millisecond.
@@ -36,6 +38,7 @@ pub(crate) struct UpkeepThread {
     bounds: Bounds,
     refused: Option<Instant>,
     appended_bytes: u64,
+    compacted: Instant,
 }
 
 impl UpkeepThread {
@@ -45,6 +48,7 @@ impl UpkeepThread {
             bounds,
             refused: None,
             appended_bytes: 0,
+            compacted: Instant::now(),
         }
     }
 
@@ -53,6 +57,7 @@ impl UpkeepThread {
         while !stop.load(Ordering::Acquire) {
             std::thread::park_timeout(ROUND);
             self.watch_memory();
+            self.compact();
             self.prepare();
             self.watch_disk();
             if self.refused.is_none_or(|at| at.elapsed() > REFUSED) {
@@ -60,6 +65,20 @@ impl UpkeepThread {
             }
         }
         self.upkeep.checkpoint();
+    }
+
+    /// Once half of the memory is taken, frees batches that only a few of their messages still hold. That looks at every message, so
+    /// it is not done without need.
+    fn compact(&mut self) {
+        let short = resident_bytes().is_some_and(|resident| resident > self.bounds.memory_bytes_max / 2);
+        if !short || self.compacted.elapsed() < COMPACTED {
+            return;
+        }
+        self.compacted = Instant::now();
+        let engine = &self.upkeep.machines().0;
+        for partition in &engine.partitions {
+            partition.inspect(engine, |partition| partition.compact());
+        }
     }
 
     /// Has the next segment's file ready, written over once. While much is written, segments that have been retired serve for that,

@@ -243,7 +243,7 @@ impl Partition {
         }
     }
 
-    fn enqueue_transient(&mut self, targets: &[Target], messages: &Messages, now: Millis) {
+    pub(super) fn enqueue_transient(&mut self, targets: &[Target], messages: &Messages, now: Millis) {
         for target in targets {
             let bytes = messages.bytes(target.from, target.to).min(u64::from(u32::MAX)) as u32;
             let run = queue_run(

@@ -67,6 +67,7 @@ pub struct Partition {
     // Buffers that are used again each round.
     effects: Vec<Effect<Messages>>,
     targets: Vec<Target>,
+    transient: Vec<Target>,
 }
 
 /// What the pipeline has to know of a queue before its messages are durable.
@@ -114,6 +115,7 @@ impl Partition {
             held: Vec::new(),
             effects: Vec::new(),
             targets: Vec::new(),
+            transient: Vec::new(),
         }
     }
 
@@ -225,7 +227,7 @@ impl Partition {
                 let ticket = self.ticket(reply);
                 self.machine.apply(Command::Purge { queue, ticket }, now);
             }
-            Request::Transaction(part) => self.transaction(part, now, outbox),
+            Request::Transaction(part) => self.transaction(part, outbox),
             Request::CreateQueue {
                 queue,
                 durable,
@@ -289,10 +291,12 @@ impl Partition {
 
     fn publish(&mut self, publish: Publish, now: Millis, outbox: &mut Outbox) {
         let mut targets = std::mem::take(&mut self.targets);
+        let mut transient = std::mem::take(&mut self.transient);
         targets.clear();
+        transient.clear();
         for run in publish.runs.iter() {
             let before = targets.len();
-            self.number(&publish.messages, std::slice::from_ref(run), &mut targets, now);
+            self.number(std::slice::from_ref(run), &mut targets, &mut transient);
             if before > RECORD_TARGETS_MAX && targets.len() > before {
                 // Thousands of queues by thousands of keys: one record would outgrow what the log takes.
                 let rest = targets.split_off(before);
@@ -300,6 +304,8 @@ impl Partition {
                 targets = rest;
             }
         }
+        self.enqueue_transient(&transient, &publish.messages, now);
+        self.transient = transient;
         let accept = Accept {
             reply: publish.reply,
             confirm: publish.confirm,
@@ -330,8 +336,8 @@ impl Partition {
         self.urgent = true;
     }
 
-    /// Gives the messages their numbers in each queue; transient ones enter it at once, the others' targets are collected.
-    fn number(&mut self, messages: &Messages, runs: &[RoutedRun], durable: &mut Vec<Target>, now: Millis) {
+    /// Gives the messages their numbers in each queue, and sorts where they go: through the log, or not.
+    fn number(&mut self, runs: &[RoutedRun], durable: &mut Vec<Target>, transient: &mut Vec<Target>) {
         for run in runs {
             for target in run
                 .route
@@ -345,25 +351,17 @@ impl Partition {
                 };
                 let first = stage.next;
                 stage.next = first.plus(u64::from(run.to - run.from));
-                let target = Target {
+                let kept = if stage.durable {
+                    &mut *durable
+                } else {
+                    &mut *transient
+                };
+                kept.push(Target {
                     queue: target.queue,
                     first,
                     from: run.from,
                     to: run.to,
-                };
-                if stage.durable {
-                    durable.push(target);
-                } else {
-                    let bytes = messages.bytes(run.from, run.to).min(u64::from(u32::MAX)) as u32;
-                    let run = queue_run(target, Location::NOWHERE, messages.clone(), bytes);
-                    self.machine.apply(
-                        Command::Enqueue {
-                            queue: target.queue,
-                            run,
-                        },
-                        now,
-                    );
-                }
+                });
             }
         }
     }
@@ -451,7 +449,7 @@ impl Partition {
     }
 
     /// Frames this partition's part of a transaction. Its settlements and messages take effect when it is durable.
-    fn transaction(&mut self, part: TransactionPart, now: Millis, outbox: &mut Outbox) {
+    fn transaction(&mut self, part: TransactionPart, outbox: &mut Outbox) {
         let TransactionPart {
             assembly,
             publishes,
@@ -474,8 +472,9 @@ impl Partition {
         let numbered: Vec<_> = publishes
             .into_iter()
             .map(|(messages, runs)| {
-                let mut targets = Vec::new();
-                let transient = self.number_within_transaction(&runs, &mut targets);
+                // Transient targets wait for the transaction too.
+                let (mut targets, mut transient) = (Vec::new(), Vec::new());
+                self.number(&runs, &mut targets, &mut transient);
                 (messages, targets, transient)
             })
             .collect();
@@ -518,38 +517,6 @@ impl Partition {
         });
         self.jobs.push_back(StagedJob { job, staged });
         outbox.jobs.extend(whole);
-        let _ = now;
-    }
-
-    /// As [`Partition::number`], but transient targets wait for the transaction too.
-    fn number_within_transaction(&mut self, runs: &[RoutedRun], durable: &mut Vec<Target>) -> Vec<Target> {
-        let mut transient = Vec::new();
-        for run in runs {
-            for target in run
-                .route
-                .targets
-                .iter()
-                .filter(|target| target.partition == self.id)
-            {
-                let Some(stage) = self.queues.get_mut(&target.queue) else {
-                    continue;
-                };
-                let first = stage.next;
-                stage.next = first.plus(u64::from(run.to - run.from));
-                let target = Target {
-                    queue: target.queue,
-                    first,
-                    from: run.from,
-                    to: run.to,
-                };
-                if stage.durable {
-                    durable.push(target)
-                } else {
-                    transient.push(target)
-                }
-            }
-        }
-        transient
     }
 
     fn next_job(&mut self) -> JobId {

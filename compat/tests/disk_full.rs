@@ -5,8 +5,7 @@ use everack_compat::{
     script,
 };
 use libtest_mimic::Trial;
-use std::path::Path;
-use std::process::Command;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -41,28 +40,19 @@ fn main() {
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
+    /// Asks the kernel itself: a bare machine has no `mount` to start.
     fn mount() -> Self {
         let folder = TempDir::with_prefix("everack-small-").expect("a temporary folder can be made");
-        let mounted = run(
-            "mount",
-            &["-t", "tmpfs", "-o", "size=64m", "tmpfs"],
-            folder.path(),
-        );
-        assert!(mounted, "a file system cannot be mounted: run the tests as root");
+        mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), c"size=64m")
+            .unwrap_or_else(|error| panic!("cannot mount a file system (run the tests as root): {error}"));
         Self(folder)
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        run("umount", &[], self.0.path());
+        if let Err(error) = unmount(self.0.path(), UnmountFlags::DETACH) {
+            eprintln!("{} stays mounted: {error}", self.0.path().display());
+        }
     }
-}
-
-fn run(program: &str, arguments: &[&str], folder: &Path) -> bool {
-    Command::new(program)
-        .args(arguments)
-        .arg(folder)
-        .status()
-        .is_ok_and(|status| status.success())
 }

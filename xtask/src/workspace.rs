@@ -1,7 +1,8 @@
-//! What the repository consists of: its root, its packages as cargo sees them, its files as git sees them.
+//! What the repository consists of: its root, its packages as cargo sees them, its files as git would see them.
 
 use crate::shell;
 use anyhow::Context;
+use ignore::WalkBuilder;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -58,18 +59,23 @@ pub(crate) fn metadata() -> anyhow::Result<Metadata> {
     serde_json::from_str(&text).context("cargo metadata printed something unexpected")
 }
 
-/// Every file that is, or would be, in the repository, relative to the root: tracked ones and new ones, but nothing ignored.
+/// Every file that is, or would be, in the repository, relative to the root: whatever the ignore files let through. Asks no
+/// git, so that the house rules hold in an unpacked archive and on a machine without git too.
 pub(crate) fn files() -> anyhow::Result<Vec<PathBuf>> {
-    let mut list = shell::command("git");
-    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-    let text = shell::capture(&mut list)?;
-    let mut files: Vec<PathBuf> = text
-        .split('\0')
-        .filter(|name| !name.is_empty())
-        .map(PathBuf::from)
-        .collect();
-    files.retain(|file| root().join(file).is_file());
+    let mut files = Vec::new();
+    let mut walk = WalkBuilder::new(root());
+    walk.hidden(false)
+        .require_git(false)
+        .parents(false)
+        .git_global(false);
+    walk.filter_entry(|entry| entry.file_name() != ".git");
+    for entry in walk.build() {
+        let entry = entry.context("cannot list the repository")?;
+        if entry.file_type().is_some_and(|kind| kind.is_file()) {
+            let file = entry.path().strip_prefix(root());
+            files.push(file.expect("the walk stays below the root").to_path_buf());
+        }
+    }
     files.sort();
-    files.dedup();
     Ok(files)
 }

@@ -100,6 +100,11 @@ impl Confirms {
         self.waiting.front().is_some_and(|entry| entry.parts == 0)
     }
 
+    /// How many publishes have been numbered.
+    pub fn numbered(&self) -> u64 {
+        self.next_number - 1
+    }
+
     /// How many publishes have been numbered but not confirmed.
     pub fn unconfirmed(&self) -> u64 {
         self.next_number - 1 - self.sent

@@ -8,14 +8,17 @@
 //! | [`record`] | what the log's records mean, byte by byte |
 //! | [`recovery`] | from a checkpoint and the log behind it back to the machines |
 //! | [`request`], [`notice`], [`append`], [`outbox`] | what travels between them: closed enums and plain data |
+//! | [`report`], [`ledger`] | what the machines say of themselves when somebody looks |
 
 pub mod session;
 
 pub mod alarms;
+pub mod ledger;
 pub mod link;
 pub mod messages;
 pub mod notice;
 pub mod outbox;
+pub mod report;
 pub mod request;
 pub mod shared;
 

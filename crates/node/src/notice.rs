@@ -1,10 +1,13 @@
 //! What partitions and the catalog tell a connection.
 
+use std::sync::Arc;
+
 use everack_broker::ids::ConsumerId;
 use everack_broker::partition::Delivery;
 
 use crate::catalog_service::CatalogAnswer;
 use crate::messages::Messages;
+use crate::report::Inquirer;
 use crate::space::Pin;
 
 /// One notice to a connection.
@@ -42,6 +45,11 @@ pub enum Notice {
     ConsumerGone {
         /// The consumer.
         consumer: ConsumerId,
+    },
+    /// How does this connection stand?
+    Report {
+        /// Who is told.
+        inquirer: Arc<dyn Inquirer>,
     },
 }
 

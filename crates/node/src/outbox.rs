@@ -13,6 +13,7 @@ use crate::append::AppendJob;
 use crate::catalog_service::CatalogRequest;
 use crate::link::Link;
 use crate::notice::Notice;
+use crate::report::{Inquirer, Report};
 use crate::request::{Request, RescueDone};
 
 /// See the module documentation.
@@ -32,6 +33,8 @@ pub struct Outbox {
     pub dirty: Vec<Arc<Link>>,
     /// Records that have been dealt with.
     pub rescued: Vec<Arc<dyn RescueDone>>,
+    /// What was asked, and by whom.
+    pub reports: Vec<(Arc<dyn Inquirer>, Report)>,
     /// Whether the machine wants a [`Request::Tick`] in [`TICK_MILLIS`].
     pub wants_tick: bool,
     /// Whether requests were put into other machines' mailboxes; kept for the driver between its two steps.
@@ -62,13 +65,16 @@ impl Outbox {
         }
     }
 
-    /// Wakes every link that has news.
+    /// Wakes every link that has news, and tells everybody who has asked.
     pub fn wake_all(&mut self) {
         for link in self.dirty.drain(..) {
             link.clean_and_wake();
         }
         for done in self.rescued.drain(..) {
             done.rescued();
+        }
+        for (inquirer, report) in self.reports.drain(..) {
+            inquirer.told(report);
         }
     }
 
@@ -81,5 +87,6 @@ impl Outbox {
             && self.answers.is_empty()
             && self.dirty.is_empty()
             && self.rescued.is_empty()
+            && self.reports.is_empty()
     }
 }

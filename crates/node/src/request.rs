@@ -13,6 +13,7 @@ use everack_storage::Position;
 use crate::append::JobId;
 use crate::link::Link;
 use crate::messages::Messages;
+use crate::report::Inquirer;
 use crate::transaction::Assembly;
 
 /// One request to a partition.
@@ -127,6 +128,13 @@ pub enum Request {
     Rescue(Rescue),
     /// Time has passed while publishers were held back.
     Tick,
+    /// How do these queues stand? Ask for a bounded number at a time: the partition stands still while it looks.
+    Report {
+        /// The queues; those that are not here are passed over.
+        queues: Vec<QueueId>,
+        /// Who is told.
+        inquirer: Arc<dyn Inquirer>,
+    },
 }
 
 /// Who asked: the answer goes to this channel of this connection.

@@ -10,7 +10,10 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::alarms::Alarms;
+use crate::ledger::Ledger;
 use crate::link::Link;
+use crate::notice::Notice;
+use crate::report::Inquirer;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub struct Shared {
     pub alarms: Alarms,
     /// Counters of what passes.
     pub counters: Counters,
+    /// What channels that are gone have published.
+    pub ledger: Ledger,
     snapshot: ArcSwap<Snapshot>,
     epoch: AtomicU64,
     connection_next: AtomicU64,
@@ -47,6 +52,7 @@ impl Shared {
         Self {
             alarms: Alarms::default(),
             counters: Counters::default(),
+            ledger: Ledger::default(),
             epoch: AtomicU64::new(snapshot.epoch()),
             snapshot: ArcSwap::from_pointee(snapshot),
             connection_next: AtomicU64::new(1),
@@ -121,10 +127,24 @@ impl Shared {
 
     /// Wakes every connection, so that it looks at the alarms.
     pub fn wake_connections(&self) {
-        let links: Vec<Arc<Link>> = self.links.lock().values().filter_map(Weak::upgrade).collect();
-        for link in links {
+        for link in self.links() {
             link.wake();
         }
+    }
+
+    /// Asks every connection how it stands; says how many were asked.
+    pub fn ask_connections(&self, inquirer: &Arc<dyn Inquirer>) -> usize {
+        let links = self.links();
+        for link in &links {
+            let inquirer = inquirer.clone();
+            link.push(Notice::Report { inquirer });
+            link.wake();
+        }
+        links.len()
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        self.links.lock().values().filter_map(Weak::upgrade).collect()
     }
 }
 

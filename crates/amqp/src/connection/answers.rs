@@ -169,7 +169,9 @@ impl Connection {
                 && channel.confirms_listed
             {
                 channel.confirms_listed = false;
+                let before = channel.confirms.unconfirmed();
                 channel.confirms.flush(number, &mut self.out);
+                self.confirmed += before - channel.confirms.unconfirmed();
             }
         }
     }

@@ -160,7 +160,7 @@ impl Connection {
 
 impl Phase {
     /// RabbitMQ's name of the state, for texts.
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Phase::ProtocolHeader => "pre_init",
             Phase::StartOk => "starting",

@@ -18,6 +18,7 @@ mod frames;
 mod handshake;
 mod liveness;
 mod publishes;
+mod status;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use bytes::BytesMut;
 pub use self::answers::Delivery;
 use self::channel::{Channel, State};
 use self::liveness::Liveness;
+pub use self::status::{ChannelMode, ChannelStatus, Status};
 use crate::Millis;
 use crate::error::{Error, Scope};
 use crate::event::{Event, Failure};
@@ -52,6 +54,8 @@ pub struct Connection {
     incarnation: u32,
     /// Channels whose confirms may be ready to send.
     confirms_ready: Vec<u16>,
+    /// Publishes whose confirms were sent, over all channels that ever were.
+    confirmed: u64,
     /// The frame whose payload is being received, when it does not wait in the input as a whole.
     streaming: Option<Streaming>,
     /// Bytes of unfinished messages over all channels.
@@ -141,6 +145,7 @@ impl Connection {
             channels_open: 0,
             incarnation: 0,
             confirms_ready: Vec::new(),
+            confirmed: 0,
             streaming: None,
             assembled_bytes: 0,
             wanted: frame::PROTOCOL_HEADER.len(),

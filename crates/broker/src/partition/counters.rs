@@ -9,18 +9,28 @@ use super::command::SettleReason;
 pub struct Counters {
     /// Messages that entered, those restored at the start included.
     pub accepted: u64,
+    /// Of the accepted ones, those that were there already when the process started.
+    pub restored: u64,
     /// Bytes that entered.
     pub accepted_bytes: u64,
     /// Bytes that left.
     pub gone_bytes: u64,
     /// Messages that returned after a delivery, each time counted.
     pub returned: u64,
-    /// Messages delivered, each time counted.
+    /// Messages delivered or gotten, each time counted.
     pub delivered: u64,
+    /// Of the delivered ones, those that may have been delivered before.
+    pub redelivered: u64,
+    /// Of the delivered ones, those that were taken with `Get`.
+    pub gotten: u64,
     /// Messages acknowledged.
     pub done: u64,
     /// Messages settled by being delivered to a consumer that does not acknowledge.
     pub no_ack: u64,
+    /// Of those, the ones that were taken with `Get`.
+    pub gotten_no_ack: u64,
+    /// How often `Get` found nothing.
+    pub gotten_nothing: u64,
     /// Messages rejected without requeue.
     pub rejected: u64,
     /// Messages purged.
@@ -52,6 +62,17 @@ impl Counters {
         self.accepted_bytes - self.gone_bytes
     }
 
+    /// Begins to count anew with what is there: what happened before the last start does not count.
+    pub(super) fn begin(&mut self) {
+        let (live, live_bytes) = (self.live(), self.live_bytes());
+        *self = Self {
+            accepted: live,
+            restored: live,
+            accepted_bytes: live_bytes,
+            ..Self::default()
+        };
+    }
+
     pub(super) fn enter(&mut self, count: u64, bytes: u64) {
         self.accepted += count;
         self.accepted_bytes += bytes;
@@ -71,10 +92,15 @@ impl Counters {
 
     pub(super) fn add(&mut self, other: &Counters) {
         self.accepted += other.accepted;
+        self.restored += other.restored;
         self.accepted_bytes += other.accepted_bytes;
         self.gone_bytes += other.gone_bytes;
         self.returned += other.returned;
         self.delivered += other.delivered;
+        self.redelivered += other.redelivered;
+        self.gotten += other.gotten;
+        self.gotten_no_ack += other.gotten_no_ack;
+        self.gotten_nothing += other.gotten_nothing;
         self.done += other.done;
         self.no_ack += other.no_ack;
         self.rejected += other.rejected;

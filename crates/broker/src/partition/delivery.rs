@@ -128,6 +128,7 @@ impl<C: Content> Partition<C> {
         Self::unready(&mut self.totals, &run);
         let redelivered = queue.is_redelivered(&run, deliveries);
         queue.counters.delivered += u64::from(count);
+        queue.counters.redelivered += u64::from(count) * u64::from(redelivered);
         let first_delivery = consumer.next_delivery;
         consumer.next_delivery += u64::from(count);
         if !consumer.no_ack {

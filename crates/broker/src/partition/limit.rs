@@ -26,6 +26,11 @@ impl SharedLimit {
         self.most.store(most, SeqCst);
     }
 
+    /// The bound; 0 is no limit.
+    pub fn most(&self) -> u64 {
+        self.most.load(SeqCst)
+    }
+
     /// Unsettled messages counted at present.
     pub fn unsettled(&self) -> u64 {
         self.unsettled.load(SeqCst)

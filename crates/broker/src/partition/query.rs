@@ -90,6 +90,11 @@ impl<C: Content> Partition<C> {
         sum
     }
 
+    /// What became of the messages of queues that are gone.
+    pub fn deleted_counters(&self) -> Counters {
+        self.totals.deleted
+    }
+
     /// All queues, in no particular but a repeatable order.
     pub fn queues(&self) -> impl Iterator<Item = QueueId> {
         self.queues.iter().map(|(_, queue)| queue.id)

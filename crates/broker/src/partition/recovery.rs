@@ -72,7 +72,9 @@ impl<C: Content> Partition<C> {
         for slot in self.queue_slots.values() {
             let queue = &mut self.queues[*slot];
             queue.redelivered_below = queue.next_seq;
+            queue.counters.begin();
         }
+        self.totals.deleted.begin();
     }
 
     pub(super) fn replay_returned(&mut self, id: QueueId, first: Seq, count: u32) {

@@ -74,9 +74,13 @@ impl<C: Content> Partition<C> {
         let Some(&queue_slot) = self.queue_slots.get(&queue) else {
             return self.refuse(ticket, Refusal::NoQueue);
         };
-        if self.queues[queue_slot].ready == 0 {
+        let queue = &mut self.queues[queue_slot];
+        if queue.ready == 0 {
+            queue.counters.gotten_nothing += 1;
             return self.effects.push(Effect::GotEmpty { ticket });
         }
+        queue.counters.gotten += 1;
+        queue.counters.gotten_no_ack += u64::from(no_ack);
         let slot = match self.consumer_slots.get(&id) {
             Some(&slot) => slot,
             None => self.join(id, queue_slot, Kind::Getter, Asked::getter(connection)),

@@ -34,6 +34,7 @@ use crate::notice::Notice;
 use crate::outbox::Outbox;
 use crate::record::{self, Placement, Range, Target};
 use crate::recovery::queue_image::QueueImage;
+use crate::report::{PartitionReport, Report};
 use crate::request::{Consume, Publish, Reply, Request, RoutedRun, Settle, TransactionPart};
 use crate::space::Space;
 use staged::{Accept, Staged, StagedJob};
@@ -256,6 +257,9 @@ impl Partition {
             Request::Damaged { queue, first, count } => self.damaged(queue, first, count, now),
             Request::Rescue(rescue) => self.rescue(rescue, outbox),
             Request::Tick => self.release_held(outbox),
+            Request::Report { queues, inquirer } => {
+                outbox.reports.push((inquirer, self.report(&queues)));
+            }
         }
     }
 
@@ -280,6 +284,15 @@ impl Partition {
             self.release_held(outbox);
         }
         outbox.wants_tick |= !self.held.is_empty();
+    }
+
+    fn report(&self, queues: &[QueueId]) -> Report {
+        let depth = |&queue| Some((queue, self.machine.depth(queue)?));
+        Report::Partition(PartitionReport {
+            partition: self.id,
+            queues: queues.iter().filter_map(depth).collect(),
+            deleted: self.machine.deleted_counters(),
+        })
     }
 
     fn ticket(&mut self, reply: Reply) -> Ticket {

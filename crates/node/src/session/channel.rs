@@ -9,7 +9,9 @@ use everack_broker::partition::SharedLimit;
 use everack_broker::routing::Route;
 use rustc_hash::FxHashMap;
 
+use super::publishing::Publishing;
 use crate::messages::Messages;
+use crate::report::Received;
 use crate::request::{RoutedRun, Settle};
 
 /// See the module documentation.
@@ -31,6 +33,10 @@ pub(super) struct Channel {
     pub(super) failed: Arc<AtomicBool>,
     /// What a transaction has gathered.
     pub(super) transaction: Gathered,
+    /// What it has published.
+    pub(super) publishing: Publishing,
+    /// What it has received.
+    pub(super) received: Received,
     pub(super) route: LastRoute,
     pub(super) route_address: Vec<u8>,
     pub(super) route_epoch: u64,

@@ -9,6 +9,7 @@ use everack_amqp::error::{Error, ReplyCode};
 use everack_amqp::event::Outcome;
 use everack_amqp::wire::method::{basic, queue};
 use everack_amqp::wire::primitive::ShortString;
+use everack_broker::arguments::Arguments;
 use everack_broker::catalog::Queue;
 use everack_broker::ids::ConsumerId;
 use everack_broker::partition::{SettleOutcome, SharedLimit};
@@ -20,6 +21,7 @@ use super::waiting::Waiting;
 use crate::notice::{Answer, Delivered};
 use crate::request::{Consume, Request, Settle};
 use crate::shared::partition_of;
+use crate::translate::from_amqp;
 
 /// A consumer of this connection.
 #[derive(Debug)]
@@ -28,13 +30,18 @@ pub(super) struct Consumer {
     pub(super) tag: ShortString,
     pub(super) no_ack: bool,
     pub(super) head: DeliverHead,
+    pub(super) queue: Arc<Queue>,
+    pub(super) exclusive: bool,
+    pub(super) prefetch: u16,
+    pub(super) arguments: Arguments,
 }
 
 impl Session {
     pub(super) fn basic_consume(&mut self, channel: u16, consume: basic::Consume) -> Handled {
         let queue = self.queue_to_read(channel, &consume.queue)?;
         let tag = self.consumer_tag(channel, &consume.consumer_tag)?;
-        let settings = self.consumer_settings(&queue, &consume)?;
+        let arguments = from_amqp::arguments(&consume.arguments);
+        let settings = self.consumer_settings(&queue, &arguments)?;
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
@@ -48,6 +55,10 @@ impl Session {
             tag: tag.clone(),
             no_ack: consume.no_ack,
             head,
+            queue: queue.clone(),
+            exclusive: consume.exclusive,
+            prefetch,
+            arguments,
         };
         self.consumers.insert(consumer, Arc::new(entry));
         let request = Consume {
@@ -271,12 +282,24 @@ impl Session {
             no_ack,
             redelivered: delivery.redelivered,
         };
+        if let Some(state) = self.channels.get_mut(&channel) {
+            let received = &mut state.received;
+            *(if no_ack {
+                &mut received.gotten_no_ack
+            } else {
+                &mut received.gotten
+            }) += 1;
+            received.redelivered += u64::from(delivery.redelivered);
+        }
         let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
         self.connection
             .get_ok(channel, &messages, delivery.run.from, handed, remaining);
     }
 
     fn get_empty(&mut self, channel: u16) {
+        if let Some(state) = self.channels.get_mut(&channel) {
+            state.received.gotten_nothing += 1;
+        }
         self.connection.reply(channel, &basic::GetEmpty {}.into());
     }
 
@@ -301,6 +324,12 @@ impl Session {
             Outcome::Nack { requeue: true } | Outcome::Reject { requeue: true } => SettleOutcome::Requeue,
             Outcome::Nack { requeue: false } | Outcome::Reject { requeue: false } => SettleOutcome::Discard,
         };
+        if outcome == SettleOutcome::Done
+            && let Some(state) = self.channels.get_mut(&channel)
+        {
+            let count: u64 = ranges.iter().map(|range| u64::from(range.count)).sum();
+            state.received.acknowledged += count;
+        }
         if transactional {
             self.gather_settles(channel, outcome, ranges);
             return;

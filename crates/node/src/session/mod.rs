@@ -14,6 +14,8 @@ mod consume;
 mod outgoing;
 mod properties;
 mod publish;
+mod publishing;
+mod report;
 mod topology;
 mod transaction;
 mod waiting;
@@ -27,7 +29,9 @@ use everack_amqp::connection::Connection;
 use everack_amqp::error::{Error, ReplyCode, Scope};
 use everack_amqp::event::Event;
 use everack_amqp::settings::Settings;
-use everack_amqp::wire::method::{self, Method, basic};
+use everack_amqp::wire::method::{self, Method};
+use everack_amqp::wire::table::Table;
+use everack_broker::arguments::Arguments;
 use everack_broker::catalog::{Access, ConsumerSettings, Permissions, Queue, Resource, Snapshot, VhostView};
 use everack_broker::ids::{ConsumerId, Millis, PartitionId};
 use everack_broker::name::Name;
@@ -37,9 +41,10 @@ use crate::catalog_service::{CatalogAnswer, CatalogRequest};
 use crate::link::Link;
 use crate::notice::Notice;
 use crate::recall::Recall;
+use crate::report::Report;
 use crate::request::Request;
 use crate::shared::{Shared, partition_of};
-use crate::translate::{from_amqp, to_amqp};
+use crate::translate::to_amqp;
 use channel::Channel;
 use consume::Consumer;
 use outgoing::Outgoing;
@@ -82,6 +87,8 @@ pub struct Session {
     link: Arc<Link>,
     peer: String,
     credentials: Option<Credentials>,
+    /// What the client says of itself.
+    client_properties: Table,
     user: Name,
     vhost_name: Name,
     snapshot: Arc<Snapshot>,
@@ -125,6 +132,7 @@ impl Session {
             link,
             peer,
             credentials: None,
+            client_properties: Table::new(),
             user: Name::default(),
             vhost_name: Name::default(),
             vhost: None,
@@ -340,7 +348,14 @@ impl Session {
             Event::Recover { unsettled, .. } => self.recover(unsettled),
             Event::TxCommit { channel } => self.tx_commit(channel),
             Event::TxRollback { channel } => self.tx_rollback(channel),
-            Event::Authenticate { credentials, .. } => self.log_in(credentials.user, credentials.password),
+            Event::Authenticate {
+                credentials,
+                client_properties,
+                ..
+            } => {
+                self.client_properties = client_properties;
+                self.log_in(credentials.user, credentials.password);
+            }
             Event::Open { vhost } => self.open(&Name::new(vhost.as_bytes())),
             Event::CloseRequested { .. } => {
                 self.release();
@@ -404,6 +419,7 @@ impl Session {
             Notice::Catalog { channel, answer } => self.catalog_answer(channel, answer),
             Notice::ConsumerGone { consumer } => self.outgoing.push_back(Outgoing::ConsumerGone { consumer }),
             Notice::LimitFreed { consumer } => self.limit_freed(consumer),
+            Notice::Report { inquirer } => inquirer.told(Report::Session(Box::new(self.report()))),
         }
         self.fail_refused();
     }
@@ -481,12 +497,11 @@ impl Session {
         }
     }
 
-    fn consumer_settings(&self, queue: &Queue, consume: &basic::Consume) -> Result<ConsumerSettings, Error> {
+    fn consumer_settings(&self, queue: &Queue, arguments: &Arguments) -> Result<ConsumerSettings, Error> {
         let Some(vhost) = &self.vhost else {
             return Err(self.vhost_gone());
         };
-        let arguments = from_amqp::arguments(&consume.arguments);
-        vhost.consumer_settings(queue, &arguments).map_err(to_amqp::error)
+        vhost.consumer_settings(queue, arguments).map_err(to_amqp::error)
     }
 
     /// The virtual host has been deleted, or this user may not be in it any more.
@@ -553,6 +568,9 @@ impl Session {
             return;
         };
         state.failed.store(true, Ordering::Release);
+        let publishing = state.publishing;
+        let ledger = &self.shared.ledger;
+        ledger.channel_ends(&self.vhost_name, publishing.total, publishing.exchanges);
         for consumer in state.holders {
             self.consumers.remove(&consumer);
             self.requests
@@ -573,6 +591,7 @@ impl Session {
             self.drop_channel(channel);
         }
         self.held = None;
+        self.shared.ledger.connection_ends(self.connection.confirmed());
         if self.exclusive {
             self.catalog.push(Self::connection_closed(self.link.connection));
         }

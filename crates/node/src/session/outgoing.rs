@@ -92,6 +92,15 @@ impl Session {
         let open = self
             .connection
             .deliver(&consumer.head, &messages, from, to, handed);
+        if open && let Some(state) = self.channels.get_mut(&consumer.channel) {
+            let received = &mut state.received;
+            *(if consumer.no_ack {
+                &mut received.delivered_no_ack
+            } else {
+                &mut received.delivered
+            }) += u64::from(count);
+            received.redelivered += u64::from(count) * u64::from(delivery.redelivered);
+        }
         if !open || to == delivery.run.to {
             self.gate_sent(weight);
             return;

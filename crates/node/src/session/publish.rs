@@ -17,6 +17,7 @@ use everack_broker::routing::{NoHeaders, Route};
 use super::channel::{BufferedPublish, LastRoute};
 use super::{Session, properties};
 use crate::messages::Messages;
+use crate::report::Published;
 use crate::request::{Publish, Reply, Request, RoutedRun};
 use crate::translate::{from_amqp, to_amqp};
 
@@ -83,15 +84,21 @@ impl Session {
                 checked.err().map(|error| (index, error))
             });
             let to = wrong.as_ref().map_or(group.to, |(index, _)| *index);
+            let mut published = Published::default();
             match last {
-                LastRoute::Fixed(route) => self.add_run(&mut routed, route, group.from, to, group.mandatory),
+                LastRoute::Fixed(route) => {
+                    published.add(self.add_run(&mut routed, route, group.from, to, group.mandatory));
+                }
                 LastRoute::ByHeaders => {
                     for index in group.from..to {
                         let route = self.route_by_headers(batch, usize::from(index));
                         let route = route.unwrap_or_else(|| nowhere.clone());
-                        self.add_run(&mut routed, route, index, index + 1, group.mandatory);
+                        published.add(self.add_run(&mut routed, route, index, index + 1, group.mandatory));
                     }
                 }
+            }
+            if let Some(state) = self.channels.get_mut(&channel) {
+                state.publishing.add(published);
             }
             if wrong.is_some() {
                 routed.failed = wrong;
@@ -101,27 +108,44 @@ impl Session {
         routed
     }
 
-    fn add_run(&mut self, routed: &mut Routed, route: Arc<Route>, from: u16, to: u16, mandatory: bool) {
+    /// Adds neighbours that go the same way; says what that counts as.
+    fn add_run(
+        &mut self,
+        routed: &mut Routed,
+        route: Arc<Route>,
+        from: u16,
+        to: u16,
+        mandatory: bool,
+    ) -> Published {
+        let messages = u64::from(to - from);
+        let mut published = Published {
+            messages,
+            not_mandatory: messages * u64::from(!mandatory),
+            routed: messages * route.targets.len() as u64,
+            ..Published::default()
+        };
         if from == to {
-            return;
+            return published;
         }
         if route.targets.is_empty() {
             let counters = &self.shared.counters;
-            let counter = if mandatory {
-                &counters.unroutable_returned
-            } else {
-                &counters.unroutable_dropped
-            };
-            counter.fetch_add(u64::from(to - from), Ordering::Relaxed);
             if mandatory {
+                counters
+                    .unroutable_returned
+                    .fetch_add(messages, Ordering::Relaxed);
+                published.returned = messages;
                 routed.returned.extend(from..to);
+            } else {
+                counters.unroutable_dropped.fetch_add(messages, Ordering::Relaxed);
+                published.dropped = messages;
             }
-            return;
+            return published;
         }
         match routed.runs.last_mut() {
             Some(last) if last.to == from && Arc::ptr_eq(&last.route, &route) => last.to = to,
             _ => routed.runs.push(RoutedRun { route, from, to }),
         }
+        published
     }
 
     /// The channel's cached route, or a new look at the topology: does the exchange exist, may the user write to it, where
@@ -144,6 +168,10 @@ impl Session {
             state.route_address.clear();
             state.route_address.extend_from_slice(address);
             state.route = route.clone();
+            let full = state.publishing.turn_to(batch.exchange(usize::from(index)));
+            if let Some(full) = full {
+                self.shared.ledger.exchanges(&self.vhost_name, full);
+            }
         }
         Ok(route)
     }

@@ -1,0 +1,160 @@
+//! What the machines of a node say of themselves when somebody looks: plain data and closed enums, so that a partition that is
+//! led by another node can be asked as well.
+//!
+//! Whoever wants to know is an [`Inquirer`]. It puts itself into [`crate::request::Request::Report`] or
+//! [`crate::notice::Notice::Report`] and is told by each machine at the end of that machine's round. Nothing is counted for
+//! it on the way of a message but plain numbers in the machine that owns the message anyway.
+//!
+//! Not here: what a socket knows (addresses, bytes), what the process knows (memory, disk), and topology, which is read from
+//! the catalog's snapshot.
+
+use std::fmt;
+
+use everack_amqp::connection::{ChannelMode, Status};
+use everack_broker::arguments::Arguments;
+use everack_broker::ids::{ConnectionId, PartitionId, QueueId};
+use everack_broker::name::Name;
+use everack_broker::partition::{Counters, Depth};
+
+/// Somebody who has asked. Each machine that is asked holds it until it has told, so the question is over when nobody
+/// holds it any more: a connection that ends in between leaves no gap to wait for.
+pub trait Inquirer: Send + Sync + fmt::Debug {
+    /// One machine's report.
+    fn told(&self, report: Report);
+}
+
+/// What a machine has to say.
+#[derive(Debug)]
+pub enum Report {
+    /// A partition's.
+    Partition(PartitionReport),
+    /// A connection's.
+    Session(Box<SessionReport>),
+}
+
+/// Queues of one partition.
+#[derive(Debug)]
+pub struct PartitionReport {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The queues that were asked for, as far as they are there.
+    pub queues: Vec<(QueueId, Depth)>,
+    /// What became of the messages of queues that are gone, since the start.
+    pub deleted: Counters,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct SessionReport {
+    /// Which.
+    pub connection: ConnectionId,
+    /// Who has logged in, or tries to.
+    pub user: Name,
+    /// The virtual host; empty before it is open.
+    pub vhost: Name,
+    /// The protocol's side.
+    pub status: Status,
+    /// It publishes, and is not read because of an alarm.
+    pub blocked: bool,
+    /// It is not read for a moment: what it has published is not accepted yet, or it is ahead of the consumers.
+    pub held_back: bool,
+    /// What the client says of itself.
+    pub client_properties: Arguments,
+    /// Publishes confirmed on all its channels, closed ones included.
+    pub confirmed: u64,
+    /// Its open channels, by number.
+    pub channels: Vec<ChannelReport>,
+}
+
+/// One channel.
+#[derive(Debug)]
+pub struct ChannelReport {
+    /// Its number.
+    pub number: u16,
+    /// How its publishes are answered.
+    pub mode: ChannelMode,
+    /// Most unsettled messages of each consumer to come; 0 is no limit.
+    pub prefetch: u16,
+    /// Most unsettled messages over all consumers; 0 is no limit.
+    pub prefetch_global: u64,
+    /// Deliveries that the client has not settled.
+    pub unsettled: u64,
+    /// Publishes that wait for their confirm.
+    pub unconfirmed: u64,
+    /// Publishes that have been confirmed.
+    pub confirmed: u64,
+    /// Messages published in a transaction that is not committed yet.
+    pub uncommitted: u64,
+    /// Settlements in a transaction that is not committed yet.
+    pub settlements_uncommitted: u64,
+    /// What it has received.
+    pub received: Received,
+    /// What it has published.
+    pub published: Published,
+    /// The same by exchange, for the exchanges that it has published to most lately.
+    pub exchanges: Vec<(Name, Published)>,
+    /// Its consumers, by tag.
+    pub consumers: Vec<ConsumerReport>,
+}
+
+/// One consumer.
+#[derive(Debug)]
+pub struct ConsumerReport {
+    /// Its tag.
+    pub tag: Name,
+    /// The queue that it reads.
+    pub queue: Name,
+    /// Messages are settled by being delivered.
+    pub no_ack: bool,
+    /// It has the queue for itself.
+    pub exclusive: bool,
+    /// Most unsettled messages; 0 is no limit.
+    pub prefetch: u16,
+    /// As given.
+    pub arguments: Arguments,
+}
+
+/// Messages that went to a channel, each delivery counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// To consumers that acknowledge.
+    pub delivered: u64,
+    /// To consumers that do not.
+    pub delivered_no_ack: u64,
+    /// With `basic.get`, to be acknowledged.
+    pub gotten: u64,
+    /// With `basic.get`, without.
+    pub gotten_no_ack: u64,
+    /// `basic.get` that found nothing.
+    pub gotten_nothing: u64,
+    /// Of all these, those that may have been delivered before.
+    pub redelivered: u64,
+    /// Messages acknowledged.
+    pub acknowledged: u64,
+}
+
+/// Messages that came from a publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// All.
+    pub messages: u64,
+    /// Of those, the ones that were not published as mandatory: if no queue wants them, nobody is told.
+    pub not_mandatory: u64,
+    /// How often they went to a queue; a message that goes to three counts three times.
+    pub routed: u64,
+    /// Those that no queue wanted and that went back to their publisher.
+    pub returned: u64,
+    /// Those that no queue wanted and that are gone.
+    pub dropped: u64,
+}
+
+impl Published {
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: Published) {
+        self.messages += other.messages;
+        self.not_mandatory += other.not_mandatory;
+        self.routed += other.routed;
+        self.returned += other.returned;
+        self.dropped += other.dropped;
+    }
+}

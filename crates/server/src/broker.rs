@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use everack_amqp::settings::Settings;
@@ -21,6 +22,7 @@ use crate::engine::Engine;
 use crate::engine::clock::Clock;
 use crate::engine::disk_thread::DiskThread;
 use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
+use crate::http::{self, Served};
 use crate::net::{Peer, Stream, connection_task};
 use crate::serve::{Broker, Start};
 
@@ -34,6 +36,7 @@ pub struct Everack {
     authenticator: Arc<Authenticator>,
     upkeep_stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    started: Instant,
     _data: DataDirectory,
 }
 
@@ -72,7 +75,19 @@ impl Broker for Everack {
         .await;
     }
 
+    fn management(&self, served: Vec<Served>) -> axum::Router {
+        http::router(http::Node {
+            engine: self.engine.clone(),
+            config: self.config.clone(),
+            authenticator: self.authenticator.clone(),
+            name: http::node_name(),
+            started: self.started,
+            served,
+        })
+    }
+
     async fn reload(self: Arc<Self>) -> anyhow::Result<()> {
+        set_limits(&self.engine, &self.config.load());
         self.declare().await
     }
 
@@ -112,6 +127,7 @@ impl Everack {
         let clock = Clock::start();
         let maintenance = log.upkeep();
         let engine = Engine::new(shared, recall, clock, catalog, partitions, progress, runtime);
+        set_limits(&engine, &config.load());
         let upkeep_stop = Arc::new(AtomicBool::new(false));
         let disk = DiskThread::new(log, engine.clone());
         let disk = std::thread::Builder::new()
@@ -139,6 +155,7 @@ impl Everack {
             authenticator,
             upkeep_stop,
             threads,
+            started: Instant::now(),
             _data: data,
         }))
     }
@@ -199,6 +216,15 @@ fn plan(config: &Config) -> anyhow::Result<Plan> {
         hash_key: seed(hash_key),
         name_seed: seed(name_seed),
     })
+}
+
+fn set_limits(engine: &Engine, config: &Config) {
+    let limits = &config.limits;
+    engine.shared.limits.set(
+        limits.queues_max.get(),
+        limits.exchanges_max.get(),
+        limits.consumers_max.get(),
+    );
 }
 
 fn bounds(config: &Config) -> Bounds {

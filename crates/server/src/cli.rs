@@ -60,6 +60,10 @@ struct Serve {
     /// Where to listen for AMQP clients; may be given several times [default: 127.0.0.1:5672].
     #[arg(long, value_name = "ADDR:PORT")]
     amqp: Vec<String>,
+    /// Where to listen for HTTP requests, the management API; may be given several times; `off` for nowhere [default:
+    /// 127.0.0.1:15672, if it is free].
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Vec<String>,
     /// The configuration file, TOML.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -116,25 +120,33 @@ impl Serve {
             let data = data.to_str().context("--data: the path must be UTF-8")?;
             flags.push(Override::text("--data", "data.directory", data));
         }
-        if !self.amqp.is_empty() {
-            let flag = format!("--amqp {}", self.amqp.join(" --amqp "));
-            let list = self
-                .amqp
-                .iter()
-                .map(|address| format!("{address:?}"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            flags.push(Override {
-                flag,
-                key: "amqp.listen".to_owned(),
-                value: format!("[{list}]"),
-            });
+        flags.extend(addresses("--amqp", "amqp.listen", &self.amqp));
+        match self.http.as_slice() {
+            [word] if word == "off" => flags.push(Override {
+                flag: "--http off".to_owned(),
+                key: "http.listen".to_owned(),
+                value: "[]".to_owned(),
+            }),
+            given => flags.extend(addresses("--http", "http.listen", given)),
         }
         Ok(Sources {
             file: self.config,
             flags,
         })
     }
+}
+
+/// What a flag that takes addresses says, if it was given.
+fn addresses(name: &str, key: &str, given: &[String]) -> Option<Override> {
+    if given.is_empty() {
+        return None;
+    }
+    let list: Vec<String> = given.iter().map(|address| format!("{address:?}")).collect();
+    Some(Override {
+        flag: format!("{name} {}", given.join(&format!(" {name} "))),
+        key: key.to_owned(),
+        value: format!("[{}]", list.join(", ")),
+    })
 }
 
 impl ConfigArgs {

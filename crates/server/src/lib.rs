@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod data_directory;
 mod engine;
+pub mod http;
 pub mod inspect;
 pub mod log;
 pub mod net;

@@ -8,7 +8,7 @@ use std::path::Path;
 use sd_notify::NotifyState;
 
 /// The line that says that connections are accepted, and where.
-pub fn line(plain: &[SocketAddr], encrypted: &[SocketAddr], data: &Path) -> String {
+pub fn line(plain: &[SocketAddr], encrypted: &[SocketAddr], http: &[SocketAddr], data: &Path) -> String {
     let mut line = format!("everack {} ready:", env!("CARGO_PKG_VERSION"));
     plain
         .iter()
@@ -16,6 +16,8 @@ pub fn line(plain: &[SocketAddr], encrypted: &[SocketAddr], data: &Path) -> Stri
     encrypted
         .iter()
         .for_each(|address| line.push_str(&format!(" amqps {address}")));
+    http.iter()
+        .for_each(|address| line.push_str(&format!(" http {address}")));
     line.push_str(&format!(" data {}", data.display()));
     line
 }
@@ -58,18 +60,24 @@ mod tests {
 
     #[test]
     fn says_where() {
-        let check = |plain: &[&str], encrypted: &[&str], expected: &str| {
+        let check = |plain: &[&str], encrypted: &[&str], http: &[&str], expected: &str| {
             let addresses =
                 |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>();
             let version = env!("CARGO_PKG_VERSION");
-            let line = line(&addresses(plain), &addresses(encrypted), Path::new("./data"));
+            let line = line(
+                &addresses(plain),
+                &addresses(encrypted),
+                &addresses(http),
+                Path::new("./data"),
+            );
             assert_eq!(line, format!("everack {version} ready: {expected}"));
         };
-        check(&["127.0.0.1:5672"], &[], "amqp 127.0.0.1:5672 data ./data");
+        check(&["127.0.0.1:5672"], &[], &[], "amqp 127.0.0.1:5672 data ./data");
         check(
             &["127.0.0.1:5672", "[::1]:5672"],
             &["0.0.0.0:5671"],
-            "amqp 127.0.0.1:5672 amqp [::1]:5672 amqps 0.0.0.0:5671 data ./data",
+            &["127.0.0.1:15672"],
+            "amqp 127.0.0.1:5672 amqp [::1]:5672 amqps 0.0.0.0:5671 http 127.0.0.1:15672 data ./data",
         );
     }
 }

@@ -14,17 +14,22 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
 
 use crate::auth::Authenticator;
-use crate::config::setting::Addresses;
+use crate::config::setting::{Addresses, HttpAddresses};
 use crate::config::{Change, Changed, Config, Sources};
 use crate::data_directory::DataDirectory;
+use crate::http::{Served, listener as http_listener};
 use crate::log::Log;
 use crate::net::listener::Bound;
 use crate::net::{Connections, Listener, Peer, Stream, Tls};
 use crate::ready;
 use crate::shutdown::{Closing, Shutdown};
 use crate::signals::{Request, Signals};
+
+/// RabbitMQ's address of the management API.
+const HTTP_USUAL: &str = "127.0.0.1:15672";
 
 /// What a broker is given to begin with.
 pub struct Start {
@@ -44,6 +49,9 @@ pub trait Broker: Send + Sync + Sized + 'static {
 
     /// Serves one connection to its end.
     fn connection(self: Arc<Self>, stream: Stream, peer: Peer) -> impl Future<Output = ()> + Send;
+
+    /// The management API, given what the process listens on.
+    fn management(&self, served: Vec<Served>) -> axum::Router;
 
     /// Applies what a new configuration declares.
     fn reload(self: Arc<Self>) -> impl Future<Output = anyhow::Result<()>> + Send;
@@ -101,6 +109,7 @@ impl<B: Broker> Process<B> {
             Some(_) => take_all(&config.tls.listen, "tls.listen").await?,
             None => Vec::new(),
         };
+        let http = take_http(&config.http.listen).await?;
         let data = DataDirectory::take(&config.data.directory)?;
         let authenticator = Arc::new(Authenticator::new(&config.auth)?);
         let connections = Connections::new(config.amqp.connections_max.get() as usize);
@@ -125,11 +134,17 @@ impl<B: Broker> Process<B> {
             shutdown,
             reload_due,
         };
-        process.listen(plain, encrypted, &closing)?;
+        process.listen(plain, encrypted, http, &closing)?;
         Ok(process)
     }
 
-    fn listen(&self, plain: Vec<Bound>, encrypted: Vec<Bound>, closing: &Closing) -> anyhow::Result<()> {
+    fn listen(
+        &self,
+        plain: Vec<Bound>,
+        encrypted: Vec<Bound>,
+        http: Vec<Bound>,
+        closing: &Closing,
+    ) -> anyhow::Result<()> {
         let config = self.config.load();
         let backlog = config.amqp.backlog.get() as u32;
         let listen_all = |bound: Vec<Bound>, tls: Option<&Arc<Tls>>| -> std::io::Result<Vec<Listener>> {
@@ -144,11 +159,22 @@ impl<B: Broker> Process<B> {
                 .map(Listener::address)
                 .collect::<Result<Vec<_>, _>>()
         };
-        let line = ready::line(
-            &addresses(&plain)?,
-            &addresses(&encrypted)?,
-            &config.data.directory,
-        );
+        let (plain_at, encrypted_at) = (addresses(&plain)?, addresses(&encrypted)?);
+        let http = listen_http(http, &config)?;
+        let http_at = http.iter().map(TcpListener::local_addr);
+        let http_at = http_at.collect::<Result<Vec<_>, _>>()?;
+        let line = ready::line(&plain_at, &encrypted_at, &http_at, &config.data.directory);
+        let served = [("amqp", plain_at), ("amqp/ssl", encrypted_at), ("http", http_at)];
+        let served = served.into_iter().flat_map(|(protocol, addresses)| {
+            let served = move |address| Served { protocol, address };
+            addresses.into_iter().map(served)
+        });
+        let router = self.broker.management(served.collect());
+        let most = config.http.connections_max.get() as usize;
+        for listener in http {
+            let run = http_listener::run(listener, router.clone(), most, closing.clone());
+            tokio::spawn(run);
+        }
         for listener in plain.into_iter().chain(encrypted) {
             let broker = self.broker.clone();
             let serve = move |stream, peer| broker.clone().connection(stream, peer);
@@ -283,6 +309,40 @@ async fn take_all(addresses: &Addresses, key: &str) -> anyhow::Result<Vec<Bound>
         bound.extend(Bound::take(address, key).await?);
     }
     Ok(bound)
+}
+
+/// The addresses of the API. That somebody else has the usual one is no reason not to serve messages.
+async fn take_http(wanted: &HttpAddresses) -> anyhow::Result<Vec<Bound>> {
+    match wanted {
+        HttpAddresses::Given(addresses) => take_all(addresses, "http.listen").await,
+        HttpAddresses::Auto => Ok(Bound::take(HTTP_USUAL, "http.listen")
+            .await
+            .unwrap_or_else(|error| {
+                without_http(&error);
+                Vec::new()
+            })),
+    }
+}
+
+/// Two processes may have taken the address at the same moment; only one of them can listen.
+fn listen_http(bound: Vec<Bound>, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
+    let backlog = config.http.connections_max.get() as u32;
+    let listening = bound.into_iter().map(|bound| bound.listen_plainly(backlog));
+    match listening.collect::<std::io::Result<Vec<_>>>() {
+        Ok(listening) => Ok(listening),
+        Err(error) if config.http.listen == HttpAddresses::Auto => {
+            without_http(&error.into());
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error).context("http.listen: cannot listen"),
+    }
+}
+
+fn without_http(error: &anyhow::Error) {
+    tracing::warn!(
+        %error,
+        "going on without the management API: give it another address with --http ADDR:PORT, or none with --http off"
+    );
 }
 
 fn report(changed: &[Changed]) {

@@ -90,7 +90,8 @@ impl Counters {
         } += count;
     }
 
-    pub(super) fn add(&mut self, other: &Counters) {
+    /// Adds what another one counted.
+    pub fn add(&mut self, other: &Counters) {
         self.accepted += other.accepted;
         self.restored += other.restored;
         self.accepted_bytes += other.accepted_bytes;

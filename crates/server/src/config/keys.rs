@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 
 use super::setting::{
-    Addresses, Guest, Hash, LogFormat, LogLevel, Name, Number, OptionalPath, Pattern, Period, Size,
-    TlsVersion, Words,
+    Addresses, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number, OptionalPath, Pattern, Period,
+    Size, TlsVersion, Words,
 };
 use super::table::{REQUIRED, table};
 
@@ -20,8 +20,12 @@ table! {
         amqp: Amqp = "{}", Restart;
         /// How much memory messages may take.
         memory: Memory = "{}", Restart;
+        /// How many of a thing clients may make.
+        limits: Limits = "{}", Restart;
         /// Encrypted connections. They are served when `certificate` and `key` are set.
         tls: Tls = "{}", Restart;
+        /// The management API.
+        http: Http = "{}", Restart;
         /// Who may log in, and what checking a password may cost.
         auth: Auth = "{}", Restart;
         /// What is written to standard error.
@@ -88,6 +92,18 @@ table! {
 }
 
 table! {
+    /// How many of a thing clients may make. What is over a lowered limit stays.
+    Limits {
+        /// Queues, over all virtual hosts.
+        queues_max: Number<1, 100_000_000> = "1000000", Live;
+        /// Exchanges, over all virtual hosts, besides those that each of them has.
+        exchanges_max: Number<1, 100_000_000> = "100000", Live;
+        /// Consumers of one channel.
+        consumers_max: Number<1, 1_000_000> = "10000", Live;
+    }
+}
+
+table! {
     /// Encrypted connections.
     Tls {
         /// Where to listen for encrypted connections, once `certificate` and `key` are set.
@@ -102,6 +118,18 @@ table! {
         client_ca: OptionalPath = "\"\"", Restart;
         /// The oldest version of TLS to speak.
         version_min: TlsVersion = "\"1.2\"", Live;
+    }
+}
+
+table! {
+    /// The management API.
+    Http {
+        /// Where to listen for HTTP requests. "auto" listens on 127.0.0.1:15672, RabbitMQ's address, and goes on without the
+        /// API if another program has it. A given address has to be free. An empty list is no API. It is not encrypted:
+        /// keep it on this machine, or behind a proxy that is. Flag: `--http`, which takes `off` too.
+        listen: HttpAddresses = "\"auto\"", Restart;
+        /// Connections served at one time. One more is closed at once.
+        connections_max: Number<1, 100_000> = "256", Restart;
     }
 }
 

@@ -290,6 +290,35 @@ impl Scalar for Addresses {
     }
 }
 
+/// Where to listen for HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpAddresses {
+    /// At the usual address, if nobody else does.
+    Auto,
+    /// At these, or the process does not start; nowhere, if there are none.
+    Given(Addresses),
+}
+
+impl Scalar for HttpAddresses {
+    fn type_name() -> String {
+        format!("\"auto\", or {}", <Addresses as Scalar>::type_name())
+    }
+
+    fn from_value(value: &DeValue<'_>) -> Result<Self, String> {
+        match value.as_str() {
+            Some("auto") => Ok(Self::Auto),
+            _ => Addresses::from_value(value).map(Self::Given),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Auto => quoted("auto"),
+            Self::Given(addresses) => Scalar::show(addresses),
+        }
+    }
+}
+
 /// Checks `host:port`; the host may be a name, which is resolved when the listener starts.
 fn address(text: &str) -> Result<String, String> {
     let refusal = || format!("must be an address and port such as \"127.0.0.1:5672\", not {text:?}");

@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod disk_queue;
 pub(crate) mod disk_thread;
+pub(crate) mod gauges;
 pub(crate) mod runner;
 pub(crate) mod upkeep_thread;
 
@@ -22,7 +23,10 @@ use everack_node::shared::Shared;
 
 use clock::Clock;
 use disk_queue::DiskQueue;
+use gauges::Gauges;
 use runner::Runner;
+
+use crate::net::sockets::Sockets;
 
 /// See the module documentation.
 pub(crate) struct Engine {
@@ -33,6 +37,8 @@ pub(crate) struct Engine {
     pub(crate) catalog: Runner<CatalogService>,
     pub(crate) disk: DiskQueue,
     pub(crate) progress: Progress,
+    pub(crate) sockets: Sockets,
+    pub(crate) gauges: Gauges,
     /// Jobs wait for room on the disk.
     pub(crate) log_is_full: AtomicBool,
     /// A tick is on its way already.
@@ -60,6 +66,8 @@ impl Engine {
             catalog: Runner::new(catalog),
             disk: DiskQueue::default(),
             progress,
+            sockets: Sockets::default(),
+            gauges: Gauges::default(),
             log_is_full: AtomicBool::new(false),
             tick_is_due: AtomicBool::new(false),
             runtime,

@@ -43,6 +43,11 @@ pub(crate) struct UpkeepThread {
 
 impl UpkeepThread {
     pub(crate) fn new(upkeep: Upkeep<Os, Running>, bounds: Bounds) -> Self {
+        let gauges = &upkeep.machines().0.gauges;
+        gauges.limits(bounds.memory_bytes_max, bounds.disk_free_bytes_min);
+        // Whoever looks before the first round shall not read nought.
+        gauges.disk_free(upkeep.maintenance().free_bytes().unwrap_or_default());
+        gauges.memory_used(resident_bytes().unwrap_or_default());
         Self {
             upkeep,
             bounds,
@@ -100,6 +105,7 @@ impl UpkeepThread {
         let Ok(free) = self.upkeep.maintenance().free_bytes() else {
             return;
         };
+        engine.gauges.disk_free(free);
         let waits = engine.log_is_full.load(Ordering::Acquire);
         let low = free < self.bounds.disk_free_bytes_min || waits || unprepared;
         if engine.raise(Resource::Disk, low) {
@@ -117,6 +123,7 @@ impl UpkeepThread {
     fn watch_memory(&self) {
         let engine = &self.upkeep.machines().0;
         let Some(resident) = resident_bytes() else { return };
+        engine.gauges.memory_used(resident);
         // Some distance between the two marks, so that publishers are not blocked and released in turn.
         let limit = if engine.shared.alarms.stands(Resource::Memory) {
             self.bounds.memory_bytes_max / 10 * 9

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::sockets::Socket;
 use super::stream::{Peer, Stream};
 use crate::auth::{Authenticator, Login, Refusal};
 use crate::engine::Engine;
@@ -55,6 +56,7 @@ pub(crate) async fn run(
         Box::new(TaskWake(waker.clone())),
     ));
     engine.shared.register(&link);
+    let socket = engine.sockets.enter(link.connection, &peer);
     let setting = Setting {
         shared: engine.shared.clone(),
         recall: engine.recall.clone(),
@@ -69,6 +71,7 @@ pub(crate) async fn run(
         stream,
         session,
         link,
+        socket,
         waker,
         engine,
         authenticator,
@@ -90,6 +93,7 @@ struct ConnectionTask {
     stream: Stream,
     session: Session,
     link: Arc<Link>,
+    socket: Arc<Socket>,
     waker: Arc<TaskWaker>,
     engine: Arc<Engine>,
     authenticator: Arc<Authenticator>,
@@ -143,6 +147,9 @@ impl ConnectionTask {
             Step::Nothing => (),
             Step::Ended => return Step::Ended,
         }
+        if self.session.is_cut() {
+            return Step::Ended;
+        }
         if self.session.is_over() && self.written == self.session.output().len() && !self.flush_due {
             return Step::Ended;
         }
@@ -178,6 +185,7 @@ impl ConnectionTask {
             match Pin::new(&mut self.stream).poll_write(context, &output[self.written..]) {
                 Poll::Ready(Ok(0) | Err(_)) => return Step::Ended,
                 Poll::Ready(Ok(bytes)) => {
+                    self.socket.sent.count(bytes);
                     self.written += bytes;
                     moved = true;
                 }
@@ -243,6 +251,7 @@ impl ConnectionTask {
         match poll_read_into(&mut self.stream, context, &mut self.input, room) {
             Poll::Ready(Ok(0)) => Step::Ended,
             Poll::Ready(Ok(bytes)) => {
+                self.socket.received.count(bytes);
                 if bytes == room && self.read_bytes < READ_BYTES_MAX {
                     self.read_bytes = (self.read_bytes * 4).min(READ_BYTES_MAX);
                 }
@@ -310,7 +319,7 @@ impl ConnectionTask {
     /// Sets the timer for the session's next deadline. A deadline that has passed is another round.
     fn sleep(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let Some(deadline) = self.session.deadline() else {
+            let Some(deadline) = self.session.deadline(self.engine.clock.now()) else {
                 return Poll::Pending;
             };
             let instant = tokio::time::Instant::from_std(self.engine.clock.instant(deadline));
@@ -330,7 +339,9 @@ impl ConnectionTask {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Step::Nothing if self.session.deadline() == Some(deadline) => return Poll::Pending,
+                Step::Nothing if self.session.deadline(self.engine.clock.now()) == Some(deadline) => {
+                    return Poll::Pending;
+                }
                 Step::Nothing => (),
             }
         }
@@ -340,6 +351,7 @@ impl ConnectionTask {
 impl Drop for ConnectionTask {
     fn drop(&mut self) {
         self.engine.shared.deregister(self.link.connection);
+        self.engine.sockets.leave(self.link.connection);
         self.session.end();
         self.submit();
     }

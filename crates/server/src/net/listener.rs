@@ -73,6 +73,11 @@ impl Bound {
         Ok(Self { socket })
     }
 
+    /// Begins to listen for somebody who accepts for itself.
+    pub fn listen_plainly(self, backlog: u32) -> io::Result<TcpListener> {
+        self.socket.listen(backlog)
+    }
+
     /// Begins to listen; `backlog` is how many connections the kernel keeps until they are accepted.
     pub fn listen(
         self,

@@ -4,6 +4,7 @@
 pub(crate) mod connection_task;
 pub mod connections;
 pub mod listener;
+pub(crate) mod sockets;
 pub mod stream;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,126 @@
+//! Channels. Who is not a monitor sees its own.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Extension, Path, State};
+use axum::routing::get;
+use everack_amqp::connection::ChannelMode;
+use everack_node::report::ChannelReport;
+use serde_json::{Value, json};
+
+use super::{Answer, connections, consumers, statistics, to_json};
+use crate::http::Node;
+use crate::http::caller::Caller;
+use crate::http::inquiry::Connected;
+use crate::http::refusal::Refusal;
+
+pub(super) fn routes() -> Router<Arc<Node>> {
+    Router::new()
+        .route("/api/channels", get(list))
+        .route("/api/vhosts/{vhost}/channels", get(list_in))
+        .route("/api/channels/{name}", get(one))
+}
+
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
+    let connections = connections::visible(&node, &caller).await?;
+    Ok(Json(show_all(&node, connections.iter())))
+}
+
+async fn list_in(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(vhost): Path<String>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    let connections = connections::visible(&node, &caller).await?;
+    let here = connections
+        .iter()
+        .filter(|connected| connected.session.vhost == *vhost.name());
+    Ok(Json(show_all(&node, here)))
+}
+
+async fn one(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(wanted): Path<String>,
+) -> Answer {
+    let connections = connections::visible(&node, &caller).await?;
+    let found = connections.iter().find_map(|connected| {
+        let mut channels = connected.session.channels.iter();
+        let channel = channels.find(|channel| name(connected, channel.number) == wanted)?;
+        Some((connected, channel))
+    });
+    let (connected, channel) = found.ok_or(Refusal::NotFound)?;
+    let mut shown = show(&node, connected, channel);
+    let consumers = channel.consumers.iter();
+    shown["consumer_details"] = consumers
+        .map(|consumer| consumers::show(&node, connected, channel, consumer))
+        .collect();
+    shown["publishes"] = publishes(connected, channel);
+    Ok(Json(shown))
+}
+
+fn show_all<'a>(node: &Node, connections: impl Iterator<Item = &'a Connected>) -> Value {
+    connections
+        .flat_map(|connected| {
+            let channels = connected.session.channels.iter();
+            channels.map(move |channel| show(node, connected, channel))
+        })
+        .collect()
+}
+
+/// RabbitMQ's name of a channel.
+pub(super) fn name(connected: &Connected, number: u16) -> String {
+    format!("{} ({number})", connected.socket.name())
+}
+
+/// The part of a channel that is shown with its consumers.
+pub(super) fn details(node: &Node, connected: &Connected, channel: &ChannelReport) -> Value {
+    json!({
+        "name": name(connected, channel.number),
+        "number": channel.number,
+        "connection_name": connected.socket.name(),
+        "peer_host": connected.socket.peer.ip().to_string(),
+        "peer_port": connected.socket.peer.port(),
+        "node": node.name,
+        "user": to_json::name(&connected.session.user),
+    })
+}
+
+pub(super) fn show(node: &Node, connected: &Connected, channel: &ChannelReport) -> Value {
+    let session = &connected.session;
+    json!({
+        "name": name(connected, channel.number),
+        "number": channel.number,
+        "node": node.name,
+        "connection_details": connections::details(connected),
+        "user": to_json::name(&session.user),
+        "user_who_performed_action": to_json::name(&session.user),
+        "vhost": to_json::name(&session.vhost),
+        "state": "running",
+        "confirm": channel.mode == ChannelMode::Confirm,
+        "transactional": channel.mode == ChannelMode::Transaction,
+        "prefetch_count": channel.prefetch,
+        "global_prefetch_count": channel.prefetch_global,
+        "messages_unacknowledged": channel.unsettled,
+        "messages_unconfirmed": channel.unconfirmed,
+        "messages_uncommitted": channel.uncommitted,
+        "acks_uncommitted": channel.settlements_uncommitted,
+        "consumer_count": channel.consumers.len(),
+        "message_stats": statistics::of_channels(&channel.received, &channel.published, channel.confirmed),
+    })
+}
+
+/// What it has published, by exchange.
+fn publishes(connected: &Connected, channel: &ChannelReport) -> Value {
+    let vhost = &connected.session.vhost;
+    let shown = channel.exchanges.iter().map(|(exchange, published)| {
+        json!({
+            "exchange": { "name": to_json::name(exchange), "vhost": to_json::name(vhost) },
+            "stats": { "publish": published.messages },
+        })
+    });
+    shown.collect()
+}

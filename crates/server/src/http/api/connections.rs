@@ -1,0 +1,132 @@
+//! Connections. Who is not a monitor sees its own.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Extension, Path, State};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use super::{Answer, channels, to_json};
+use crate::http::Node;
+use crate::http::caller::Caller;
+use crate::http::inquiry::{self, Connected};
+use crate::http::refusal::Refusal;
+
+pub(super) fn routes() -> Router<Arc<Node>> {
+    Router::new()
+        .route("/api/connections", get(list))
+        .route("/api/vhosts/{vhost}/connections", get(list_in))
+        .route("/api/connections/{name}", get(one))
+        .route("/api/connections/{name}/channels", get(list_channels))
+}
+
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
+    let connections = visible(&node, &caller).await?;
+    let shown = connections.iter().map(|connected| show(&node, connected));
+    Ok(Json(shown.collect()))
+}
+
+async fn list_in(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(vhost): Path<String>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    let connections = visible(&node, &caller).await?;
+    let here = connections
+        .iter()
+        .filter(|connected| connected.session.vhost == *vhost.name());
+    Ok(Json(here.map(|connected| show(&node, connected)).collect()))
+}
+
+async fn one(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer {
+    Ok(Json(show(&node, &find(&node, &caller, &name).await?)))
+}
+
+async fn list_channels(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Answer {
+    let connected = find(&node, &caller, &name).await?;
+    let channels = connected.session.channels.iter();
+    let shown = channels.map(|channel| channels::show(&node, &connected, channel));
+    Ok(Json(shown.collect()))
+}
+
+/// The connections that somebody may see.
+pub(super) async fn visible(node: &Node, caller: &Caller) -> Result<Vec<Connected>, Refusal> {
+    let mut connections = inquiry::connections(&node.engine).await?;
+    if !caller.is_monitor() {
+        connections.retain(|connected| connected.session.user == caller.user.name);
+    }
+    Ok(connections)
+}
+
+async fn find(node: &Node, caller: &Caller, name: &str) -> Result<Connected, Refusal> {
+    let connections = visible(node, caller).await?;
+    connections
+        .into_iter()
+        .find(|connected| connected.socket.name() == name)
+        .ok_or(Refusal::NotFound)
+}
+
+/// The part of a connection that is shown with its channels.
+pub(super) fn details(connected: &Connected) -> Value {
+    json!({
+        "name": connected.socket.name(),
+        "peer_host": connected.socket.peer.ip().to_string(),
+        "peer_port": connected.socket.peer.port(),
+    })
+}
+
+fn show(node: &Node, connected: &Connected) -> Value {
+    let Connected { session, socket } = connected;
+    let status = &session.status;
+    let state = match status.state {
+        "running" if session.blocked => "blocked",
+        "running" if session.held_back => "flow",
+        state => state,
+    };
+    let tls = socket.tls.as_ref();
+    let client_properties = to_json::arguments(&session.client_properties);
+    let given_name = client_properties.get("connection_name").cloned();
+    let mut shown = json!({
+        "name": socket.name(),
+        "node": node.name,
+        "type": "network",
+        "protocol": "AMQP 0-9-1",
+        "user": to_json::name(&session.user),
+        "user_who_performed_action": to_json::name(&session.user),
+        "vhost": to_json::name(&session.vhost),
+        "state": state,
+        "channels": session.channels.len(),
+        "channel_max": status.channel_max,
+        "frame_max": status.frame_max,
+        "timeout": status.heartbeat_s,
+        "auth_mechanism": status.mechanism,
+        "client_properties": client_properties,
+        "connected_at": socket.connected_at_ms,
+        "peer_host": socket.peer.ip().to_string(),
+        "peer_port": socket.peer.port(),
+        "host": socket.local.ip().to_string(),
+        "port": socket.local.port(),
+        "ssl": tls.is_some(),
+        "ssl_protocol": tls.map(|tls| tls.version.clone()),
+        "ssl_cipher": tls.map(|tls| tls.cipher.clone()),
+        "recv_oct": socket.received.bytes(),
+        "recv_cnt": socket.received.calls(),
+        "send_oct": socket.sent.bytes(),
+        "send_cnt": socket.sent.calls(),
+    });
+    if let (Some(Value::String(name)), Some(shown)) = (given_name, shown.as_object_mut()) {
+        shown.insert("user_provided_name".to_owned(), Value::String(name));
+    }
+    shown
+}

@@ -1,0 +1,127 @@
+//! Exchanges. Who is not a monitor sees those of its virtual hosts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Extension, Path, State};
+use axum::routing::get;
+use everack_broker::catalog::{Destination, Exchange, VhostView};
+use everack_broker::name::Name;
+use everack_node::report::Published;
+use serde_json::{Value, json};
+
+use super::{Answer, bindings, statistics, to_json};
+use crate::http::Node;
+use crate::http::caller::Caller;
+use crate::http::inquiry::{self, Connected};
+use crate::http::refusal::Refusal;
+
+/// What was published, by virtual host and exchange.
+type Sums = HashMap<(Name, Name), Published>;
+
+pub(super) fn routes() -> Router<Arc<Node>> {
+    Router::new()
+        .route("/api/exchanges", get(list))
+        .route("/api/exchanges/{vhost}", get(list_in))
+        .route("/api/exchanges/{vhost}/{name}", get(one))
+        .route("/api/exchanges/{vhost}/{name}/bindings/source", get(list_from))
+        .route("/api/exchanges/{vhost}/{name}/bindings/destination", get(list_to))
+}
+
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
+    let sums = sums(&node, &caller).await?;
+    let shown = caller.vhosts().flat_map(|vhost| show_all(&vhost, &sums));
+    Ok(Json(shown.collect()))
+}
+
+async fn list_in(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(vhost): Path<String>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    let sums = sums(&node, &caller).await?;
+    Ok(Json(Value::Array(show_all(&vhost, &sums))))
+}
+
+async fn one(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    let exchange = find(&vhost, &name)?;
+    let sums = sums(&node, &caller).await?;
+    Ok(Json(show(&vhost, exchange, &sums)))
+}
+
+async fn list_from(
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    let exchange = find(&vhost, &name)?;
+    Ok(Json(Value::Array(bindings::from(&vhost, exchange))))
+}
+
+async fn list_to(
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    let to = Destination::Exchange(find(&vhost, &name)?.name.clone());
+    let shown = vhost
+        .bindings_to(&to)
+        .map(|binding| bindings::show(&vhost, binding));
+    Ok(Json(shown.collect()))
+}
+
+/// The default exchange, whose name is empty, goes by `amq.default` in a path.
+fn find<'a>(vhost: &'a VhostView, name: &str) -> Result<&'a Arc<Exchange>, Refusal> {
+    let name = if name == "amq.default" { "" } else { name };
+    vhost.exchange(name.as_bytes()).ok_or(Refusal::NotFound)
+}
+
+/// What live channels have published, and those that are gone.
+async fn sums(node: &Node, caller: &Caller) -> Result<Sums, Refusal> {
+    let connections = inquiry::connections(&node.engine).await?;
+    let exists = |vhost: &Name, exchange: &Name| {
+        let vhost = caller.snapshot.vhost(vhost);
+        vhost.is_some_and(|vhost| vhost.exchange(exchange).is_some())
+    };
+    let gone = node.engine.shared.ledger.sums(exists).exchanges;
+    let mut sums: Sums = gone.into_iter().collect();
+    for Connected { session, .. } in &connections {
+        for (exchange, published) in session.channels.iter().flat_map(|channel| &channel.exchanges) {
+            let key = (session.vhost.clone(), exchange.clone());
+            sums.entry(key).or_default().add(*published);
+        }
+    }
+    Ok(sums)
+}
+
+fn show_all(vhost: &VhostView, sums: &Sums) -> Vec<Value> {
+    let mut exchanges: Vec<_> = vhost.exchanges().collect();
+    exchanges.sort_unstable_by(|left, right| left.name.cmp(&right.name));
+    let shown = exchanges.into_iter();
+    shown.map(|exchange| show(vhost, exchange, sums)).collect()
+}
+
+fn show(vhost: &VhostView, exchange: &Exchange, sums: &Sums) -> Value {
+    let mut shown = json!({
+        "name": to_json::name(&exchange.name),
+        "vhost": to_json::name(vhost.name()),
+        "type": exchange.kind.to_string(),
+        "durable": exchange.durable,
+        "auto_delete": exchange.auto_delete,
+        "internal": exchange.internal,
+        "arguments": to_json::arguments(&exchange.arguments),
+        "policy": null,
+    });
+    if let Some(published) = sums.get(&(vhost.name().clone(), exchange.name.clone())) {
+        shown["message_stats"] = statistics::of_exchange(published);
+    }
+    shown
+}

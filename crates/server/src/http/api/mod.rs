@@ -1,0 +1,85 @@
+//! The resources. Each file knows one: who may see it, and how it looks.
+
+mod bindings;
+mod channels;
+mod connections;
+mod consumers;
+mod exchanges;
+mod health;
+mod nodes;
+mod overview;
+mod permissions;
+mod policies;
+mod queues;
+mod statistics;
+mod to_json;
+mod users;
+mod vhosts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Extension, Request};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::Node;
+use super::caller::{self, Caller};
+use super::refusal::Refusal;
+
+/// JSON, or why there is none.
+type Answer = Result<Json<Value>, Refusal>;
+
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// All resources, for users that may see them.
+pub(super) fn router(node: Arc<Node>) -> Router {
+    let resources = Router::new()
+        .merge(overview::routes())
+        .merge(nodes::routes())
+        .merge(connections::routes())
+        .merge(channels::routes())
+        .merge(consumers::routes())
+        .merge(exchanges::routes())
+        .merge(queues::routes())
+        .merge(bindings::routes())
+        .merge(vhosts::routes())
+        .merge(users::routes())
+        .merge(permissions::routes())
+        .merge(policies::routes())
+        .merge(health::routes())
+        .route("/api/whoami", get(whoami))
+        .method_not_allowed_fallback(async || Refusal::Method)
+        .route_layer(middleware::from_fn_with_state(node.clone(), caller::authorise));
+    resources
+        .fallback(async || Refusal::NotFound)
+        .layer(middleware::from_fn(in_time))
+        .with_state(node)
+}
+
+async fn whoami(Extension(caller): Extension<Caller>) -> Answer {
+    Ok(Json(json!({
+        "name": to_json::name(&caller.user.name),
+        "tags": caller.user.tags,
+        "is_internal_user": true,
+    })))
+}
+
+/// Bounds the time of an answer, and keeps it out of caches.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answered = tokio::time::timeout(ANSWER_MAX, next.run(request)).await;
+    let late = |_| Refusal::Busy("the answer took too long").into_response();
+    let mut response = answered.unwrap_or_else(late);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}

@@ -1,0 +1,113 @@
+//! Queues. Who is not a monitor sees those of its virtual hosts.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Extension, Path, State};
+use axum::routing::get;
+use everack_broker::catalog::{Destination, Queue};
+use everack_broker::partition::Depth;
+use serde_json::{Value, json};
+
+use super::{Answer, bindings, consumers, statistics, to_json};
+use crate::http::Node;
+use crate::http::caller::Caller;
+use crate::http::inquiry;
+use crate::http::refusal::Refusal;
+
+pub(super) fn routes() -> Router<Arc<Node>> {
+    Router::new()
+        .route("/api/queues", get(list))
+        .route("/api/queues/{vhost}", get(list_in))
+        .route("/api/queues/{vhost}/{name}", get(one))
+        .route("/api/queues/{vhost}/{name}/bindings", get(list_bindings))
+}
+
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
+    let queues = caller
+        .vhosts()
+        .flat_map(|vhost| vhost.queues().cloned().collect::<Vec<_>>());
+    show_all(&node, queues.collect()).await
+}
+
+async fn list_in(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(vhost): Path<String>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    show_all(&node, vhost.queues().cloned().collect()).await
+}
+
+async fn one(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
+    let depths = inquiry::queues(&node.engine, std::iter::once(queue)).await?;
+    let depth = depths.get(queue.id).ok_or(Refusal::NotFound)?;
+    let mut shown = show(&node, queue, depth);
+    shown["consumer_details"] = consumers::of_queue(&node, vhost.name(), &queue.name).await?;
+    Ok(Json(shown))
+}
+
+async fn list_bindings(
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Answer {
+    let vhost = caller.vhost(&vhost)?;
+    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
+    let to = Destination::Queue(queue.name.clone());
+    let mut shown = vec![bindings::default_of(queue)];
+    shown.extend(
+        vhost
+            .bindings_to(&to)
+            .map(|binding| bindings::show(&vhost, binding)),
+    );
+    Ok(Json(Value::Array(shown)))
+}
+
+/// By virtual host and name. A queue that goes while it is asked is left out.
+async fn show_all(node: &Node, mut queues: Vec<Arc<Queue>>) -> Answer {
+    queues.sort_unstable_by(|left, right| (&left.vhost, &left.name).cmp(&(&right.vhost, &right.name)));
+    let depths = inquiry::queues(&node.engine, queues.iter()).await?;
+    let shown = queues
+        .iter()
+        .filter_map(|queue| Some(show(node, queue, depths.get(queue.id)?)));
+    Ok(Json(shown.collect()))
+}
+
+fn show(node: &Node, queue: &Queue, depth: &Depth) -> Value {
+    let messages = depth.ready + depth.unsettled;
+    let bytes = depth.counters.live_bytes();
+    // A durable queue keeps every message through a restart, whatever its delivery mode.
+    let persistent = |count: u64| if queue.durable { count } else { 0 };
+    json!({
+        "name": to_json::name(&queue.name),
+        "vhost": to_json::name(&queue.vhost),
+        "type": to_json::queue_type(queue.kind()),
+        "durable": queue.durable,
+        "auto_delete": queue.auto_delete,
+        "exclusive": queue.is_exclusive(),
+        "arguments": to_json::arguments(&queue.arguments),
+        "node": node.name,
+        "state": "running",
+        "policy": null,
+        "operator_policy": null,
+        "effective_policy_definition": {},
+        "consumers": depth.consumers,
+        "exclusive_consumer_tag": null,
+        "messages": messages,
+        "messages_ready": depth.ready,
+        "messages_unacknowledged": depth.unsettled,
+        "messages_persistent": persistent(messages),
+        "message_bytes": bytes,
+        "message_bytes_ready": depth.ready_bytes,
+        "message_bytes_unacknowledged": bytes - depth.ready_bytes,
+        "message_bytes_persistent": persistent(bytes),
+        "message_stats": statistics::of_queues(&depth.counters),
+    })
+}

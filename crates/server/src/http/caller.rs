@@ -1,0 +1,160 @@
+//! Who asks, and what its tags let it see.
+//!
+//! The users are the broker's own. As in RabbitMQ a tag opens the API at all (`management`), more of it (`policymaker`,
+//! `monitoring`) or everything (`administrator`); permissions decide which virtual hosts a user sees.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use everack_broker::catalog::{Snapshot, User, VhostView};
+use everack_broker::name::Name;
+
+use super::Node;
+use super::refusal::Refusal;
+use crate::auth::{Login, Refusal as LoginRefusal};
+
+/// The longest `Authorization` header that is looked at, in bytes.
+const AUTHORIZATION_BYTES_MAX: usize = 8 << 10;
+
+/// A user that is logged in, and the topology as it was then.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) user: Arc<User>,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+impl Caller {
+    /// Whether it sees the whole broker: `monitoring` or `administrator`.
+    pub(super) fn is_monitor(&self) -> bool {
+        self.has_one_of(&["monitoring", "administrator"])
+    }
+
+    /// Refuses who does not see the whole broker.
+    pub(super) fn require_monitor(&self) -> Result<(), Refusal> {
+        self.require(self.is_monitor(), "Not monitor user")
+    }
+
+    /// Refuses who may not see users and permissions.
+    pub(super) fn require_administrator(&self) -> Result<(), Refusal> {
+        self.require(self.has_one_of(&["administrator"]), "Not administrator user")
+    }
+
+    /// The virtual hosts that it sees, by name.
+    pub(super) fn vhosts(&self) -> impl Iterator<Item = VhostView> {
+        self.snapshot.vhosts().filter(|vhost| self.sees(vhost.name()))
+    }
+
+    /// A virtual host, if it is there and the user sees it.
+    pub(super) fn vhost(&self, name: &str) -> Result<VhostView, Refusal> {
+        let vhost = self.snapshot.vhost(name.as_bytes()).ok_or(Refusal::NotFound)?;
+        if self.sees(vhost.name()) {
+            Ok(vhost)
+        } else {
+            Err(Refusal::Rights("User not authorised to access virtual host"))
+        }
+    }
+
+    /// Whether it sees a virtual host.
+    pub(super) fn sees(&self, vhost: &Name) -> bool {
+        self.is_monitor() || self.snapshot.permissions(&self.user.name, vhost).is_some()
+    }
+
+    fn has_one_of(&self, tags: &[&str]) -> bool {
+        tags.iter().any(|tag| self.user.has_tag(tag))
+    }
+
+    fn require(&self, may: bool, reason: &'static str) -> Result<(), Refusal> {
+        may.then_some(()).ok_or(Refusal::Rights(reason))
+    }
+}
+
+/// Lets a request through whose user and password are right, together with its [`Caller`].
+pub(super) async fn authorise(State(node): State<Arc<Node>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    match log_in(&node, request.headers(), peer).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Where a request comes from; the listener adds it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+async fn log_in(node: &Node, headers: &HeaderMap, peer: Option<Peer>) -> Result<Caller, Refusal> {
+    let Peer(peer) = peer.ok_or(Refusal::LogIn("Login failed"))?;
+    let (user, password) = credentials(headers).ok_or(Refusal::LogIn("Login failed"))?;
+    let snapshot = node.engine.shared.snapshot();
+    let known = snapshot.user(&user).cloned();
+    let login = Login {
+        user: &user,
+        password: &password,
+        stored: known.as_ref().map(|known| known.password_hash.as_str()),
+        peer: peer.ip(),
+    };
+    if let Err(refusal) = node.authenticator.check(login).await {
+        tracing::warn!(%peer, user = %String::from_utf8_lossy(&user), %refusal, "HTTP login refused");
+        return Err(match refusal {
+            LoginRefusal::NotFromHere => Refusal::LogIn("User can only log in via localhost"),
+            LoginRefusal::Busy => Refusal::Busy("too many logins are waiting to be verified"),
+            _ => Refusal::LogIn("Login failed"),
+        });
+    }
+    let user = known.ok_or(Refusal::LogIn("Login failed"))?;
+    let caller = Caller { user, snapshot };
+    let opens = ["management", "policymaker", "monitoring", "administrator"];
+    if caller.has_one_of(&opens) {
+        Ok(caller)
+    } else {
+        Err(Refusal::Rights("Not management user"))
+    }
+}
+
+/// User and password of `Authorization: Basic`.
+fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
+    let given = headers.get(header::AUTHORIZATION)?.as_bytes();
+    if given.len() > AUTHORIZATION_BYTES_MAX {
+        return None;
+    }
+    let (scheme, encoded) = given.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(encoded.trim_ascii())
+        .ok()?;
+    let colon = decoded.iter().position(|&byte| byte == b':')?;
+    Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_basic_credentials_and_nothing_else() {
+        let check = |header: &str, expected: Option<(&str, &str)>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, header.parse().unwrap());
+            let expected = expected.map(|(user, password)| (user.into(), password.into()));
+            assert_eq!(credentials(&headers), expected, "{header}");
+        };
+        check("Basic Z3Vlc3Q6Z3Vlc3Q=", Some(("guest", "guest")));
+        check("basic  Z3Vlc3Q6Z3Vlc3Q=", Some(("guest", "guest")));
+        check("Basic YTpiOmM=", Some(("a", "b:c")));
+        check("Basic Og==", Some(("", "")));
+        check("Basic Z3Vlc3Q=", None);
+        check("Basic !!!", None);
+        check("Bearer Z3Vlc3Q6Z3Vlc3Q=", None);
+        check("", None);
+        check(&format!("Basic {}", "A".repeat(AUTHORIZATION_BYTES_MAX)), None);
+    }
+}

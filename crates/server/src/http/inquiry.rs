@@ -1,0 +1,145 @@
+//! Asks the machines how they stand, and puts together what they tell.
+//!
+//! A partition is asked for a bounded number of queues at a time, since it stands still while it looks. A question is over
+//! when every machine that got it has told or is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everack_broker::catalog::Queue;
+use everack_broker::ids::{PartitionId, QueueId};
+use everack_broker::partition::{Counters, Depth};
+use everack_node::report::{Inquirer, PartitionReport, Report, SessionReport};
+use everack_node::request::Request;
+use tokio::sync::mpsc;
+
+use super::refusal::Refusal;
+use crate::engine::Engine;
+use crate::net::sockets::Socket;
+
+/// Queues that a partition looks at in one go: some hundred microseconds.
+const QUEUES_AT_ONCE: usize = 1_000;
+/// How long a question may take. A machine answers within its next round, so this is a broker that is in trouble.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection: what its session tells, and its socket.
+pub(super) struct Connected {
+    pub(super) session: SessionReport,
+    pub(super) socket: Arc<Socket>,
+}
+
+/// What partitions tell of queues.
+#[derive(Default)]
+pub(super) struct Depths {
+    queues: HashMap<QueueId, Depth>,
+    /// Of queues that are gone, by partition.
+    deleted: HashMap<PartitionId, Counters>,
+}
+
+impl Depths {
+    /// One queue; none if it went in between.
+    pub(super) fn get(&self, queue: QueueId) -> Option<&Depth> {
+        self.queues.get(&queue)
+    }
+
+    /// All queues that were asked for.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Depth> {
+        self.queues.values()
+    }
+
+    /// What became of the messages of queues that are gone.
+    pub(super) fn deleted(&self) -> impl Iterator<Item = &Counters> {
+        self.deleted.values()
+    }
+
+    fn add(&mut self, report: PartitionReport) {
+        self.queues.extend(report.queues);
+        self.deleted.insert(report.partition, report.deleted);
+    }
+}
+
+/// All connections that have opened a virtual host, in the order in which they came.
+pub(super) async fn connections(engine: &Engine) -> Result<Vec<Connected>, Refusal> {
+    let (inquirer, answers) = question();
+    engine.shared.ask_connections(&inquirer);
+    drop(inquirer);
+    let mut connected: Vec<Connected> = collect(answers)
+        .await?
+        .into_iter()
+        .filter_map(|report| match report {
+            Report::Session(session) if !session.vhost.is_empty() => {
+                let socket = engine.sockets.get(session.connection)?;
+                Some(Connected {
+                    session: *session,
+                    socket,
+                })
+            }
+            _ => None,
+        })
+        .collect();
+    connected.sort_unstable_by_key(|connected| connected.session.connection);
+    Ok(connected)
+}
+
+/// How these queues stand.
+pub(super) async fn queues<'a>(
+    engine: &Engine,
+    queues: impl Iterator<Item = &'a Arc<Queue>>,
+) -> Result<Depths, Refusal> {
+    let mut wanted: Vec<Vec<QueueId>> = vec![Vec::new(); engine.partitions.len()];
+    for queue in queues {
+        wanted[usize::from(queue.partition.0)].push(queue.id);
+    }
+    let (inquirer, answers) = question();
+    for (partition, wanted) in engine.partitions.iter().zip(&wanted) {
+        // A partition without queues is asked as well: it knows of those that are gone.
+        let slices = wanted.chunks(QUEUES_AT_ONCE).map(<[QueueId]>::to_vec);
+        let nothing = wanted.is_empty().then(Vec::new);
+        for queues in slices.chain(nothing) {
+            partition.post(Request::Report {
+                queues,
+                inquirer: inquirer.clone(),
+            });
+            partition.run(engine);
+            tokio::task::yield_now().await;
+        }
+    }
+    drop(inquirer);
+    let mut depths = Depths::default();
+    for report in collect(answers).await? {
+        if let Report::Partition(report) = report {
+            depths.add(report);
+        }
+    }
+    Ok(depths)
+}
+
+/// Passes on what it is told.
+#[derive(Debug)]
+struct Told(mpsc::UnboundedSender<Report>);
+
+impl Inquirer for Told {
+    fn told(&self, report: Report) {
+        // Nobody listens any more if the question took too long.
+        let _ = self.0.send(report);
+    }
+}
+
+fn question() -> (Arc<dyn Inquirer>, mpsc::UnboundedReceiver<Report>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Arc::new(Told(sender)), receiver)
+}
+
+async fn collect(mut answers: mpsc::UnboundedReceiver<Report>) -> Result<Vec<Report>, Refusal> {
+    let all = async {
+        let mut reports = Vec::new();
+        while let Some(report) = answers.recv().await {
+            reports.push(report);
+        }
+        reports
+    };
+    tokio::time::timeout(PATIENCE, all)
+        .await
+        .map_err(|_| Refusal::Busy("the broker did not answer in time"))
+}

@@ -1,0 +1,77 @@
+//! Accepts HTTP connections within limits: how many at a time, how long each may take, how much it may send before it is
+//! understood. What is answered is the router's business.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower::ServiceExt as _;
+
+use super::caller::Peer;
+use crate::shutdown::Closing;
+
+/// How long a client may take over the head of a request, the wait for the next one on the same connection included.
+const HEAD_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may live. A client that reads nothing gives its place back after that.
+const CONNECTION_MAX: Duration = Duration::from_secs(300);
+/// Most bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// How long accepting pauses when the system has no room for another socket.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts until the process begins to stop. More than `connections_max` at a time are closed at once.
+pub async fn run(socket: TcpListener, router: Router, connections_max: usize, mut closing: Closing) {
+    let places = Arc::new(Semaphore::new(connections_max));
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = closing.requested() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept an HTTP connection");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::debug!(%peer, "HTTP connection refused: http.connections_max is reached");
+            continue;
+        };
+        let (router, mut closing) = (router.clone(), closing.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = serve(stream, peer, router) => {}
+                () = tokio::time::sleep(CONNECTION_MAX) => {}
+                () = closing.requested() => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
+    // An answer is written in one piece; waiting for more would only add delay.
+    let _ = stream.set_nodelay(true);
+    let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "HTTP connection lost");
+    }
+}

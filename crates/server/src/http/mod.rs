@@ -1,0 +1,60 @@
+//! The management API over HTTP: RabbitMQ's paths and field names, so that scripts and monitors that know RabbitMQ know us.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`listener`] | addresses, connections, their limits |
+//! | [`caller`] | who asks, and what its tags let it see |
+//! | [`inquiry`] | asks the machines how they stand |
+//! | [`refusal`] | what is answered instead, in RabbitMQ's JSON |
+//! | [`api`] | one file for each resource: from reports and the topology to JSON |
+//!
+//! It reads: what it shows comes from the catalog's snapshot and from reports that partitions and sessions give when they
+//! are asked. Nothing is kept between two requests. Not responsible for what is true, only for how it looks.
+
+mod api;
+mod caller;
+mod inquiry;
+pub mod listener;
+mod refusal;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::engine::Engine;
+
+/// An address that the process serves, for the overview.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// RabbitMQ's name of the protocol: `amqp`, `amqp/ssl`, `http`.
+    pub protocol: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+/// What answers are made of.
+pub(crate) struct Node {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) config: Arc<ArcSwap<Config>>,
+    pub(crate) authenticator: Arc<Authenticator>,
+    pub(crate) name: String,
+    pub(crate) started: Instant,
+    pub(crate) served: Vec<Served>,
+}
+
+/// The API of a node.
+pub(crate) fn router(node: Node) -> Router {
+    api::router(Arc::new(node))
+}
+
+/// `everack@` and the machine's name, as RabbitMQ names its nodes.
+pub(crate) fn node_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim().split('.').next().unwrap_or_default().to_owned();
+    format!("everack@{}", if host.is_empty() { "localhost" } else { &host })
+}

@@ -6,6 +6,7 @@
 mod shell;
 mod workspace;
 
+mod campaign;
 mod codegen;
 mod demo;
 mod setup;
@@ -32,6 +33,11 @@ const COMMANDS: &[Command] = &[
         name: "test",
         help: "install what the tests need, then run every check; `--only STEP,...` for some, `--list` for their names",
         run: test::run,
+    },
+    Command {
+        name: "campaign",
+        help: "crash points, seeds, kills and power cuts, RabbitMQ beside it, and a report; `--short`, `--list`",
+        run: campaign::run,
     },
     Command {
         name: "setup",

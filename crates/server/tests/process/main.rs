@@ -1,6 +1,7 @@
 //! The real binary as its operator sees it: lines, statuses, signals. Contains none of its code.
 
 mod client;
+mod http;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -54,6 +55,10 @@ impl Broker {
             .arg("--data")
             .arg(directory.path().join("data"));
         command.args(["--amqp", "127.0.0.1:0"]).args(arguments);
+        // Many of these run at a time: the usual address is for those who ask for it.
+        if !arguments.iter().any(|argument| argument.contains("http")) {
+            command.args(["--http", "off"]);
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         prepare(&mut command);
         let mut child = command.spawn().unwrap();

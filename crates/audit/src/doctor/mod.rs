@@ -16,6 +16,8 @@ mod checks;
 mod finding;
 mod report;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;

@@ -13,6 +13,9 @@ pub(super) const CHECK: Check = Check {
 
 fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
     let overview = snapshot.overview()?;
+    if !overview.has_stat("drop_unroutable") && by_exchange(snapshot, notes)? {
+        return Ok(());
+    }
     // A broker that counts has the counters there once anything was published.
     if !overview.has_stat("drop_unroutable") && overview.has_stat("publish") {
         return Err(Missing("'drop_unroutable' of the overview's message_stats".to_owned()));
@@ -40,6 +43,25 @@ fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
         });
     }
     Ok(())
+}
+
+/// LavinMQ counts by exchange only, and what went back among it. Whether the broker does it that way.
+fn by_exchange(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<bool, Missing> {
+    let exchanges = snapshot.list("exchanges").unwrap_or_default();
+    let counts = exchanges.iter().any(|exchange| exchange.has_stat("unroutable"));
+    notes.each(exchanges, |notes, exchange| {
+        let unroutable = exchange.stat("unroutable");
+        if unroutable > 0 {
+            notes.find(Note {
+                severity: Severity::LosesNow,
+                subject: exchange.subject()?,
+                seen: format!("{unroutable} messages found no queue; those that were not mandatory are gone"),
+                fix: "bind a queue for them, or give the exchange an alternate-exchange; publish with mandatory=true".to_owned(),
+            });
+        }
+        Ok(())
+    });
+    Ok(counts)
 }
 
 /// Which exchanges and channels counted it, as far as the broker tells.

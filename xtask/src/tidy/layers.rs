@@ -126,7 +126,7 @@ pub(crate) const PACKAGES: &[Layer] = &[
     Layer {
         package: "everack-server",
         folder: "crates/server",
-        // The node and the types that the node speaks in; the story and the load generator, which are leaves.
+        // The node and the types that the node speaks in; the story, the load generator and the audit, which are leaves.
         may_import: &[
             "everack-node",
             "everack-amqp",
@@ -135,6 +135,7 @@ pub(crate) const PACKAGES: &[Layer] = &[
             "everack-cluster",
             "everack-shop",
             "everack-bench",
+            "everack-audit",
         ],
         may_import_in_tests: &[],
         never: &[],
@@ -181,6 +182,27 @@ pub(crate) const PACKAGES: &[Layer] = &[
         folder: "bench",
         may_import: &[],
         may_import_in_tests: &[],
+        never: &[TOKIO],
+    },
+    // The bodies of the fuzz targets: they call the inside of what they fuzz, and nothing else of ours.
+    Layer {
+        package: "everack-fuzz-checks",
+        folder: "fuzz/checks",
+        may_import: &[
+            "everack-amqp",
+            "everack-broker",
+            "everack-node",
+            "everack-storage",
+        ],
+        may_import_in_tests: &[],
+        never: &[TOKIO, SOCKETS, CLOCKS, THREADS, RANDOMNESS],
+    },
+    // A disk for tests, of use to any program; its tests start the real binary with what `compat` has for that.
+    Layer {
+        package: "everack-powerfail",
+        folder: "powerfail",
+        may_import: &[],
+        may_import_in_tests: &["everack-compat"],
         never: &[TOKIO],
     },
     Layer {

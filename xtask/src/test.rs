@@ -73,11 +73,17 @@ const STEPS: &[Step] = &[
         help: "SIGKILL under load, with a backlog: nothing may be lost",
         run: kill,
     },
+    Step {
+        name: "power",
+        help: "the real binary on a disk that loses power, fails and lies; needs root and /dev/fuse",
+        run: power,
+    },
 ];
 
 /// Black-box packages: their tests run in steps of their own, after the binaries are built.
 const CLIENTS: &str = "everack-compat";
 const AUDIT: &str = "everack-audit";
+const POWERFAIL: &str = "everack-powerfail";
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let (steps, filter) = parse(arguments)?;
@@ -220,7 +226,7 @@ fn deny(_filter: &[String]) -> anyhow::Result<Tally> {
 }
 
 fn unit(filter: &[String]) -> anyhow::Result<Tally> {
-    let black_box = |package: &str| package == CLIENTS || package == AUDIT;
+    let black_box = |package: &str| [CLIENTS, AUDIT, POWERFAIL].contains(&package);
     let mut command = cargo_test(&["--lib", "--bins"]);
     select(&mut command, |package| !black_box(package))?;
     counted(command, filter)
@@ -239,6 +245,12 @@ fn clients(filter: &[String]) -> anyhow::Result<Tally> {
 fn kill(filter: &[String]) -> anyhow::Result<Tally> {
     let mut command = cargo_test(&[]);
     select(&mut command, |package| package == AUDIT)?;
+    counted(command, filter)
+}
+
+fn power(filter: &[String]) -> anyhow::Result<Tally> {
+    let mut command = cargo_test(&[]);
+    select(&mut command, |package| package == POWERFAIL)?;
     counted(command, filter)
 }
 

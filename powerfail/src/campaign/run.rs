@@ -46,7 +46,10 @@ pub(super) struct Figures {
     pub(super) not_back: u64,
     pub(super) backlog_min: u64,
     pub(super) backlog_max: u64,
+    /// As the disk saw it.
     pub(super) disk_sync_longest_ms: f64,
+    /// As the audit saw it on its own journal: what the machine itself adds to any sync.
+    pub(super) audit_sync_longest_ms: f64,
     pub(super) disk_syncs: u64,
     pub(super) disk_bytes_written: u64,
 }
@@ -181,6 +184,7 @@ impl Figures {
             duplicated: count("duplicated"),
             resurrected: count("resurrected"),
             resurrected_oldest_ack_ms: verdict["resurrected_oldest_ack_ms"].as_f64().unwrap_or(0.0),
+            audit_sync_longest_ms: verdict["sync_longest_ms"].as_f64().unwrap_or(0.0),
             queues_lost: count("queues_lost"),
             torn_transactions: count("torn_transactions"),
             unconfirmed_delivered: count("unconfirmed_delivered"),
@@ -214,6 +218,7 @@ impl Figures {
         };
         self.backlog_max = self.backlog_max.max(other.backlog_max);
         self.disk_sync_longest_ms = self.disk_sync_longest_ms.max(other.disk_sync_longest_ms);
+        self.audit_sync_longest_ms = self.audit_sync_longest_ms.max(other.audit_sync_longest_ms);
         self.disk_syncs += other.disk_syncs;
         self.disk_bytes_written += other.disk_bytes_written;
     }

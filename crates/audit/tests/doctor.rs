@@ -21,7 +21,10 @@ const RISKS: &[(&str, &str)] = &[
     ("unconfirmed-publishers", "channel "),
     ("unroutable", "the broker"),
     ("unbound-exchanges", "exchange 'risky.nowhere' in vhost '/'"),
-    ("alternate-exchange-missing", "exchange 'risky.alternate' in vhost '/'"),
+    (
+        "alternate-exchange-missing",
+        "exchange 'risky.alternate' in vhost '/'",
+    ),
     ("transient-queues", "queue 'risky.transient' in vhost '/'"),
     ("drop-head", "queue 'risky.limited' in vhost '/'"),
     ("expiry", "queue 'risky.ttl' in vhost '/'"),
@@ -111,9 +114,17 @@ fn risks() -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(500));
     };
     let missing = examined.missing();
-    ensure!(missing.is_empty(), "not found: {missing:?} in {:#}", examined.report);
+    ensure!(
+        missing.is_empty(),
+        "not found: {missing:?} in {:#}",
+        examined.report
+    );
     ensure!(examined.status == Some(1), "status {:?}", examined.status);
-    ensure!(examined.report["loses_now"].as_u64() >= Some(2), "{:#}", examined.report);
+    ensure!(
+        examined.report["loses_now"].as_u64() >= Some(2),
+        "{:#}",
+        examined.report
+    );
     // What is in order is not complained of.
     let innocent = ["risky.limited.safe", "risky.ttl.safe"];
     for finding in examined.report["findings"].as_array().into_iter().flatten() {
@@ -141,7 +152,12 @@ fn table(entries: &[(&str, AMQPValue)]) -> FieldTable {
     table
 }
 
-async fn queue(channel: &Channel, name: &str, durable: bool, arguments: &[(&str, AMQPValue)]) -> anyhow::Result<()> {
+async fn queue(
+    channel: &Channel,
+    name: &str,
+    durable: bool,
+    arguments: &[(&str, AMQPValue)],
+) -> anyhow::Result<()> {
     let options = QueueDeclareOptions {
         durable,
         ..QueueDeclareOptions::default()
@@ -201,7 +217,12 @@ async fn play_risks(broker: &Broker) -> anyhow::Result<Connection> {
     let deliveries = ("x-delivery-limit", AMQPValue::LongInt(5));
     queue(&channel, "risky.quorum", true, &[quorum, deliveries]).await?;
     exchange(&channel, "risky.nowhere", &[]).await?;
-    exchange(&channel, "risky.alternate", &[("alternate-exchange", text("risky.gone"))]).await?;
+    exchange(
+        &channel,
+        "risky.alternate",
+        &[("alternate-exchange", text("risky.gone"))],
+    )
+    .await?;
     publish(&channel, "risky.nowhere", "", 2).await?;
     publish(&channel, "", "risky.transient", 4).await?;
     publish(&channel, "", "risky.limited", 3).await?;
@@ -228,9 +249,15 @@ async fn play_risks(broker: &Broker) -> anyhow::Result<Connection> {
         )
         .await?;
     let arrived = careless.take(2).count();
-    ensure!(tokio::time::timeout(SEEN_MAX, arrived).await? == 2, "two messages arrive");
+    ensure!(
+        tokio::time::timeout(SEEN_MAX, arrived).await? == 2,
+        "two messages arrive"
+    );
     let arrived = greedy.take(150).count();
-    ensure!(tokio::time::timeout(SEEN_MAX, arrived).await? == 150, "all messages arrive");
+    ensure!(
+        tokio::time::timeout(SEEN_MAX, arrived).await? == 150,
+        "all messages arrive"
+    );
     Ok(connection)
 }
 
@@ -241,7 +268,11 @@ fn no_risks() -> anyhow::Result<()> {
     let examined = doctor(&url(&broker, "guest:guest"))?;
     ensure!(examined.status == Some(0), "{:#}", examined.report);
     ensure!(examined.report["can_lose"] == 0, "{:#}", examined.report);
-    ensure!(examined.report["unchecked"] == Value::Array(Vec::new()), "{:#}", examined.report);
+    ensure!(
+        examined.report["unchecked"] == Value::Array(Vec::new()),
+        "{:#}",
+        examined.report
+    );
     let product = examined.report["product"].as_str().context("no product")?;
     ensure!(product.starts_with("Everack "), "{product}");
     drop(scene);
@@ -285,7 +316,11 @@ fn nobody_answers() -> anyhow::Result<()> {
     let free = everack_compat::broker::free_port();
     let examined = doctor(&format!("http://guest:guest@127.0.0.1:{free}"))?;
     ensure!(examined.status == Some(2), "{:?}", examined.status);
-    ensure!(examined.complaint.contains("does not answer"), "{}", examined.complaint);
+    ensure!(
+        examined.complaint.contains("does not answer"),
+        "{}",
+        examined.complaint
+    );
     Ok(())
 }
 
@@ -293,6 +328,10 @@ fn wrong_password() -> anyhow::Result<()> {
     let broker = broker();
     let examined = doctor(&url(&broker, "guest:wrong"))?;
     ensure!(examined.status == Some(2), "{:?}", examined.status);
-    ensure!(examined.complaint.contains("401 Login failed"), "{}", examined.complaint);
+    ensure!(
+        examined.complaint.contains("401 Login failed"),
+        "{}",
+        examined.complaint
+    );
     Ok(())
 }

@@ -35,6 +35,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Load any AMQP 0-9-1 broker and measure what it costs, how fast it is and how long a message takes.
     Bench(Box<everack_bench::Args>),
+    /// Kill any AMQP 0-9-1 broker under load, again and again, and say whether anything that it confirmed was lost.
+    Audit(Box<everack_audit::Args>),
+    /// Read a running broker through its management API, RabbitMQ and LavinMQ too, and say how it could lose messages.
+    Doctor(everack_audit::doctor::Args),
     /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
     #[cfg(feature = "demo")]
     Demo(everack_shop::demo::Args),
@@ -89,6 +93,8 @@ impl Cli {
             Command::Serve(args) => serve::run::<B>(args.sources()?),
             Command::Inspect(args) => inspect::run(args),
             Command::Bench(args) => everack_bench::run(*args),
+            Command::Audit(args) => Ok(everack_audit::run(*args)),
+            Command::Doctor(args) => everack_audit::doctor::run(args),
             Command::Config(args) => args.run(),
             Command::HashPassword => hash_password(),
             #[cfg(feature = "demo")]

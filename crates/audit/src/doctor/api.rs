@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn this_machine() {
-        let check = |url: &str, expected| assert_eq!(Target::parse(url).unwrap().is_loopback(), expected, "{url}");
+        let check =
+            |url: &str, expected| assert_eq!(Target::parse(url).unwrap().is_loopback(), expected, "{url}");
         check("http://localhost:15672", true);
         check("http://127.0.0.2", true);
         check("http://[::1]:1", true);

@@ -106,7 +106,10 @@ impl Diagnosis {
 
     /// How many findings of that severity there are.
     pub fn count(&self, severity: Severity) -> usize {
-        let those = self.findings.iter().filter(|finding| finding.severity == severity);
+        let those = self
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == severity);
         those.count()
     }
 
@@ -136,9 +139,7 @@ impl Diagnosis {
 impl Notes<'_> {
     /// Adds a finding.
     pub(super) fn find(&mut self, note: Note) {
-        let Check {
-            name, title, why, ..
-        } = self.check;
+        let Check { name, title, why, .. } = self.check;
         self.diagnosis.findings.push(Finding {
             check: name,
             title,

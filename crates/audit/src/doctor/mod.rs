@@ -32,7 +32,11 @@ pub use snapshot::Snapshot;
 pub struct Args {
     /// The management API of the broker, with user and password. The user needs the tag `monitoring` or `administrator` to see
     /// everything.
-    #[arg(long, value_name = "URL", default_value = "http://guest:guest@127.0.0.1:15672")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://guest:guest@127.0.0.1:15672"
+    )]
     url: String,
     /// Print one JSON object instead of the page for people.
     #[arg(long)]

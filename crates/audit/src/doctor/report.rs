@@ -55,7 +55,12 @@ fn groups(findings: &[Finding]) -> impl Iterator<Item = &[Finding]> {
 fn write_group(page: &mut String, group: &[Finding], colour: bool) {
     let Some(first) = group.first() else { return };
     let words = first.severity.words().to_uppercase();
-    let _ = writeln!(page, "{}  {}", painted(&words, first.severity, colour), first.title);
+    let _ = writeln!(
+        page,
+        "{}  {}",
+        painted(&words, first.severity, colour),
+        first.title
+    );
     let _ = writeln!(page, "  {}", first.why);
     for (index, finding) in group.iter().take(LISTED_MAX).enumerate() {
         let _ = writeln!(page, "  - {}: {}", finding.subject, finding.seen);
@@ -66,7 +71,11 @@ fn write_group(page: &mut String, group: &[Finding], colour: bool) {
         }
     }
     if group.len() > LISTED_MAX {
-        let _ = writeln!(page, "  - and {} more (--json lists all)", group.len() - LISTED_MAX);
+        let _ = writeln!(
+            page,
+            "  - and {} more (--json lists all)",
+            group.len() - LISTED_MAX
+        );
     }
     page.push('\n');
 }
@@ -170,7 +179,11 @@ Could not be checked, as the broker does not tell:
 
     #[test]
     fn json_has_everything_on_one_line() {
-        let line = json(&diagnosis(vec![finding(Severity::LosesNow, "queue 'a'", "do this")]));
+        let line = json(&diagnosis(vec![finding(
+            Severity::LosesNow,
+            "queue 'a'",
+            "do this",
+        )]));
         assert_eq!(line.trim_end().lines().count(), 1);
         let object: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(object["loses_now"], 1);

@@ -357,7 +357,10 @@ mod tests {
             json!({ "arguments": {}, "effective_policy_definition": policy }),
             Ok(Some((json!(5), "policy"))),
         );
-        check(json!({ "arguments": {}, "effective_policy_definition": [] }), Ok(None));
+        check(
+            json!({ "arguments": {}, "effective_policy_definition": [] }),
+            Ok(None),
+        );
         check(json!({ "arguments": {}, "policy": null }), Ok(None));
         check(json!({ "arguments": {}, "policy": "p" }), Err(()));
         check(json!({}), Err(()));

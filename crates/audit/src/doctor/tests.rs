@@ -73,7 +73,16 @@ fn lavinmq_is_read_as_far_as_it_tells() {
 #[test]
 fn a_user_that_sees_nothing_is_told_so() {
     let mut blind = lavinmq();
-    for part in ["nodes", "queues", "exchanges", "bindings", "connections", "channels", "consumers", "users"] {
+    for part in [
+        "nodes",
+        "queues",
+        "exchanges",
+        "bindings",
+        "connections",
+        "channels",
+        "consumers",
+        "users",
+    ] {
         blind[part] = json!("401 not allowed");
     }
     let diagnosis = diagnose(&Snapshot::of(&blind));
@@ -84,7 +93,10 @@ fn a_user_that_sees_nothing_is_told_so() {
             continue;
         }
         assert!(
-            diagnosis.unchecked.iter().any(|unchecked| unchecked.check == check.name),
+            diagnosis
+                .unchecked
+                .iter()
+                .any(|unchecked| unchecked.check == check.name),
             "{} passed in silence",
             check.name
         );

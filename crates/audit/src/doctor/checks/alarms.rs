@@ -24,7 +24,12 @@ fn memory(notes: &mut Notes<'_>, node: Object<'_>) -> Result<(), Missing> {
     // More than four fifths of the limit.
     if alarm || used / 4 > limit / 5 {
         let fix = "add memory or raise the limit (memory.process_max, vm_memory_high_watermark), and let consumers catch up";
-        notes.find(note(node, alarm, format!("{used} bytes of memory used, {limit} is the limit"), fix)?);
+        notes.find(note(
+            node,
+            alarm,
+            format!("{used} bytes of memory used, {limit} is the limit"),
+            fix,
+        )?);
     }
     Ok(())
 }
@@ -34,17 +39,31 @@ fn disk(notes: &mut Notes<'_>, node: Object<'_>) -> Result<(), Missing> {
     let alarm = node.flag("disk_free_alarm").unwrap_or(free < limit);
     // The limit is more than four fifths of what is free.
     if alarm || limit / 4 > free / 5 {
-        let fix = "make room on the disk; a limit (data.free_min, disk_free_limit) is no reserve to live from";
-        notes.find(note(node, alarm, format!("{free} bytes of disk free, {limit} is the limit"), fix)?);
+        let fix =
+            "make room on the disk; a limit (data.free_min, disk_free_limit) is no reserve to live from";
+        notes.find(note(
+            node,
+            alarm,
+            format!("{free} bytes of disk free, {limit} is the limit"),
+            fix,
+        )?);
     }
     Ok(())
 }
 
 fn note(node: Object<'_>, alarm: bool, seen: String, fix: &str) -> Result<Note, Missing> {
     Ok(Note {
-        severity: if alarm { Severity::CanLose } else { Severity::LookAtIt },
+        severity: if alarm {
+            Severity::CanLose
+        } else {
+            Severity::LookAtIt
+        },
         subject: node.subject()?,
-        seen: if alarm { format!("{seen}: publishers are blocked") } else { seen },
+        seen: if alarm {
+            format!("{seen}: publishers are blocked")
+        } else {
+            seen
+        },
         fix: fix.to_owned(),
     })
 }

@@ -47,9 +47,7 @@ mod tests {
 
     #[test]
     fn alternates_that_are_not_there() {
-        let exchange = |name: &str, vhost: &str, arguments| {
-            json!({ "name": name, "vhost": vhost, "arguments": arguments })
-        };
+        let exchange = |name: &str, vhost: &str, arguments| json!({ "name": name, "vhost": vhost, "arguments": arguments });
         let check = |other: &str, expected: &[&str]| {
             let exchanges = [
                 exchange("e", "/", json!({ "alternate-exchange": "a" })),

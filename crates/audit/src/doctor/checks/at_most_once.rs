@@ -25,11 +25,20 @@ fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
             Ok(queue.setting(argument)?.is_some_and(|(value, _)| value == wanted))
         };
         let (seen, fix) = if queue.queue_type() != "quorum" {
-            ("a classic queue", "use a quorum queue with dead-letter-strategy at-least-once")
+            (
+                "a classic queue",
+                "use a quorum queue with dead-letter-strategy at-least-once",
+            )
         } else if !is("x-dead-letter-strategy", "at-least-once")? {
-            ("no x-dead-letter-strategy=at-least-once", "set it, and overflow reject-publish")
+            (
+                "no x-dead-letter-strategy=at-least-once",
+                "set it, and overflow reject-publish",
+            )
         } else if !is("x-overflow", "reject-publish")? {
-            ("at-least-once has no effect without overflow reject-publish", "set overflow reject-publish")
+            (
+                "at-least-once has no effect without overflow reject-publish",
+                "set overflow reject-publish",
+            )
         } else {
             return Ok(());
         };
@@ -79,7 +88,9 @@ mod tests {
             "RabbitMQ",
             "quorum",
             &[dlx, strategy],
-            &[&format!("{q}: at-least-once has no effect without overflow reject-publish")],
+            &[&format!(
+                "{q}: at-least-once has no effect without overflow reject-publish"
+            )],
         );
         look("RabbitMQ", "quorum", &[dlx, strategy, overflow], &[]);
         look("RabbitMQ", "classic", &[], &[]);

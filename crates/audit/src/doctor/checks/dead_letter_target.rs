@@ -76,7 +76,12 @@ impl<'a> Topology<'a> {
             return Ok(Some(("does not exist".to_owned(), fix)));
         }
         let unbound = !self.bound.contains(&(vhost, exchange));
-        Ok(unbound.then(|| ("has no bindings".to_owned(), format!("bind a queue to the exchange '{exchange}'"))))
+        Ok(unbound.then(|| {
+            (
+                "has no bindings".to_owned(),
+                format!("bind a queue to the exchange '{exchange}'"),
+            )
+        }))
     }
 }
 
@@ -101,10 +106,17 @@ mod tests {
         let dlx = || json!({ "x-dead-letter-exchange": "dlx" });
         let there = || json!([{ "name": "dlx", "vhost": "/" }]);
         let bound = || json!([{ "source": "dlx", "vhost": "/", "destination": "dead" }]);
-        let missing = "can lose: queue 'q' in vhost '/': its dead-letter exchange 'dlx' (argument) does not exist";
+        let missing =
+            "can lose: queue 'q' in vhost '/': its dead-letter exchange 'dlx' (argument) does not exist";
         look(dlx(), json!([]), json!([]), &[missing]);
-        look(dlx(), json!([{ "name": "dlx", "vhost": "other" }]), json!([]), &[missing]);
-        let unbound = "can lose: queue 'q' in vhost '/': its dead-letter exchange 'dlx' (argument) has no bindings";
+        look(
+            dlx(),
+            json!([{ "name": "dlx", "vhost": "other" }]),
+            json!([]),
+            &[missing],
+        );
+        let unbound =
+            "can lose: queue 'q' in vhost '/': its dead-letter exchange 'dlx' (argument) has no bindings";
         look(dlx(), there(), json!([]), &[unbound]);
         look(dlx(), there(), bound(), &[]);
         look(json!({}), json!([]), json!([]), &[]);

@@ -56,14 +56,20 @@ mod tests {
     fn look(version: &str, kind: &str, arguments: Value, expected: &[&str]) {
         let queue = json!({ "name": "q", "vhost": "/", "type": kind, "arguments": arguments });
         let overview = json!({ "product_name": "RabbitMQ", "rabbitmq_version": version });
-        check(&CHECK, &json!({ "overview": overview, "queues": [queue] }), expected);
+        check(
+            &CHECK,
+            &json!({ "overview": overview, "queues": [queue] }),
+            expected,
+        );
     }
 
     #[test]
     fn given_and_by_default() {
-        let given = "can lose: queue 'q' in vhost '/': 5 deliveries at most (argument), no dead-letter exchange";
+        let given =
+            "can lose: queue 'q' in vhost '/': 5 deliveries at most (argument), no dead-letter exchange";
         look("3.10.8", "quorum", json!({ "x-delivery-limit": 5 }), &[given]);
-        let default = "can lose: queue 'q' in vhost '/': 20 deliveries at most (the default), no dead-letter exchange";
+        let default =
+            "can lose: queue 'q' in vhost '/': 20 deliveries at most (the default), no dead-letter exchange";
         look("4.1.0", "quorum", json!({}), &[default]);
         look("3.10.8", "quorum", json!({}), &[]);
         look("4.1.0", "classic", json!({}), &[]);

@@ -29,10 +29,17 @@ fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
                 let full = most.is_some() && held >= most;
                 let held = held.map_or(String::new(), |held| format!(", {held} there now"));
                 notes.find(Note {
-                    severity: if full { Severity::LosesNow } else { Severity::CanLose },
+                    severity: if full {
+                        Severity::LosesNow
+                    } else {
+                        Severity::CanLose
+                    },
                     subject: queue.subject()?,
-                    seen: format!("at most {limit} {unit} ({from}){held}, overflow drop-head, no dead-letter exchange"),
-                    fix: "set x-overflow=reject-publish (policy key: overflow), or a dead-letter exchange".to_owned(),
+                    seen: format!(
+                        "at most {limit} {unit} ({from}){held}, overflow drop-head, no dead-letter exchange"
+                    ),
+                    fix: "set x-overflow=reject-publish (policy key: overflow), or a dead-letter exchange"
+                        .to_owned(),
                 });
             }
         }
@@ -71,10 +78,25 @@ mod tests {
             )
         };
         let limit = json!({ "x-max-length": 10 });
-        look(limit.clone(), json!({}), 3, &[&found("can lose", "10 messages (argument)", "3")]);
-        look(limit.clone(), json!({}), 10, &[&found("loses now", "10 messages (argument)", "10")]);
+        look(
+            limit.clone(),
+            json!({}),
+            3,
+            &[&found("can lose", "10 messages (argument)", "3")],
+        );
+        look(
+            limit.clone(),
+            json!({}),
+            10,
+            &[&found("loses now", "10 messages (argument)", "10")],
+        );
         let policy = json!({ "max-length-bytes": 1000 });
-        look(json!({}), policy, 3, &[&found("can lose", "1000 bytes (policy)", "300")]);
+        look(
+            json!({}),
+            policy,
+            3,
+            &[&found("can lose", "1000 bytes (policy)", "300")],
+        );
         look(json!({}), json!({}), 3, &[]);
     }
 
@@ -83,8 +105,18 @@ mod tests {
         let limited = |name: &str, value: &str| json!({ "x-max-length": 10, name: value });
         look(limited("x-overflow", "reject-publish"), json!({}), 10, &[]);
         look(limited("x-dead-letter-exchange", "dlx"), json!({}), 10, &[]);
-        look(json!({ "x-max-length": 10 }), json!({ "overflow": "reject-publish" }), 10, &[]);
-        look(json!({ "x-max-length": 10 }), json!({ "dead-letter-exchange": "dlx" }), 10, &[]);
+        look(
+            json!({ "x-max-length": 10 }),
+            json!({ "overflow": "reject-publish" }),
+            10,
+            &[],
+        );
+        look(
+            json!({ "x-max-length": 10 }),
+            json!({ "dead-letter-exchange": "dlx" }),
+            10,
+            &[],
+        );
     }
 
     #[test]

@@ -61,7 +61,8 @@ mod tests {
     fn messages() {
         let found = "can lose: queue 'q' in vhost '/': messages expire after 1000 ms (argument), no dead-letter exchange";
         look(true, json!({ "x-message-ttl": 1000 }), json!({}), &[found]);
-        let found = "can lose: queue 'q' in vhost '/': messages expire after 5 ms (policy), no dead-letter exchange";
+        let found =
+            "can lose: queue 'q' in vhost '/': messages expire after 5 ms (policy), no dead-letter exchange";
         look(true, json!({}), json!({ "message-ttl": 5 }), &[found]);
         let safe = json!({ "x-message-ttl": 1000, "x-dead-letter-exchange": "dlx" });
         look(true, safe, json!({}), &[]);
@@ -70,7 +71,8 @@ mod tests {
 
     #[test]
     fn queues() {
-        let found = "can lose: queue 'q' in vhost '/': the queue goes when it was not used for 60 ms (argument)";
+        let found =
+            "can lose: queue 'q' in vhost '/': the queue goes when it was not used for 60 ms (argument)";
         let arguments = json!({ "x-expires": 60, "x-dead-letter-exchange": "dlx" });
         look(true, arguments.clone(), json!({}), &[found]);
         look(false, arguments, json!({}), &[]);

@@ -58,7 +58,11 @@ mod tests {
             &["can lose: user 'guest': it could log in from another machine"],
         );
         let users = |name: &str| json!({ "user": "ann", "users": [{ "name": name }] });
-        check(&CHECK, &users("guest"), &["look at it: user 'guest': the user exists"]);
+        check(
+            &CHECK,
+            &users("guest"),
+            &["look at it: user 'guest': the user exists"],
+        );
         check(&CHECK, &users("bob"), &[]);
         check(
             &CHECK,

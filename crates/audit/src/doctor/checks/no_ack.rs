@@ -44,7 +44,8 @@ fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
             severity: Severity::CanLose,
             subject: queue.subject()?,
             seen: format!("consumer '{tag}' on {channel}{delivered}"),
-            fix: "consume with no_ack=false (auto_ack, autoAck) and ack each message when its work is done".to_owned(),
+            fix: "consume with no_ack=false (auto_ack, autoAck) and ack each message when its work is done"
+                .to_owned(),
         });
         Ok(())
     });
@@ -68,14 +69,25 @@ mod tests {
             let queue = json!({
                 "name": "q", "vhost": "/", "durable": durable, "message_stats": { "deliver_no_ack": delivered },
             });
-            check(&CHECK, &json!({ "consumers": [consumer], "queues": [queue] }), expected);
+            check(
+                &CHECK,
+                &json!({ "consumers": [consumer], "queues": [queue] }),
+                expected,
+            );
         };
-        check(false, true, 0, &["can lose: queue 'q' in vhost '/': consumer 't' on c (1)"]);
+        check(
+            false,
+            true,
+            0,
+            &["can lose: queue 'q' in vhost '/': consumer 't' on c (1)"],
+        );
         check(
             false,
             true,
             8,
-            &["can lose: queue 'q' in vhost '/': consumer 't' on c (1), 8 messages of the queue delivered that way"],
+            &[
+                "can lose: queue 'q' in vhost '/': consumer 't' on c (1), 8 messages of the queue delivered that way",
+            ],
         );
         check(true, true, 0, &[]);
         check(false, false, 8, &[]);
@@ -88,6 +100,10 @@ mod tests {
             &json!({ "queues": [], "consumers": [{ "consumer_tag": "t" }] }),
             &["unchecked: 'ack_required' of a consumer x1"],
         );
-        check(&CHECK, &json!({ "queues": [] }), &["unchecked: the list of consumers x1"]);
+        check(
+            &CHECK,
+            &json!({ "queues": [] }),
+            &["unchecked: the list of consumers x1"],
+        );
     }
 }

@@ -50,7 +50,10 @@ mod tests {
             &["look at it: channel 'c (1)' in vhost '/': 4 of 5 messages were not published as mandatory"],
         );
         check(json!({ "publish": 5, "publish_not_mandatory": 0 }), &[]);
-        check(json!({ "publish": 5 }), &["unchecked: which publishes are mandatory x1"]);
+        check(
+            json!({ "publish": 5 }),
+            &["unchecked: which publishes are mandatory x1"],
+        );
         check(json!({}), &[]);
     }
 }

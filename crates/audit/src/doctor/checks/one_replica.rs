@@ -15,14 +15,19 @@ fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
     let nodes = snapshot.list("nodes")?;
     if let [node] = nodes.as_slice() {
         // LavinMQ's leader lists its followers within itself.
-        if node.get("followers").and_then(|list| list.as_array()).is_some_and(|list| !list.is_empty()) {
+        if node
+            .get("followers")
+            .and_then(|list| list.as_array())
+            .is_some_and(|list| !list.is_empty())
+        {
             return Ok(());
         }
         notes.find(Note {
             severity: Severity::LookAtIt,
             subject: node.subject()?,
             seen: "it is the only one".to_owned(),
-            fix: "put its data on a mirrored disk; or run a cluster of three nodes with replicated queues".to_owned(),
+            fix: "put its data on a mirrored disk; or run a cluster of three nodes with replicated queues"
+                .to_owned(),
         });
         return Ok(());
     }
@@ -74,7 +79,11 @@ mod tests {
 
     #[test]
     fn followers_are_copies() {
-        check(&CHECK, &json!({ "nodes": [{ "name": "n", "followers": [{ "id": "2" }] }] }), &[]);
+        check(
+            &CHECK,
+            &json!({ "nodes": [{ "name": "n", "followers": [{ "id": "2" }] }] }),
+            &[],
+        );
     }
 
     #[test]

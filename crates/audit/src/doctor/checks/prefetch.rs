@@ -63,7 +63,11 @@ mod tests {
             let channel = json!({
                 "name": "c (1)", "vhost": "/", "messages_unacknowledged": unsettled, "global_prefetch_count": global,
             });
-            check(&CHECK, &json!({ "consumers": [consumer], "channels": [channel] }), expected);
+            check(
+                &CHECK,
+                &json!({ "consumers": [consumer], "channels": [channel] }),
+                expected,
+            );
         };
         let found = "look at it: channel 'c (1)' in vhost '/': consumer 't' has prefetch 0 (unlimited), \
                      5000 messages unacknowledged";

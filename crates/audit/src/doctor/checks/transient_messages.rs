@@ -52,6 +52,12 @@ mod tests {
         check(false, "classic", 10, Some(0), &[]);
         check(true, "quorum", 10, Some(0), &[]);
         check(true, "classic", 0, None, &[]);
-        check(true, "classic", 10, None, &["unchecked: 'messages_persistent' of a queue x1"]);
+        check(
+            true,
+            "classic",
+            10,
+            None,
+            &["unchecked: 'messages_persistent' of a queue x1"],
+        );
     }
 }

@@ -20,7 +20,9 @@ pub(super) const CHECK: Check = Check {
                 severity: Severity::LookAtIt,
                 subject: channel.subject()?,
                 seen,
-                fix: "see whether the consumer is stuck, or forgets to ack; limit what it gets with basic.qos".to_owned(),
+                fix:
+                    "see whether the consumer is stuck, or forgets to ack; limit what it gets with basic.qos"
+                        .to_owned(),
             });
             Ok(())
         });
@@ -53,7 +55,9 @@ mod tests {
         check(
             100,
             0,
-            &[&format!("{channel}: 100 messages unacknowledged, none ever acknowledged")],
+            &[&format!(
+                "{channel}: 100 messages unacknowledged, none ever acknowledged"
+            )],
         );
         check(99, 0, &[]);
         check(9_999, 1, &[]);

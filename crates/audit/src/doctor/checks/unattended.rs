@@ -16,7 +16,10 @@ pub(super) const CHECK: Check = Check {
 fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
     let mut later = HashMap::new();
     for queue in snapshot.later() {
-        later.insert((queue.text("vhost")?, queue.text("name")?), queue.count("messages"));
+        later.insert(
+            (queue.text("vhost")?, queue.text("name")?),
+            queue.count("messages"),
+        );
     }
     notes.each(snapshot.list("queues")?, |notes, queue| {
         let messages = queue.count("messages")?;
@@ -48,9 +51,7 @@ mod tests {
 
     #[test]
     fn backlogs_without_readers() {
-        let queue = |messages: u64, consumers: u64| {
-            json!({ "name": "q", "vhost": "/", "messages": messages, "consumers": consumers })
-        };
+        let queue = |messages: u64, consumers: u64| json!({ "name": "q", "vhost": "/", "messages": messages, "consumers": consumers });
         let check = |now: Value, later: Option<Value>, expected: &[&str]| {
             let later = later.map(|queue| json!([queue]));
             check(&CHECK, &json!({ "queues": [now], "later": later }), expected);
@@ -62,6 +63,10 @@ mod tests {
         check(queue(5, 0), Some(queue(8, 0)), &[&grown]);
         check(queue(5, 1), None, &[]);
         check(queue(0, 0), None, &[]);
-        check(json!({ "name": "q" }), None, &["unchecked: 'messages' of a queue x1"]);
+        check(
+            json!({ "name": "q" }),
+            None,
+            &["unchecked: 'messages' of a queue x1"],
+        );
     }
 }

@@ -32,7 +32,8 @@ fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
             severity: Severity::LosesNow,
             subject: exchange.subject()?,
             seen: format!("{published} messages published to it, and no binding"),
-            fix: "bind the queue that should have them, or declare the exchange with an alternate-exchange".to_owned(),
+            fix: "bind the queue that should have them, or declare the exchange with an alternate-exchange"
+                .to_owned(),
         });
         Ok(())
     });
@@ -52,7 +53,11 @@ mod tests {
             let exchange = json!({
                 "name": name, "vhost": "/", "arguments": arguments, "message_stats": { "publish_in": published },
             });
-            check(&CHECK, &json!({ "exchanges": [exchange], "bindings": bindings }), expected);
+            check(
+                &CHECK,
+                &json!({ "exchanges": [exchange], "bindings": bindings }),
+                expected,
+            );
         };
         let from = |vhost: &str| json!([{ "source": "e", "vhost": vhost, "destination": "q" }]);
         let lost = ["loses now: exchange 'e' in vhost '/': 4 messages published to it, and no binding"];

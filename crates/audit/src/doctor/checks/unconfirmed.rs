@@ -46,7 +46,9 @@ mod tests {
         let check = |channel, expected: &[&str]| check(&CHECK, &json!({ "channels": [channel] }), expected);
         check(
             channel(false, false, 7),
-            &["can lose: channel 'c (1)' in vhost '/': 7 messages published by user 'ann', none of them confirmed"],
+            &[
+                "can lose: channel 'c (1)' in vhost '/': 7 messages published by user 'ann', none of them confirmed",
+            ],
         );
         check(channel(true, false, 7), &[]);
         check(channel(false, true, 7), &[]);

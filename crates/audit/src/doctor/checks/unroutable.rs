@@ -18,9 +18,14 @@ fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
     }
     // A broker that counts has the counters there once anything was published.
     if !overview.has_stat("drop_unroutable") && overview.has_stat("publish") {
-        return Err(Missing("'drop_unroutable' of the overview's message_stats".to_owned()));
+        return Err(Missing(
+            "'drop_unroutable' of the overview's message_stats".to_owned(),
+        ));
     }
-    let (dropped, returned) = (overview.stat("drop_unroutable"), overview.stat("return_unroutable"));
+    let (dropped, returned) = (
+        overview.stat("drop_unroutable"),
+        overview.stat("return_unroutable"),
+    );
     if dropped > 0 {
         notes.find(Note {
             severity: Severity::LosesNow,
@@ -81,7 +86,12 @@ fn culprits(snapshot: &Snapshot, counter: &str) -> String {
 
 fn culprit(object: Object<'_>, counter: &str) -> Option<String> {
     let count = object.stat(counter);
-    (count > 0).then(|| object.subject().map(|subject| format!("{count} at {subject}")).ok())?
+    (count > 0).then(|| {
+        object
+            .subject()
+            .map(|subject| format!("{count} at {subject}"))
+            .ok()
+    })?
 }
 
 #[cfg(test)]
@@ -93,11 +103,13 @@ mod tests {
 
     #[test]
     fn vanished_and_returned() {
-        let stats = |dropped: u64, returned: u64| {
-            json!({ "overview": { "message_stats": { "drop_unroutable": dropped, "return_unroutable": returned } } })
-        };
+        let stats = |dropped: u64, returned: u64| json!({ "overview": { "message_stats": { "drop_unroutable": dropped, "return_unroutable": returned } } });
         check(&CHECK, &stats(0, 0), &[]);
-        check(&CHECK, &stats(3, 0), &["loses now: the broker: 3 messages vanished"]);
+        check(
+            &CHECK,
+            &stats(3, 0),
+            &["loses now: the broker: 3 messages vanished"],
+        );
         check(
             &CHECK,
             &stats(0, 2),

@@ -70,7 +70,8 @@ mod tests {
         let queues: Vec<Value> = (0..7)
             .map(|number| json!({ "name": number.to_string(), "type": "classic", "durable": true }))
             .collect();
-        let expected = "can lose: 7 durable queues: queue '0', queue '1', queue '2', queue '3', queue '4' and 2 more";
+        let expected =
+            "can lose: 7 durable queues: queue '0', queue '1', queue '2', queue '3', queue '4' and 2 more";
         check(&CHECK, &snapshot("RabbitMQ", &queues), &[expected]);
     }
 }

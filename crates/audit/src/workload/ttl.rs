@@ -1,0 +1,46 @@
+//! Delays: messages wait in a queue with a TTL that nobody consumes, and move to a second queue when it has passed.
+
+use super::{Backlog, Consumer, Habits, Kind, Plan, Publisher, QueueType, Rules, Setup, text};
+use crate::journal::Route;
+use lapin::types::AMQPValue;
+
+/// How long a message waits, in milliseconds.
+const DELAY_MS: i32 = 300;
+
+/// See the chain of dead letters.
+pub(super) const RULES: Rules = super::dlx::RULES;
+
+pub(super) fn plan(setup: &Setup) -> Plan {
+    let mut arguments = vec![
+        ("x-message-ttl", AMQPValue::LongInt(DELAY_MS)),
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text(&setup.name(Kind::Ttl, "due"))),
+    ];
+    if setup.queue_type == QueueType::Quorum {
+        arguments.push(("x-dead-letter-strategy", text("at-least-once")));
+        arguments.push(("x-overflow", text("reject-publish")));
+    }
+    let publisher = Publisher {
+        exchange: String::new(),
+        route: Route::Chain,
+        queues: vec![0, 1],
+        sizes: setup.sizes(),
+        transactional: false,
+        priorities: 0,
+    };
+    let consumer = Consumer {
+        queue: 1,
+        habits: Habits::plain(60),
+    };
+    Plan {
+        kind: Kind::Ttl,
+        queues: vec![
+            setup.queue(Kind::Ttl, "waiting", &arguments),
+            setup.queue(Kind::Ttl, "due", &[]),
+        ],
+        exchange: None,
+        publishers: vec![publisher; setup.publishers],
+        consumers: vec![consumer; setup.consumers],
+        backlog: Backlog::above(setup.floor(), 5_000),
+    }
+}

@@ -23,8 +23,10 @@ pub enum Mode {
     Normal,
     /// A sync says OK and makes nothing durable.
     Lying,
-    /// Each read, write and sync takes this much longer.
+    /// Each read, write and sync takes this much longer: a disk without a cache.
     Slow(Duration),
+    /// Each sync takes this much longer: a slow disk behind the kernel's cache.
+    SlowSync(Duration),
     /// Files have so many bytes to share, counted in blocks of 4096.
     Enospc(u64),
     /// The n-th such call from now on answers EIO, once. After a sync that failed so, a second one may succeed.
@@ -55,6 +57,7 @@ impl FromStr for Mode {
             "normal" => Self::Normal,
             "lying" => Self::Lying,
             "slow" => Self::Slow(Duration::from_millis(number("milliseconds")?)),
+            "slow-sync" => Self::SlowSync(Duration::from_millis(number("milliseconds")?)),
             "enospc" => Self::Enospc(number("a number of bytes")?),
             "fsync-once" => Self::FsyncOnce,
             "flip" => Self::Flip(number("a number of bits")?),
@@ -72,7 +75,7 @@ impl FromStr for Mode {
                 Self::Eio(call, every(nth)?)
             }
             _ => bail!(
-                "no mode `{text}`; there are: normal, lying, slow:MS, enospc:BYTES, eio:read:N, eio:write:N, \
+                "no mode `{text}`; there are: normal, lying, slow:MS, slow-sync:MS, enospc:BYTES, eio:read:N, eio:write:N, \
                  eio:fsync:N, fsync-once, flip:N, flip-read:N, short:N"
             ),
         };
@@ -97,6 +100,7 @@ impl fmt::Display for Mode {
             Self::Normal => write!(f, "normal"),
             Self::Lying => write!(f, "lying"),
             Self::Slow(delay) => write!(f, "slow:{}", delay.as_millis()),
+            Self::SlowSync(delay) => write!(f, "slow-sync:{}", delay.as_millis()),
             Self::Enospc(bytes) => write!(f, "enospc:{bytes}"),
             Self::Eio(Call::Read, nth) => write!(f, "eio:read:{nth}"),
             Self::Eio(Call::Write, nth) => write!(f, "eio:write:{nth}"),
@@ -114,6 +118,7 @@ impl fmt::Display for Mode {
 pub struct Faults {
     lying: bool,
     slow: Duration,
+    slow_sync: Duration,
     limit_bytes: Option<u64>,
     eio: Option<(Call, u64)>,
     fsync_once: bool,
@@ -157,6 +162,7 @@ impl Faults {
             }
             Mode::Lying => self.lying = true,
             Mode::Slow(delay) => self.slow = delay,
+            Mode::SlowSync(delay) => self.slow_sync = delay,
             Mode::Enospc(bytes) => self.limit_bytes = Some(bytes),
             Mode::Eio(call, nth) => self.eio = Some((call, nth)),
             Mode::FsyncOnce => self.fsync_once = true,
@@ -169,9 +175,11 @@ impl Faults {
     /// The modes that hold now, in words.
     pub fn modes(&self) -> String {
         let slow = (!self.slow.is_zero()).then_some(Mode::Slow(self.slow));
+        let slow_sync = (!self.slow_sync.is_zero()).then_some(Mode::SlowSync(self.slow_sync));
         let modes = [
             self.lying.then_some(Mode::Lying),
             slow,
+            slow_sync,
             self.limit_bytes.map(Mode::Enospc),
             self.eio.map(|(call, nth)| Mode::Eio(call, nth)),
             self.fsync_once.then_some(Mode::FsyncOnce),
@@ -191,9 +199,12 @@ impl Faults {
         self.fired
     }
 
-    /// How much longer a call takes.
-    pub fn delay(&self) -> Duration {
-        self.slow
+    /// How much longer such a call takes.
+    pub fn delay(&self, call: Call) -> Duration {
+        match call {
+            Call::Sync => self.slow + self.slow_sync,
+            Call::Read | Call::Write => self.slow,
+        }
     }
 
     /// The bytes that files may take together.
@@ -256,6 +267,7 @@ mod tests {
             "normal",
             "lying",
             "slow:7",
+            "slow-sync:30",
             "enospc:4096",
             "eio:read:1",
             "eio:write:20",

@@ -5,6 +5,7 @@
 //! power cut it was looked up (`disk::Node`), so a handle from before one finds nothing.
 
 use crate::disk::{AttributeChanges, Attributes, Disk, Kind, Listed, New, Node, Stat};
+use crate::faults::Call;
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, InitFlags,
     KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
@@ -46,9 +47,9 @@ impl Served {
         }
     }
 
-    /// A read or write: first as slow as the disk is told to be, and not while anybody else waits for it.
-    fn slowly<T>(&self, act: impl FnOnce(&mut Disk) -> T) -> T {
-        let delay = self.disk.lock().delay();
+    /// First as slow as the disk is told to be, and not while anybody else waits for it.
+    fn slowly<T>(&self, call: Call, act: impl FnOnce(&mut Disk) -> T) -> T {
+        let delay = self.disk.lock().delay(call);
         if !delay.is_zero() {
             std::thread::sleep(delay);
         }
@@ -58,7 +59,7 @@ impl Served {
     /// A sync: as slow, and timed.
     fn synced(&self, act: impl FnOnce(&mut Disk) -> Answer<()>, reply: ReplyEmpty) {
         let start = Instant::now();
-        let result = self.slowly(|disk| {
+        let result = self.slowly(Call::Sync, |disk| {
             let result = act(disk);
             disk.figures_mut().sync_took(start.elapsed());
             result
@@ -324,7 +325,7 @@ impl fuser::Filesystem for Served {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.slowly(|disk| disk.read(Node(ino.0), offset, u64::from(size))) {
+        match self.slowly(Call::Read, |disk| disk.read(Node(ino.0), offset, u64::from(size))) {
             Ok(bytes) => reply.data(&bytes),
             Err(error) => reply.error(refusal(error)),
         }
@@ -342,7 +343,9 @@ impl fuser::Filesystem for Served {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.slowly(|disk| disk.write(Node(ino.0), offset, data, is_synced(flags))) {
+        match self.slowly(Call::Write, |disk| {
+            disk.write(Node(ino.0), offset, data, is_synced(flags))
+        }) {
             Ok(taken) => reply.written(taken as u32),
             Err(error) => reply.error(refusal(error)),
         }
@@ -467,6 +470,9 @@ impl fuser::Filesystem for Served {
         }
         let grow = mode & FALLOCATE_KEEP_SIZE == 0;
         let end = offset.saturating_add(length);
-        answer_empty(self.slowly(|disk| disk.allocate(Node(ino.0), end, grow)), reply);
+        answer_empty(
+            self.slowly(Call::Write, |disk| disk.allocate(Node(ino.0), end, grow)),
+            reply,
+        );
     }
 }

@@ -86,7 +86,7 @@ enum Order {
         #[arg(long, value_enum)]
         outcome: Option<Outcome>,
     },
-    /// Behave like this from now on: normal, lying, slow:MS, enospc:BYTES, eio:read:N, eio:write:N, eio:fsync:N, fsync-once,
+    /// Behave like this from now on: normal, lying, slow:MS, slow-sync:MS, enospc:BYTES, eio:read:N, eio:write:N, eio:fsync:N, fsync-once,
     /// flip:N, flip-read:N, short:N.
     Set {
         /// Modes add up; `normal` ends them all.

@@ -177,9 +177,9 @@ impl Disk {
         self.faults.set(mode);
     }
 
-    /// How much longer than usual each read, write and sync takes. The caller sleeps, outside of every lock.
-    pub fn delay(&self) -> Duration {
-        self.faults.delay()
+    /// How much longer than usual such a call takes. The caller sleeps, outside of every lock.
+    pub fn delay(&self, call: Call) -> Duration {
+        self.faults.delay(call)
     }
 
     /// Counters that the caller adds to.

@@ -38,6 +38,8 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// More of our configuration, as TOML. Our binary only.
     pub config: String,
+    /// What is set in its environment.
+    pub environment: Vec<(&'static str, &'static str)>,
 }
 
 /// Which broker the tests run against.
@@ -168,6 +170,14 @@ impl Broker {
         self.status_bytes("VmHWM:")
     }
 
+    /// Begins the count of [`Broker::resident_bytes_max`] again.
+    pub fn forget_resident_bytes_max(&self) {
+        if let Some(child) = &self.child {
+            // The kernel's word for it; where it is refused, the maximum stays what it was, and a test fails that need not.
+            let _ = fs::write(format!("/proc/{}/clear_refs", child.id()), "5");
+        }
+    }
+
     fn status_bytes(&self, field: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
         let line = status.lines().find(|line| line.starts_with(field))?;
@@ -225,6 +235,7 @@ impl Broker {
             Stdio::from(stderr.try_clone()?)
         };
         let mut child = command
+            .envs(self.settings.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)

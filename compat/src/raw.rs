@@ -90,12 +90,82 @@ impl Fields {
 
 /// `basic.publish` to the default exchange.
 pub fn publish(queue: &str) -> Fields {
-    Fields::of(60, 40).short(0).name("").name(queue).octet(0)
+    publish_to("", queue, 0)
+}
+
+/// `basic.publish` with these bits (1 mandatory).
+pub fn publish_to(exchange: &str, routing_key: &str, bits: u8) -> Fields {
+    Fields::of(60, 40)
+        .short(0)
+        .name(exchange)
+        .name(routing_key)
+        .octet(bits)
+}
+
+/// The frames of a whole message without properties on a channel.
+pub fn message(channel: u16, publish: &Fields, body: &[u8]) -> Vec<u8> {
+    let mut bytes = publish.on(channel);
+    bytes.extend(content_header(channel, body.len() as u64));
+    body.chunks(100_000)
+        .for_each(|piece| bytes.extend(frame(BODY, channel, piece)));
+    bytes
 }
 
 /// `queue.declare` with these bits (2 durable, 4 exclusive, 8 auto-delete) and this table.
 pub fn declare(queue: &str, bits: u8, table: &[u8]) -> Fields {
     Fields::of(50, 10).short(0).name(queue).octet(bits).bytes(table)
+}
+
+/// `exchange.declare` with these bits (1 passive, 2 durable, 4 auto-delete, 8 internal, 16 nowait) and this table.
+pub fn declare_exchange(exchange: &str, kind: &str, bits: u8, table: &[u8]) -> Fields {
+    Fields::of(40, 10)
+        .short(0)
+        .name(exchange)
+        .name(kind)
+        .octet(bits)
+        .bytes(table)
+}
+
+/// `queue.bind`, without waiting if so wished.
+pub fn bind(queue: &str, exchange: &str, key: &str, nowait: bool, table: &[u8]) -> Fields {
+    Fields::of(50, 20)
+        .short(0)
+        .name(queue)
+        .name(exchange)
+        .name(key)
+        .octet(u8::from(nowait))
+        .bytes(table)
+}
+
+/// `exchange.bind`.
+pub fn bind_exchange(destination: &str, source: &str, key: &str) -> Fields {
+    Fields::of(40, 30)
+        .short(0)
+        .name(destination)
+        .name(source)
+        .name(key)
+        .octet(0)
+        .bytes(&[])
+}
+
+/// `basic.consume` with these bits (2 no-ack, 4 exclusive, 8 nowait).
+pub fn consume(queue: &str, tag: &str, bits: u8) -> Fields {
+    Fields::of(60, 20)
+        .short(0)
+        .name(queue)
+        .name(tag)
+        .octet(bits)
+        .bytes(&[])
+}
+
+/// `basic.get`, without acknowledgement if so wished.
+pub fn get(queue: &str, no_ack: bool) -> Fields {
+    Fields::of(60, 70).short(0).name(queue).octet(u8::from(no_ack))
+}
+
+/// `confirm.select`.
+pub fn confirm_select() -> Fields {
+    Fields::of(85, 10).octet(0)
 }
 
 /// A content header that announces a body of this size, with no properties.
@@ -166,16 +236,32 @@ impl Raw {
         Ok(Self { stream })
     }
 
+    /// Connects with the smallest buffer for what it receives, so that what it does not read stays with the broker.
+    pub fn connect_deaf(address: SocketAddr) -> anyhow::Result<Self> {
+        use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        sockopt::set_socket_recv_buffer_size(&socket, 4096)?;
+        connect(&socket, &address)?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream })
+    }
+
     /// Connects, logs in as `guest` with what the broker proposes, and opens channel 1.
     pub fn login(address: SocketAddr) -> anyhow::Result<Self> {
-        let mut raw = Self::connect(address)?;
-        raw.send(HEADER)?;
-        raw.expect(10, 10)?;
-        raw.send(&start_ok(&[], "PLAIN", b"\0guest\0guest").on(0))?;
-        raw.tune_and_open("/")?;
-        raw.send(&channel_open().on(1))?;
-        raw.expect(20, 11)?;
-        Ok(raw)
+        Self::connect(address)?.logged_in(b"\0guest\0guest", &[])
+    }
+
+    /// Logs in with this response of PLAIN and these client properties, and opens channel 1.
+    pub fn logged_in(mut self, response: &[u8], properties: &[u8]) -> anyhow::Result<Self> {
+        self.send(HEADER)?;
+        self.expect(10, 10)?;
+        self.send(&start_ok(properties, "PLAIN", response).on(0))?;
+        self.tune_and_open("/")?;
+        self.send(&channel_open().on(1))?;
+        self.expect(20, 11)?;
+        Ok(self)
     }
 
     /// Takes the broker's proposal, without heartbeats, and opens a virtual host.
@@ -193,6 +279,45 @@ impl Raw {
         match self.stream.write_all(bytes) {
             Err(error) if !is_end(&error) => Err(error.into()),
             _ => Ok(()),
+        }
+    }
+
+    /// Sends bytes as long as the broker takes them, `limit` at most; how many it took before it stopped reading.
+    pub fn send_until_stuck(&mut self, bytes: &[u8], limit: usize) -> anyhow::Result<usize> {
+        self.stream.set_write_timeout(Some(Duration::from_millis(500)))?;
+        let mut sent = 0;
+        let stuck = loop {
+            if sent >= limit {
+                break None;
+            }
+            match self.stream.write(&bytes[sent % bytes.len()..]) {
+                Ok(count) => sent += count,
+                Err(error) => break Some(error),
+            }
+        };
+        self.stream.set_write_timeout(Some(PATIENCE))?;
+        match stuck {
+            Some(error) if !is_end(&error) && !is_timeout(&error) => Err(error.into()),
+            _ => Ok(sent),
+        }
+    }
+
+    /// Ends the connection with a reset instead of an orderly end.
+    pub fn reset(self) {
+        // Without it the end is an orderly one, which the broker has to survive as well.
+        let _ = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
+    }
+
+    /// Whether nothing comes for so long, and the socket stays open.
+    pub fn is_silent(&mut self, time: Duration) -> anyhow::Result<bool> {
+        self.stream.set_read_timeout(Some(time))?;
+        let read = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        match read {
+            Ok(_) => Ok(false),
+            Err(error) if is_timeout(&error) => Ok(true),
+            Err(error) if is_end(&error) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -279,6 +404,20 @@ impl Raw {
         Ok(())
     }
 
+    /// Whether the broker closes the socket within our patience, after whatever it still says, frames or not.
+    pub fn ends_somehow(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut bytes = [0; 4096];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Ok(()),
+                Ok(_) => ensure!(Instant::now() < deadline, "the broker goes on and on"),
+                Err(error) if is_end(&error) => return Ok(()),
+                Err(error) => return Err(error).context("the broker does not close the socket"),
+            }
+        }
+    }
+
     /// Publishes one message to a queue of our own and gets it back: this connection works.
     pub fn round_trip(&mut self, queue: &str, body: &[u8]) -> anyhow::Result<()> {
         self.send(&declare(queue, 4, &[]).on(1))?;
@@ -313,6 +452,11 @@ impl Raw {
 fn is_end(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    matches!(error.kind(), TimedOut | WouldBlock)
 }
 
 fn close(payload: &[u8]) -> anyhow::Result<(u16, String)> {

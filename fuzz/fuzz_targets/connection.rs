@@ -2,8 +2,4 @@
 
 #![no_main]
 
-mod driver;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    driver::play(&[bytes]);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| everack_fuzz_checks::conversation::check(bytes));

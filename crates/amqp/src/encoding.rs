@@ -159,6 +159,9 @@ fn write_content(out: &mut Vec<u8>, channel: u16, batch: &Batch, entry: &Entry, 
 fn write_framed(out: &mut Vec<u8>, channel: u16, batch: &Batch, entry: &Entry, frame_max: u32) {
     let header = &batch.chunk[entry.header_off as usize..][..entry.header_len as usize];
     let body = &batch.chunk[entry.body_off as usize..][..entry.body_len as usize];
+    // A large body is the last thing to be encoded for a while: what is kept for it until it is written should waste nothing.
+    let frames = body.len() / frame::body_piece_bytes_max(frame_max) + 3;
+    out.reserve_exact(header.len() + body.len() + frames * frame::OVERHEAD_BYTES);
     frame::write(out, frame::HEADER, channel, |out| out.extend_from_slice(header));
     frame::write_body(out, channel, body, frame_max);
 }

@@ -14,6 +14,7 @@ pub mod session;
 
 pub mod alarms;
 pub mod ledger;
+pub mod limits;
 pub mod link;
 pub mod messages;
 pub mod notice;

@@ -118,6 +118,9 @@ pub enum RecordError {
     },
 }
 
+/// Messages are numbered from 1 upwards: a number as large as this was never given to one, and arithmetic with it would fail.
+pub const SEQ_END: u64 = 1 << 62;
+
 /// What a target takes.
 const TARGET_BYTES: usize = 20;
 
@@ -400,7 +403,7 @@ fn take_ranges(cursor: &mut Cursor<'_>) -> Result<Vec<Range>, RecordError> {
     }
     let mut ranges = Vec::with_capacity(count);
     for _ in 0..count {
-        let (queue, first, count) = (QueueId(cursor.u64()?), Seq(cursor.u64()?), cursor.u32()?);
+        let (queue, first, count) = (QueueId(cursor.u64()?), cursor.seq()?, cursor.u32()?);
         ranges.push(Range { queue, first, count });
     }
     Ok(ranges)
@@ -415,7 +418,7 @@ fn take_targets(cursor: &mut Cursor<'_>) -> Result<Vec<Target>, RecordError> {
     for _ in 0..count {
         let target = Target {
             queue: QueueId(cursor.u64()?),
-            first: Seq(cursor.u64()?),
+            first: cursor.seq()?,
             from: cursor.u16()?,
             to: cursor.u16()?,
         };
@@ -574,6 +577,15 @@ impl<'a> Cursor<'a> {
 
     fn u64(&mut self) -> Result<u64, RecordError> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    fn seq(&mut self) -> Result<Seq, RecordError> {
+        let number = self.u64()?;
+        if number < SEQ_END {
+            Ok(Seq(number))
+        } else {
+            Err(RecordError::Malformed)
+        }
     }
 
     fn varint(&mut self) -> Result<u32, RecordError> {

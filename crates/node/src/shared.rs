@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 
 use crate::alarms::Alarms;
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::link::Link;
 use crate::notice::Notice;
 use crate::report::Inquirer;
@@ -22,6 +23,8 @@ pub struct Shared {
     pub alarms: Alarms,
     /// Counters of what passes.
     pub counters: Counters,
+    /// How many of a thing there may be.
+    pub limits: Limits,
     /// What channels that are gone have published.
     pub ledger: Ledger,
     snapshot: ArcSwap<Snapshot>,
@@ -52,6 +55,7 @@ impl Shared {
         Self {
             alarms: Alarms::default(),
             counters: Counters::default(),
+            limits: Limits::default(),
             ledger: Ledger::default(),
             epoch: AtomicU64::new(snapshot.epoch()),
             snapshot: ArcSwap::from_pointee(snapshot),

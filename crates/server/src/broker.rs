@@ -220,11 +220,16 @@ fn plan(config: &Config) -> anyhow::Result<Plan> {
 
 fn set_limits(engine: &Engine, config: &Config) {
     let limits = &config.limits;
-    engine.shared.limits.set(
+    engine.shared.limits.set_counts(
         limits.queues_max.get(),
         limits.exchanges_max.get(),
         limits.consumers_max.get(),
     );
+    let patience = config.memory.patience.duration().as_millis();
+    engine
+        .shared
+        .limits
+        .set_patience_ms(u64::try_from(patience).unwrap_or(u64::MAX));
 }
 
 fn bounds(config: &Config) -> Bounds {

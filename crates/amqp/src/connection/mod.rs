@@ -252,6 +252,11 @@ impl Connection {
         self.channels_open
     }
 
+    /// Bytes of messages that are not whole yet, over all channels.
+    pub fn assembled_bytes(&self) -> u64 {
+        self.assembled_bytes
+    }
+
     /// When to call [`Connection::tick`] next.
     pub fn deadline(&self) -> Option<Millis> {
         let handshake = self

@@ -191,6 +191,11 @@ impl Catalog {
                 )));
             }
         }
+        if partition.0 >= PARTITIONS_END {
+            return Err(Contradiction(format!(
+                "queue '{name}' in vhost '{vhost}' cannot be in partition {partition}"
+            )));
+        }
         self.forget_queue_ids(QueueId(checked(id)?.0 + 1));
         let settings = QueueSettings::read(&declaration.arguments);
         self.add_queue(Arc::new(Queue::new(
@@ -223,6 +228,8 @@ fn checked(id: QueueId) -> Result<QueueId, Contradiction> {
 }
 
 const QUEUE_IDS_END: u64 = 1 << 62;
+/// Partitions are counted up from 0, and there are never so many: each of them is a machine that a start has to build.
+const PARTITIONS_END: u16 = 1024;
 
 impl Snapshot {
     /// All facts of which the durable part of the catalog can be rebuilt: a checkpoint, which may be written while the

@@ -11,7 +11,7 @@ use super::queue_arguments::ConsumerSettings;
 use super::queue_definition::Queue;
 use super::refusal::{Refusal, RefusalKind, resource};
 use super::user::User;
-use super::vhost::Vhost;
+use super::vhost::{PREDECLARED, Vhost};
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, QueueId};
 use crate::name::Name;
@@ -97,6 +97,19 @@ impl Snapshot {
         self.0.queues.get(&queue)
     }
 
+    /// How many queues there are, over all virtual hosts.
+    pub fn queue_count(&self) -> usize {
+        self.0.queues.len()
+    }
+
+    /// How many exchanges there are, over all virtual hosts, besides those that each of them has.
+    pub fn exchange_count(&self) -> usize {
+        let vhosts = self.0.vhosts.values();
+        vhosts
+            .map(|vhost| vhost.exchanges.len().saturating_sub(PREDECLARED.len()))
+            .sum()
+    }
+
     /// All queues of all virtual hosts, in no particular order.
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.0.queues.values()
@@ -155,6 +168,11 @@ impl VhostView {
         arguments: &Arguments,
     ) -> Result<ConsumerSettings, Refusal> {
         ConsumerSettings::parse(arguments, queue.kind(), &queue.describe())
+    }
+
+    /// Whether there is such a binding.
+    pub fn has_binding(&self, binding: &Binding) -> bool {
+        self.0.has_binding(&binding.clone().normalized())
     }
 
     /// All queues, in no particular order.

@@ -16,6 +16,7 @@ use everack_storage::Position;
 use rustc_hash::FxHashMap;
 
 use super::queue_image::{ImageRun, QueueImage};
+use crate::record::SEQ_END;
 
 /// A checkpoint, read back.
 #[derive(Debug, Default)]
@@ -92,12 +93,16 @@ impl Checkpoint {
 
     fn take_queue(&mut self, cursor: &mut Cursor<'_>) -> Result<(), CheckpointError> {
         let (queue, next, applied) = (QueueId(cursor.u64()?), Seq(cursor.u64()?), cursor.u64()?);
+        if next.0 >= 2 * SEQ_END {
+            return Err(cursor.error());
+        }
         let image = self.queues.entry(queue).or_default();
         (image.next, image.applied) = (next, applied);
         let (mut number, mut location) = (0u64, 0u64);
         while cursor.at < cursor.bytes.len() {
             let first = number
                 .checked_add(cursor.varint()?)
+                .filter(|first| *first < SEQ_END)
                 .ok_or_else(|| cursor.error())?;
             location = location.wrapping_add(unzigzag(cursor.varint()?) as u64);
             let bytes = cursor.narrow()?;
@@ -105,9 +110,7 @@ impl Checkpoint {
             let count: u16 = cursor.narrow()?;
             let returns: u32 = cursor.narrow()?;
             let to = from.checked_add(count).ok_or_else(|| cursor.error())?;
-            let end = first
-                .checked_add(u64::from(count))
-                .ok_or_else(|| cursor.error())?;
+            let end = first + u64::from(count);
             image.enqueue(ImageRun {
                 first: Seq(first),
                 location: Location(location),

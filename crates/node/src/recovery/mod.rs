@@ -11,6 +11,7 @@
 
 pub mod checkpoint;
 pub mod queue_image;
+pub mod returns;
 
 use std::collections::{BTreeMap, BTreeSet};
 

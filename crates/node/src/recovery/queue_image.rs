@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use everack_broker::ids::{Location, Seq};
 use everack_broker::partition::LiveRun;
 
+use super::returns::Returns;
+
 /// Live messages `first..first + (to - from)`, entries `from..to` of the record at `location`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageRun {
@@ -58,7 +60,7 @@ pub struct QueueImage {
     /// Records before this position are part of the image already.
     pub applied: u64,
     /// How often messages came back, for those that did.
-    pub returns: BTreeMap<Seq, u32>,
+    pub returns: Returns,
     runs: VecDeque<ImageRun>,
     fragments: BTreeMap<Seq, ImageRun>,
 }
@@ -104,14 +106,7 @@ impl QueueImage {
         self.settle_fragments(low, high);
         self.settle_runs(low, high);
         if !self.returns.is_empty() {
-            let gone: Vec<Seq> = self
-                .returns
-                .range(first..Seq(high))
-                .map(|(seq, _)| *seq)
-                .collect();
-            for seq in gone {
-                self.returns.remove(&seq);
-            }
+            self.returns.remove(low, high);
         }
     }
 
@@ -202,10 +197,7 @@ impl QueueImage {
 
     /// Counts `times` more returns of messages `first..first + count`.
     pub fn count_returns(&mut self, first: Seq, count: u32, times: u32) {
-        for offset in 0..u64::from(count) {
-            let returns = self.returns.entry(first.plus(offset)).or_default();
-            *returns = returns.saturating_add(times);
-        }
+        self.returns.add(first.0, first.0 + u64::from(count), times);
     }
 
     /// Live messages in the order of their numbers.
@@ -236,12 +228,12 @@ impl QueueImage {
     }
 }
 
-fn cut_by_returns(run: ImageRun, returns: &BTreeMap<Seq, u32>) -> Vec<LiveRun> {
+fn cut_by_returns(run: ImageRun, returns: &Returns) -> Vec<LiveRun> {
     let (start, end) = (run.first.0, run.end());
     let mut cuts = vec![(start, 0)];
-    for (seq, count) in returns.range(run.first..Seq(end)) {
-        cuts.push((seq.0, *count));
-        cuts.push((seq.0 + 1, 0));
+    for (low, high, times) in returns.within(start, end) {
+        cuts.push((low, times));
+        cuts.push((high, 0));
     }
     cuts.dedup_by(|next, last| {
         // A later cut at the same place, or one that changes nothing, takes the place of the earlier.

@@ -42,6 +42,11 @@ impl Session {
         let tag = self.consumer_tag(channel, &consume.consumer_tag)?;
         let arguments = from_amqp::arguments(&consume.arguments);
         let settings = self.consumer_settings(&queue, &arguments)?;
+        let consumers = self
+            .channels
+            .get(&channel)
+            .map_or(0, |state| state.consumers.len());
+        self.may_consume(consumers)?;
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };

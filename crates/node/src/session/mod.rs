@@ -11,6 +11,7 @@
 
 mod channel;
 mod consume;
+mod growth;
 mod outgoing;
 mod properties;
 mod publish;
@@ -47,6 +48,7 @@ use crate::shared::{Shared, partition_of};
 use crate::translate::to_amqp;
 use channel::Channel;
 use consume::Consumer;
+use growth::COMMANDS_MAX;
 use outgoing::Outgoing;
 use waiting::Waiting;
 
@@ -104,11 +106,15 @@ pub struct Session {
     notices: Vec<Notice>,
     /// It has declared exclusive queues, which go with it.
     exclusive: bool,
-    /// It has published, so alarms concern it.
+    /// It has published, or begun to, so alarms concern it.
     publishes: bool,
     /// It has been told of an alarm.
     blocked: bool,
     reading_paused: bool,
+    /// When it has to have let go of what it holds while memory is short.
+    give_up_at: Option<Millis>,
+    /// It is to end without a further word.
+    cut: bool,
     released: bool,
 }
 
@@ -148,6 +154,8 @@ impl Session {
             publishes: false,
             blocked: false,
             reading_paused: false,
+            give_up_at: None,
+            cut: false,
             released: false,
         }
     }
@@ -176,6 +184,11 @@ impl Session {
             }
             self.handle(event);
             moved = true;
+        }
+        // A message that is half there takes memory as a whole one does.
+        if !self.publishes && self.connection.assembled_bytes() > 0 {
+            self.publishes = true;
+            self.look_at_alarms();
         }
         moved
     }
@@ -226,9 +239,18 @@ impl Session {
         self.connection.is_finished()
     }
 
+    /// Whether the socket is to be closed with whatever is still unwritten: the client does not read it.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// When [`Session::tick`] wants to be called.
-    pub fn deadline(&self) -> Option<Millis> {
-        self.connection.deadline().map(|at| Millis(at.0))
+    ///
+    /// `now` is the time as the driver knows it: from here on it counts how long the connection may hold what it holds.
+    pub fn deadline(&mut self, now: Millis) -> Option<Millis> {
+        self.watch_held(now);
+        let protocol = self.connection.deadline().map(|at| Millis(at.0));
+        [protocol, self.give_up_at].into_iter().flatten().min()
     }
 
     /// Heartbeats and time limits.
@@ -236,6 +258,7 @@ impl Session {
         if let Some(event) = self.connection.tick(amqp_millis(now)) {
             self.handle(event);
         }
+        self.give_up(now);
     }
 
     /// The log-in to be checked, once.
@@ -300,7 +323,8 @@ impl Session {
         }
         match event {
             Event::Method { method, .. } if is_topology(method) && !means_the_last_queue(method) => {
-                !self.waiting.iter().all(|(_, waiting)| waiting.is_topology())
+                self.waiting.len() >= COMMANDS_MAX
+                    || !self.waiting.iter().all(|(_, waiting)| waiting.is_topology())
             }
             // The connection is over whatever it waits for.
             Event::Failed { .. } => false,
@@ -330,12 +354,14 @@ impl Session {
             }
             Event::Method { channel, method } => {
                 let cause = method.ids();
-                if let Err(error) = self.method(channel, method) {
+                let allowed = growth::check_arguments(&method);
+                if let Err(error) = allowed.and_then(|()| self.method(channel, method)) {
                     self.refuse(channel, error.caused_by(cause));
                 }
             }
             Event::ChannelOpen { channel } => {
                 self.channels.insert(channel, Channel::default());
+                self.look_at_channels(channel);
             }
             Event::ChannelCloseRequested { channel, .. } => {
                 self.drop_channel(channel);

@@ -15,6 +15,7 @@ use everack_broker::ids::PartitionId;
 use everack_broker::routing::{NoHeaders, Route};
 
 use super::channel::{BufferedPublish, LastRoute};
+use super::transaction::to_gather;
 use super::{Session, properties};
 use crate::messages::Messages;
 use crate::report::Published;
@@ -41,7 +42,7 @@ impl Session {
         let end = failed
             .as_ref()
             .map_or(batch.entries.len() as u16, |(index, _)| *index);
-        let messages = Messages::new(batch);
+        let messages = Messages::new(if transactional { to_gather(batch) } else { batch });
         if transactional {
             self.buffer_publish(
                 channel,

@@ -213,6 +213,7 @@ impl Session {
     /// Sends a command to the catalog, if the user may.
     fn command(&mut self, channel: u16, command: Command, waiting: Waiting) -> Handled {
         self.authorise(&command)?;
+        self.may_grow(&command)?;
         let fate = self.channels.get(&channel).map(|state| state.failed.clone());
         let reply = Some(self.reply(channel));
         self.catalog

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use everack_amqp::content::Batch;
 use everack_amqp::deliveries::DeliveryRange;
 use everack_amqp::error::{Error, ReplyCode};
 use everack_amqp::wire::method::tx;
@@ -13,22 +14,33 @@ use super::channel::{BufferedPublish, Gathered};
 use super::consume::settle_of;
 use super::publish::partitions_of;
 use super::waiting::Waiting;
-use crate::request::{Request, RoutedRun, TransactionPart};
+use crate::request::{Request, RoutedRun, Settle, TransactionPart};
 use crate::shared::partition_of;
 use crate::transaction::Assembly;
 
-/// What the transactions of one connection may gather, in bytes of messages; beyond it the connection is closed with 506.
+/// What the transactions of one connection may gather, in bytes of memory; beyond it the connection is closed with 506.
 const TRANSACTION_BYTES_MAX: usize = 256 << 20;
 /// What one transaction may store over all partitions: it is one write, and the log takes up to 1 GiB at once.
 const TRANSACTION_STORED_BYTES_MAX: usize = 512 << 20;
+
+/// What a gathered batch takes besides its messages and what points to them: its allocations, rounded up.
+const BATCH_OVERHEAD_BYTES: usize = 256;
+/// What one gathered settlement takes: it is kept for the partition and for the protocol.
+const SETTLE_BYTES: usize = size_of::<Settle>() + size_of::<DeliveryRange>();
+/// A batch up to this size may be a small part of the read buffer that it came in, and is copied out of it to be kept.
+const COPIED_BYTES_MAX: usize = 256 << 10;
 
 impl Session {
     pub(super) fn buffer_publish(&mut self, channel: u16, publish: BufferedPublish) {
         let Some(state) = self.channels.get_mut(&channel) else {
             return;
         };
-        state.transaction.bytes += publish.messages.chunk.len();
+        state.transaction.bytes += weight(&publish);
         state.transaction.publishes.push(publish);
+        self.check_gathered(channel);
+    }
+
+    fn check_gathered(&mut self, channel: u16) {
         let gathered: usize = self.channels.values().map(|state| state.transaction.bytes).sum();
         if gathered > TRANSACTION_BYTES_MAX {
             let text = format!(
@@ -52,7 +64,9 @@ impl Session {
             .transaction
             .settles
             .extend(ranges.iter().map(|range| settle_of(range, outcome)));
+        state.transaction.bytes += ranges.len() * SETTLE_BYTES;
         state.transaction.ranges.extend(ranges);
+        self.check_gathered(channel);
     }
 
     pub(super) fn tx_commit(&mut self, channel: u16) {
@@ -124,6 +138,25 @@ impl Session {
     fn commit_ok(&mut self, channel: u16) {
         self.connection.reply(channel, &tx::CommitOk {}.into());
     }
+}
+
+/// A batch as a transaction keeps it: with memory of its own, so that what it takes is what it is charged for.
+pub(super) fn to_gather(batch: Batch) -> Batch {
+    if batch.chunk.len() > COPIED_BYTES_MAX {
+        return batch;
+    }
+    batch.copied(0, batch.len() as u16)
+}
+
+/// What a gathered batch takes in memory. A transaction of very small messages is mostly what points to them.
+fn weight(publish: &BufferedPublish) -> usize {
+    let batch: &Batch = &publish.messages;
+    batch.chunk.len()
+        + size_of_val(&batch.entries[..])
+        + size_of_val(&batch.groups[..])
+        + size_of_val(&publish.runs[..])
+        + size_of_val(&publish.returned[..])
+        + BATCH_OVERHEAD_BYTES
 }
 
 /// Each partition stores the messages that it takes.

@@ -88,6 +88,9 @@ table! {
         process_max: Size<0, 1_099_511_627_776> = "\"0 B\"", Restart;
         /// Messages of durable queues are kept in memory up to this size, and read from the log beyond it.
         durable_max: Size<0, 1_099_511_627_776> = "\"64 MiB\"", Restart;
+        /// While publishers are blocked for want of memory, a connection that holds more than 1 MiB which only itself can free (a
+        /// message half sent, a transaction, answers that it does not read) is closed after this time.
+        patience: Period<1000, 86_400_000> = "\"60 s\"", Live;
     }
 }
 

@@ -19,6 +19,8 @@ use super::Engine;
 const ROUND: Duration = Duration::from_millis(100);
 /// A round in which no more than this was appended is quiet.
 const QUIET_BYTES: u64 = 4 << 20;
+/// How often the allocator is asked to give back what is free.
+const GIVEN_BACK: Duration = Duration::from_millis(500);
 /// How often what few messages pin is freed.
 const COMPACTED: Duration = Duration::from_secs(5);
 /// How long a checkpoint that could not be written is left alone.
@@ -39,6 +41,7 @@ pub(crate) struct UpkeepThread {
     refused: Option<Instant>,
     appended_bytes: u64,
     compacted: Instant,
+    given_back: Option<Instant>,
 }
 
 impl UpkeepThread {
@@ -54,6 +57,7 @@ impl UpkeepThread {
             refused: None,
             appended_bytes: 0,
             compacted: Instant::now(),
+            given_back: None,
         }
     }
 
@@ -120,16 +124,30 @@ impl UpkeepThread {
         }
     }
 
-    fn watch_memory(&self) {
-        let engine = &self.upkeep.machines().0;
-        let Some(resident) = resident_bytes() else { return };
-        engine.gauges.memory_used(resident);
+    /// Memory that the process takes. Once that is too much, what the allocator keeps for later does not count: it gives it back.
+    fn resident_bytes(&mut self, limit: u64) -> Option<u64> {
+        let resident = resident_bytes()?;
+        if resident <= limit || self.given_back.is_some_and(|at| at.elapsed() < GIVEN_BACK) {
+            return Some(resident);
+        }
+        self.given_back = Some(Instant::now());
+        give_back();
+        resident_bytes()
+    }
+
+    fn watch_memory(&mut self) {
+        let stands = self.upkeep.machines().0.shared.alarms.stands(Resource::Memory);
         // Some distance between the two marks, so that publishers are not blocked and released in turn.
-        let limit = if engine.shared.alarms.stands(Resource::Memory) {
+        let limit = if stands {
             self.bounds.memory_bytes_max / 10 * 9
         } else {
             self.bounds.memory_bytes_max
         };
+        let Some(resident) = self.resident_bytes(limit) else {
+            return;
+        };
+        let engine = &self.upkeep.machines().0;
+        engine.gauges.memory_used(resident);
         let high = resident > limit;
         if engine.raise(Resource::Memory, high) {
             if high {
@@ -142,6 +160,13 @@ impl UpkeepThread {
             }
         }
     }
+}
+
+/// Has the allocator return what is free to the system. It does so by itself only while it is used, and a broker whose publishers are
+/// blocked may be used by nobody: the alarm would stand for ever.
+fn give_back() {
+    // SAFETY: the function takes no pointers and may be called from any thread at any time.
+    unsafe { libmimalloc_sys::mi_collect(true) }
 }
 
 /// Memory that the process takes, from the system; messages in memory are nearly all of it.

@@ -137,7 +137,7 @@ pub(super) fn messages(
             }
         };
         for (seq, entry) in (run.first.0..).zip(run.from..run.to) {
-            let returned = returns.get(&everack_broker::ids::Seq(seq)).copied().unwrap_or(0);
+            let returned = returns.of(everack_broker::ids::Seq(seq));
             let line = message(batch, usize::from(entry));
             if writeln!(out, "{seq:>12}  at {position}  returned {returned}  {line}").is_err() {
                 return Ok(ExitCode::SUCCESS);

@@ -67,6 +67,12 @@ pub enum Error {
         /// The file.
         name: String,
     },
+    /// All four billion numbers are used, or a file has the name of the last.
+    #[error("{place}: every checkpoint number has been used; move the contents to a new data directory")]
+    Exhausted {
+        /// The directory.
+        place: String,
+    },
     /// The disk gave an error. The checkpoint before still holds; the log beside it may be on the same broken disk.
     #[error("checkpoint: {0}")]
     Io(#[from] io::Error),
@@ -124,7 +130,7 @@ impl<D: Disk> Checkpoints<D> {
             .iter()
             .filter_map(|entry| format::parse_name(&entry.name))
             .max();
-        let next = last.map_or(0, |(number, _)| number) + 1;
+        let next = last.map_or(0, |(number, _)| number).saturating_add(1);
         Ok(Checkpoints {
             disk,
             identity: manifest.identity,
@@ -141,6 +147,11 @@ impl<D: Disk> Checkpoints<D> {
         covers: Position,
         mut fill: impl FnMut(&mut Sink<'_, D::File>) -> io::Result<()>,
     ) -> Result<Summary, Error> {
+        if self.next == u32::MAX {
+            return Err(Error::Exhausted {
+                place: self.disk.place(),
+            });
+        }
         let written = match self.write_new(covers, &mut fill) {
             Err(error) if is_full(&error) && self.remove_if_present(RESERVE_NAME)? => {
                 self.write_new(covers, &mut fill)

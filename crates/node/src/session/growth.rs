@@ -1,0 +1,171 @@
+//! What one client may make grow, and what it has to give up when memory runs short.
+//!
+//! The memory alarm stops publishers. It would be of little use against a client that fills memory with something else, so while it
+//! stands nothing that takes memory for long is begun: no exchange, queue or binding that is not there yet, no further consumers
+//! and channels on a connection that has many. And what a connection holds without being finished with it (messages half
+//! sent, transactions, answers that it does not read) is held for [`crate::limits::Limits::patience_ms`] at most: the alarm must not
+//! stand because of somebody whose part of the memory nobody else can free. None of it was confirmed.
+
+use everack_amqp::error::{Error, ReplyCode};
+use everack_amqp::wire::method::Method;
+use everack_amqp::wire::table::{Table, Value};
+use everack_broker::catalog::{Command, VhostView};
+use everack_broker::ids::Millis;
+
+use super::Session;
+use super::topology::Handled;
+use crate::alarms::Resource;
+
+/// How many commands for the catalog one connection may have under way; the next waits in the socket. Enough to fill a sync.
+pub(super) const COMMANDS_MAX: usize = 64;
+/// How many values the arguments of one declaration may hold, those within others included. A value of one byte on the wire takes
+/// thirty and more in memory, for as long as the queue or binding lives.
+const ARGUMENT_VALUES_MAX: usize = 4096;
+/// What a connection may hold without being finished with it while memory is short, in bytes.
+const HELD_BYTES_MAX: usize = 1 << 20;
+/// Consumers of a connection, and its channels, beyond which it gets no more while memory is short.
+const FEW: usize = 64;
+
+impl Session {
+    /// Bytes that this connection keeps in memory and that only itself can free.
+    fn held_bytes(&mut self) -> usize {
+        let gathered: usize = self.channels.values().map(|state| state.transaction.bytes).sum();
+        let unfinished = usize::try_from(self.connection.assembled_bytes()).unwrap_or(usize::MAX);
+        unfinished
+            .saturating_add(gathered)
+            .saturating_add(self.connection.output().len())
+    }
+
+    /// Looks whether the connection holds too much while memory is short, and since when.
+    pub(super) fn watch_held(&mut self, now: Millis) {
+        let short = self.is_memory_short() && self.connection.is_running();
+        if !short || self.held_bytes() <= HELD_BYTES_MAX {
+            self.give_up_at = None;
+        } else if self.give_up_at.is_none() {
+            self.give_up_at = Some(Millis(now.0.saturating_add(self.shared.limits.patience_ms())));
+        }
+    }
+
+    /// Ends a connection whose time to let go of what it holds is over.
+    pub(super) fn give_up(&mut self, now: Millis) {
+        if self.give_up_at.is_none_or(|at| now < at) {
+            return;
+        }
+        self.give_up_at = None;
+        let held = self.held_bytes();
+        let text = format!(
+            "low on memory, and this connection has held {held} bytes of unfinished messages, transactions or unread \
+             answers for {} s",
+            self.shared.limits.patience_ms() / 1000
+        );
+        // Who does not read cannot be told, and what it does not read is what it holds.
+        self.cut = self.connection.output().len() > HELD_BYTES_MAX;
+        self.fail_channel(0, Error::new(ReplyCode::ResourceError, text));
+    }
+
+    fn is_memory_short(&self) -> bool {
+        self.shared.alarms.stands(Resource::Memory)
+    }
+
+    /// Whether a command that makes the topology grow may do so.
+    pub(super) fn may_grow(&self, command: &Command) -> Handled {
+        let Some(vhost) = &self.vhost else {
+            return Ok(());
+        };
+        let Some(what) = new_thing(vhost, command) else {
+            return Ok(());
+        };
+        let limits = &self.shared.limits;
+        let refused = |text: String| Err(Error::new(ReplyCode::PreconditionFailed, text));
+        match command {
+            Command::DeclareQueue(declare) if self.snapshot.queue_count() as u64 >= limits.queues() => {
+                let (name, max) = (&declare.name, limits.queues());
+                refused(format!(
+                    "cannot declare queue '{name}': queue limit in cluster ({max}) is reached"
+                ))
+            }
+            Command::DeclareExchange(declare)
+                if self.snapshot.exchange_count() as u64 >= limits.exchanges() =>
+            {
+                let (name, vhost, max) = (&declare.name, &self.vhost_name, limits.exchanges());
+                refused(format!(
+                    "cannot declare exchange '{name}' in vhost '{vhost}': exchange limit of {max} is reached"
+                ))
+            }
+            _ if self.is_memory_short() => refused(format!("cannot {what}: low on memory")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the channel may have one more consumer.
+    pub(super) fn may_consume(&self, consumers: usize) -> Handled {
+        let max = self.shared.limits.consumers();
+        if consumers as u64 >= max {
+            let text = format!("reached maximum ({max}) of consumers per channel");
+            return Err(Error::new(ReplyCode::NotAllowed, text));
+        }
+        if self.is_memory_short() && self.consumers.len() >= FEW {
+            let text =
+                format!("low on memory: no more than {FEW} consumers on a connection until there is room");
+            return Err(Error::new(ReplyCode::PreconditionFailed, text));
+        }
+        Ok(())
+    }
+
+    /// Ends a connection that opens one channel after another while memory is short.
+    pub(super) fn look_at_channels(&mut self, channel: u16) {
+        if self.is_memory_short() && self.channels.len() > FEW {
+            let text =
+                format!("low on memory: no more than {FEW} channels on a connection until there is room");
+            self.fail_channel(channel, Error::new(ReplyCode::ResourceError, text));
+        }
+    }
+}
+
+/// Refuses arguments that would take far more memory than they took on the wire.
+pub(super) fn check_arguments(method: &Method) -> Handled {
+    let arguments = match method {
+        Method::ExchangeDeclare(declare) => &declare.arguments,
+        Method::ExchangeBind(bind) => &bind.arguments,
+        Method::ExchangeUnbind(unbind) => &unbind.arguments,
+        Method::QueueDeclare(declare) => &declare.arguments,
+        Method::QueueBind(bind) => &bind.arguments,
+        Method::QueueUnbind(unbind) => &unbind.arguments,
+        Method::BasicConsume(consume) => &consume.arguments,
+        _ => return Ok(()),
+    };
+    let count = values_in(arguments);
+    if count <= ARGUMENT_VALUES_MAX {
+        return Ok(());
+    }
+    let text = format!("the arguments hold {count} values, more than {ARGUMENT_VALUES_MAX}");
+    Err(Error::new(ReplyCode::PreconditionFailed, text))
+}
+
+fn values_in(table: &Table) -> usize {
+    table.iter().map(|(_, value)| 1 + values_within(value)).sum()
+}
+
+fn values_within(value: &Value) -> usize {
+    match value {
+        Value::Table(table) => values_in(table),
+        Value::Array(values) => values.iter().map(|value| 1 + values_within(value)).sum(),
+        _ => 0,
+    }
+}
+
+/// What a command would add to the topology, in words; `None` when it adds nothing.
+fn new_thing(vhost: &VhostView, command: &Command) -> Option<String> {
+    match command {
+        Command::DeclareQueue(declare) if !declare.passive && vhost.queue(&declare.name).is_none() => {
+            Some(format!("declare queue '{}'", declare.name))
+        }
+        Command::DeclareExchange(declare) if !declare.passive && vhost.exchange(&declare.name).is_none() => {
+            Some(format!("declare exchange '{}'", declare.name))
+        }
+        Command::Bind { binding, .. } if !vhost.has_binding(binding) => {
+            Some(format!("bind to exchange '{}'", binding.source))
+        }
+        _ => None,
+    }
+}

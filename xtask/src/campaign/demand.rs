@@ -14,6 +14,8 @@ pub(crate) enum Demand {
     Found(&'static str),
     /// Both are the same.
     Same(&'static str, &'static str),
+    /// The first is not larger than the second.
+    NoMore(&'static str, &'static str),
 }
 
 impl Demand {
@@ -35,15 +37,8 @@ impl Demand {
             }
             Self::Never(key) => judge(figures, key, |value| value == 0.0, "0"),
             Self::Found(key) => judge(figures, key, |value| value > 0.0, "more than 0"),
-            Self::Same(key, other) => match number(figures, other) {
-                Some(wanted) => judge(
-                    figures,
-                    key,
-                    |value| value == wanted,
-                    &format!("{other} = {wanted}"),
-                ),
-                None => Some(format!("there is no figure `{other}`")),
-            },
+            Self::Same(key, other) => compare(figures, key, other, |value, wanted| value == wanted),
+            Self::NoMore(key, other) => compare(figures, key, other, |value, most| value <= most),
         }
     }
 }
@@ -54,6 +49,18 @@ fn judge(figures: &Value, key: &str, is_met: impl Fn(f64) -> bool, wanted: &str)
         Some(value) if is_met(value) => None,
         Some(value) => Some(format!("{key} is {value}, wanted: {wanted}")),
     }
+}
+
+fn compare(figures: &Value, key: &str, other: &str, is_met: impl Fn(f64, f64) -> bool) -> Option<String> {
+    let Some(measure) = number(figures, other) else {
+        return Some(format!("there is no figure `{other}`"));
+    };
+    judge(
+        figures,
+        key,
+        |value| is_met(value, measure),
+        &format!("in line with {other} = {measure}"),
+    )
 }
 
 /// The figure of this name; a list counts by its length, a truth value as 0 or 1.
@@ -96,5 +103,8 @@ mod tests {
         check(Demand::Same("found", "flaws"), Scale::Full, true);
         check(Demand::Same("found", "cuts"), Scale::Full, false);
         check(Demand::Same("found", "missing"), Scale::Full, false);
+        check(Demand::NoMore("flaws", "cuts"), Scale::Full, true);
+        check(Demand::NoMore("cuts", "flaws"), Scale::Full, false);
+        check(Demand::NoMore("cuts", "missing"), Scale::Full, false);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) const ALL: &[Part] = &[
     Part {
         name: "cut-everack",
         title: "Power cuts: Everack",
-        command: |site| Ok(power_cuts(site, "cut-everack", site.times(310), site.times(50))),
+        command: |site| Ok(power_cuts(site, "cut-everack", site.times(310), site.times(20))),
         demands: POWER_CUTS,
     },
     Part {
@@ -85,7 +85,7 @@ pub(crate) const ALL: &[Part] = &[
 ];
 
 /// RabbitMQ takes seconds to start.
-const RABBITMQ_CRASHES: u64 = 30;
+const RABBITMQ_CRASHES: u64 = 20;
 
 /// What a run of the real binary has to show; `resurrected_late` are settlements that came back although they were received
 /// more than 10 ms and the longest sync before the crash.
@@ -112,7 +112,7 @@ const POWER_CUTS: &[Demand] = &[
     Never("reordered"),
     Never("duplicated"),
     NoMore("resurrected_oldest_ack_ms", "resurrected_bound_ms"),
-    AtLeast("lying_runs", 50),
+    AtLeast("lying_runs", 20),
     Same("lying_runs_found_out", "lying_runs"),
 ];
 

@@ -26,7 +26,8 @@ pub struct Settings {
     pub assembly_bytes_max: u64,
     /// Most messages in one batch; at most 4096.
     pub batch_messages_max: u16,
-    /// How many bytes a client may send before it has logged in and opened a virtual host.
+    /// How many bytes a client may send before it has logged in and opened a virtual host. (RabbitMQ 4.1 takes frames of
+    /// 8 KiB at that time.)
     pub handshake_bytes_max: u32,
     /// How long that may take, in milliseconds.
     pub handshake_ms_max: u64,
@@ -44,7 +45,7 @@ impl Default for Settings {
             copied_bytes_max: 4 << 10,
             assembly_bytes_max: 256 << 20,
             batch_messages_max: 4096,
-            handshake_bytes_max: 64 << 10,
+            handshake_bytes_max: 16 << 10,
             handshake_ms_max: 10_000,
         }
     }

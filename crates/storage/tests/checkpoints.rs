@@ -157,3 +157,28 @@ fn a_full_disk_gives_up_the_reserve_before_the_checkpoint() {
         .expect("there is one");
     assert_eq!((summary.number, records), (2, vec![record.to_vec()]));
 }
+
+/// A file with the last number that there is: looking and loading go past it, and nothing is written over it. (Found by the fuzzer of
+/// checkpoints, as an overflow.)
+#[test]
+fn a_file_with_the_last_number_is_no_overflow() {
+    let disk = disk_with_log();
+    let written = write(&mut open(&disk), 1, &[b"kept"]);
+    disk.create("checkpoint-4294967295.ckp")
+        .expect("the name is free");
+    assert_eq!(
+        Checkpoints::inspect(disk.clone())
+            .expect("it looks")
+            .check()
+            .expect("it checks")
+            .len(),
+        3
+    );
+    let mut checkpoints = open(&disk);
+    let (summary, records) = load(&checkpoints)
+        .expect("the file is damaged, the one before is not")
+        .expect("it is there");
+    assert_eq!((summary, records), (written, vec![b"kept".to_vec()]));
+    let refused = checkpoints.write(covers(2), |_| Ok(()));
+    assert!(matches!(refused, Err(Error::Exhausted { .. })), "{refused:?}");
+}

@@ -353,7 +353,7 @@ fn nobody_needs_that_many_bytes_to_log_in() {
     assert!(matches!(
         events[..],
         [Event::Failed {
-            reason: Failure::HandshakeBytes(65536)
+            reason: Failure::HandshakeBytes(16384)
         }]
     ));
     let mut peer = started();
@@ -361,8 +361,8 @@ fn nobody_needs_that_many_bytes_to_log_in() {
     assert!(matches!(peer.send(&huge[..100])[..], [Event::Failed { .. }]));
     // Half a frame within the bound waits, and fails when the bound is reached.
     let mut peer = started();
-    let large = call(0, start_ok("PLAIN", &[b'x'; 65_400], &[]));
-    assert!(peer.send(&large[..60_000]).is_empty());
-    let more = [&large[60_000..large.len() - 1], &[0; 600]].concat();
+    let large = call(0, start_ok("PLAIN", &[b'x'; 16_250], &[]));
+    assert!(peer.send(&large[..15_000]).is_empty());
+    let more = [&large[15_000..large.len() - 1], &[0; 600]].concat();
     assert!(matches!(peer.send(&more)[..], [Event::Failed { .. }]));
 }

@@ -3,7 +3,7 @@
 use everack_amqp::content::Batch;
 use everack_broker::ids::{PartitionId, QueueId, Seq};
 use everack_node::record::{
-    self, Placed, Placement, Range, Record, RecordFact, Target, charged_bytes, fanout,
+    self, Placed, Placement, Range, Record, RecordError, RecordFact, Target, charged_bytes, fanout,
 };
 use everack_storage::Frames;
 
@@ -194,5 +194,35 @@ fn queues_are_charged_no_more_than_is_stored() {
             .sum();
         let stored = u64::from(charged_bytes(&messages, 0, 5, 1));
         assert!(charged <= stored, "{targets:?} are charged {charged} of {stored}");
+    }
+}
+
+/// Numbers are counted up from 1; arithmetic with one from the end of the range would fail.
+#[test]
+fn numbers_that_were_never_given_are_refused() {
+    let number = record::SEQ_END;
+    let messages: Batch = batch(&BODIES);
+    let range = Range {
+        queue: QueueId(1),
+        first: Seq(number),
+        count: u32::MAX,
+    };
+    let records = [
+        payload(|frames| record::encode_settled(frames, PartitionId(0), None, &[range])),
+        payload(|frames| record::encode_returned(frames, PartitionId(0), &[range])),
+        payload(|frames| {
+            let targets = [target(1, number, 0, 5)];
+            record::encode_placed(
+                frames,
+                Placement::Enqueued,
+                PartitionId(0),
+                None,
+                &messages,
+                &targets,
+            );
+        }),
+    ];
+    for bytes in records {
+        assert_eq!(record::decode(&bytes), Err(RecordError::Malformed));
     }
 }

@@ -1,10 +1,13 @@
 //! Checkpoints and retirement while messages are on their way, and what recovery makes of it.
 
-use everack_broker::catalog::{Catalog, Options};
-use everack_broker::ids::Seq;
+use everack_broker::arguments::Arguments;
+use everack_broker::catalog::{Catalog, Fact, Options};
+use everack_broker::ids::{PartitionId, QueueId, Seq};
+use everack_broker::name::Name;
+use everack_node::record::{self, Placement, Range, Target};
 use everack_node::recovery::Recovery;
 use everack_node::recovery::checkpoint::{self, Checkpoint};
-use everack_storage::Found;
+use everack_storage::{Found, Frames, Position};
 
 use crate::desk::{Desk, batch};
 
@@ -120,4 +123,92 @@ fn numbers_that_come_late_are_no_gap() {
     for body in [&b"one"[..], b"two", b"three"] {
         assert_eq!(again.get(&queue, consumer).unwrap(), body);
     }
+}
+
+fn payload(encode: impl FnOnce(&mut Frames)) -> Vec<u8> {
+    let mut frames = Frames::default();
+    encode(&mut frames);
+    let (_, range) = frames.payloads().next().expect("one record");
+    frames.group()[range].to_vec()
+}
+
+fn recovery_of(facts: &[Fact]) -> Recovery {
+    let options = Options {
+        partitions: 1,
+        hash_key: 1,
+    };
+    let mut recovery = Recovery::load(None, Catalog::new(options));
+    recovery.visit(
+        Position(4096),
+        &payload(|frames| record::encode_topology(frames, facts)),
+    );
+    recovery
+}
+
+fn queue_in(partition: u16) -> [Fact; 2] {
+    let vhost = Name::from("/");
+    let declared = Fact::QueueDeclared {
+        vhost: vhost.clone(),
+        name: Name::from("q"),
+        queue: QueueId(1),
+        partition: PartitionId(partition),
+        auto_delete: false,
+        arguments: Arguments::default(),
+    };
+    [Fact::VhostDeclared { vhost }, declared]
+}
+
+/// Twenty bytes may name four billion messages; what recovery keeps of them is a range. (Found by the fuzzer of records.)
+#[test]
+fn a_return_of_four_billion_messages_takes_no_memory() {
+    let mut recovery = recovery_of(&queue_in(0));
+    let targets = [Target {
+        queue: QueueId(1),
+        first: Seq(1),
+        from: 0,
+        to: 2,
+    }];
+    let messages = batch(&[b"one", b"two"]);
+    let enqueued = payload(|frames| {
+        record::encode_placed(
+            frames,
+            Placement::Enqueued,
+            PartitionId(0),
+            None,
+            &messages,
+            &targets,
+        );
+    });
+    recovery.visit(Position(8192), &enqueued);
+    let all = Range {
+        queue: QueueId(1),
+        first: Seq(2),
+        count: u32::MAX,
+    };
+    let returned = payload(|frames| record::encode_returned(frames, PartitionId(0), &[all]));
+    for number in 0..1000 {
+        recovery.visit(Position(16384 + number), &returned);
+    }
+    let mut queues = recovery.finish().queues;
+    let (_, _, image) = queues.pop().expect("the queue is there");
+    let runs: Vec<_> = image
+        .into_live_runs()
+        .map(|run| (run.first.0, run.to - run.from, run.deliveries))
+        .collect();
+    assert_eq!(runs, [(1, 1, 0), (2, 1, 1000)]);
+}
+
+/// A start builds every partition up to the last one that a queue is in. (Found by reading, before the fuzzer could.)
+#[test]
+fn a_queue_in_a_partition_that_cannot_be_is_a_contradiction() {
+    let recovered = recovery_of(&queue_in(u16::MAX)).finish();
+    assert_eq!(recovered.report.contradictions.len(), 1);
+    assert!(recovered.catalog.queue(QueueId(1)).is_none());
+    assert!(
+        recovery_of(&queue_in(1023))
+            .finish()
+            .report
+            .contradictions
+            .is_empty()
+    );
 }

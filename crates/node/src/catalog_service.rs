@@ -102,8 +102,8 @@ struct Job {
 }
 
 impl CatalogService {
-    /// A service around a recovered catalog.
-    pub fn new(catalog: Catalog) -> Self {
+    /// A service around a catalog that everything before `applied` has been replayed into.
+    pub fn new(catalog: Catalog, applied: Position) -> Self {
         Self {
             catalog,
             frames: Frames::default(),
@@ -113,7 +113,7 @@ impl CatalogService {
             jobs: VecDeque::new(),
             job_next: JobId(1),
             changed: false,
-            applied: Position(0),
+            applied,
         }
     }
 

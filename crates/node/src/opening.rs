@@ -116,7 +116,7 @@ pub fn open<D: Disk>(disk: D, plan: &Plan) -> Result<Opened<D>, CannotOpen> {
         reader,
         shared,
         recall,
-        catalog: CatalogService::new(catalog),
+        catalog: CatalogService::new(catalog, end),
         partitions,
         progress: Progress::recovered(end),
         report,

@@ -23,8 +23,22 @@ pub struct Received {
     pub tag: u64,
     /// Whether the broker says that it may have been delivered before.
     pub redelivered: bool,
+    /// The properties, as bytes.
+    pub properties: Vec<u8>,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl Received {
+    fn begin(consumer: String, tag: u64, redelivered: bool) -> Self {
+        Self {
+            consumer,
+            tag,
+            redelivered,
+            properties: Vec::new(),
+            body: Vec::new(),
+        }
+    }
 }
 
 /// See the module documentation. All is said on channel 1.
@@ -38,7 +52,8 @@ pub struct Client {
     pub received: Vec<Received>,
     /// Publishes up to this number are confirmed.
     pub confirmed: u64,
-    pending: Option<(String, u64, bool, Vec<u8>)>,
+    pending: Option<Received>,
+    body_bytes: u64,
 }
 
 const CHANNEL: u16 = 1;
@@ -70,6 +85,7 @@ impl Client {
             received: Vec::new(),
             confirmed: 0,
             pending: None,
+            body_bytes: 0,
         };
         client.log_in();
         client
@@ -187,10 +203,14 @@ impl Client {
         match &method {
             Method::BasicDeliver(deliver) => {
                 let consumer = String::from_utf8_lossy(deliver.consumer_tag.as_bytes()).into_owned();
-                self.pending = Some((consumer, deliver.delivery_tag, deliver.redelivered, Vec::new()));
+                self.pending = Some(Received::begin(
+                    consumer,
+                    deliver.delivery_tag,
+                    deliver.redelivered,
+                ));
             }
             Method::BasicGetOk(got) => {
-                self.pending = Some((String::new(), got.delivery_tag, got.redelivered, Vec::new()));
+                self.pending = Some(Received::begin(String::new(), got.delivery_tag, got.redelivered));
             }
             Method::BasicAck(ack) => self.confirmed = self.confirmed.max(ack.delivery_tag),
             _ => self.answers.push(method),
@@ -198,32 +218,27 @@ impl Client {
     }
 
     fn header(&mut self, payload: &[u8]) {
-        let size = u64::from_be_bytes(payload[4..12].try_into().expect("eight bytes"));
-        if size == 0 {
-            self.whole();
+        let header = frame::ContentHeader::read(payload).expect("the node writes valid headers");
+        self.body_bytes = header.body_size;
+        if let Some(received) = &mut self.pending {
+            received.properties = header.properties.to_vec();
         }
-        if let Some((.., body)) = &mut self.pending {
-            body.reserve(size as usize);
-        }
+        self.whole();
     }
 
     fn body(&mut self, payload: &[u8]) {
-        if let Some((.., body)) = &mut self.pending {
-            body.extend_from_slice(payload);
+        if let Some(received) = &mut self.pending {
+            received.body.extend_from_slice(payload);
         }
-        // Stories send bodies that fit into one frame.
         self.whole();
     }
 
     fn whole(&mut self) {
-        if let Some((consumer, tag, redelivered, body)) = self.pending.take() {
-            self.received.push(Received {
-                consumer,
-                tag,
-                redelivered,
-                body,
-            });
-        }
+        let bytes = self.body_bytes;
+        let whole = self
+            .pending
+            .take_if(|received| received.body.len() as u64 >= bytes);
+        self.received.extend(whole);
     }
 
     /// Takes out the oldest answer of this kind, if one came.

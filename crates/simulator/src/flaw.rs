@@ -1,7 +1,8 @@
-//! Known bugs, put back on purpose, to show that crashes and oracle find them. They live in the driver: no production code knows them.
+//! Known bugs, put back on purpose, to show that the simulator finds them. They live in the driver, the fake disk and the fake network: no
+//! production code knows them.
 
 /// What a node does wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flaw {
     /// Nothing.
     #[default]
@@ -12,4 +13,83 @@ pub enum Flaw {
     ForgetsSettlements,
     /// Segments without live messages go before the checkpoint that makes the rest of their records needless.
     RetiresEarly,
+    /// Changes of the topology take effect, and are answered, before they are durable.
+    AnswersTopologyEarly,
+    /// The numbers of transactions begin again at each start.
+    ReusesTransactionNumbers,
+    /// A checkpoint gets its name before its contents are synced.
+    SyncsNoCheckpoint,
+    /// Names are never synced: neither of segments nor of checkpoints.
+    SyncsNoNames,
+    /// The parts of a transaction are written one by one, each with a sync of its own, and count one by one.
+    TearsTransactions,
+    /// Consumers begin without the prefetch that they asked for.
+    DeliversBeyondPrefetch,
+    /// What a dead connection's consumers held does not go back to its queues.
+    ForgetsDeadConsumers,
+    /// A sync that fails is passed over, and what it was to cover is told to be durable.
+    IgnoresSyncErrors,
+    /// A return overtakes no confirm any more, but is overtaken by it.
+    ReturnsBehindConfirms,
+    /// Deliveries never say that they may have been made before.
+    HidesRedelivery,
+    /// What finds the disk full is told to be durable all the same.
+    ConfirmsWithoutRoom,
+    /// Settlements are left lying until somebody waits for a sync.
+    DelaysSettlements,
+    /// What is read back from the log is handed out with a bit turned over.
+    TurnsBits,
+}
+
+impl Flaw {
+    /// All of them but none.
+    pub const ALL: [Flaw; 16] = [
+        Flaw::ConfirmsEarly,
+        Flaw::ForgetsSettlements,
+        Flaw::RetiresEarly,
+        Flaw::AnswersTopologyEarly,
+        Flaw::ReusesTransactionNumbers,
+        Flaw::SyncsNoCheckpoint,
+        Flaw::SyncsNoNames,
+        Flaw::TearsTransactions,
+        Flaw::DeliversBeyondPrefetch,
+        Flaw::ForgetsDeadConsumers,
+        Flaw::IgnoresSyncErrors,
+        Flaw::ReturnsBehindConfirms,
+        Flaw::HidesRedelivery,
+        Flaw::ConfirmsWithoutRoom,
+        Flaw::DelaysSettlements,
+        Flaw::TurnsBits,
+    ];
+
+    /// Its name on the command line: `confirms-early`.
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.extend(letter.to_lowercase());
+        }
+        name
+    }
+
+    /// The flaw of this name.
+    pub fn named(name: &str) -> Option<Flaw> {
+        Self::ALL.into_iter().find(|flaw| flaw.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back() {
+        assert_eq!(Flaw::ConfirmsEarly.name(), "confirms-early");
+        for flaw in Flaw::ALL {
+            assert_eq!(Flaw::named(&flaw.name()), Some(flaw));
+        }
+        assert_eq!(Flaw::named("none"), None);
+    }
 }

@@ -10,8 +10,22 @@
 //!
 //! Everything is deterministic: the same story on a disk with the same seed makes the same calls, so a crash can be put at each.
 
+pub mod book;
+pub mod campaign;
 pub mod client;
+pub mod content;
+pub mod coverage;
+pub mod crash_points;
+pub mod disk;
 pub mod flaw;
+mod flawed;
 pub mod node;
 pub mod oracle;
+pub mod properties;
+pub mod random;
 pub mod story;
+pub mod tales;
+pub mod trace;
+pub mod turn;
+pub mod world;
+pub mod writer;

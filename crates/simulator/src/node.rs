@@ -1,4 +1,13 @@
-//! One node, driven by hand: what the process does with threads happens here in one loop, in a fixed order.
+//! One node, driven by hand: what the process does with threads and mailboxes happens here when somebody says so.
+//!
+//! | in the process | here |
+//! |---|---|
+//! | a runner drains a machine's mailbox | [`Core::run_catalog`], [`Core::run_partition`] |
+//! | the disk thread | [`crate::writer`] |
+//! | the upkeep thread | [`Node::look_after`]; it lets [others](crate::turn) come in between wherever a lock is let go or the disk is at work |
+//! | a connection's task | [`crate::client`], or the network of [`crate::world`] |
+//!
+//! A machine may wait for its turn as long as the driver likes: whoever holds its lock in a process takes as long as it takes.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -8,7 +17,8 @@ use everack_broker::catalog::Command;
 use everack_broker::ids::Millis;
 use everack_broker::name::Name;
 use everack_cluster::{CommitLog as _, Standalone};
-use everack_node::append::{AppendJob, Lane, Origin};
+use everack_node::alarms::Resource;
+use everack_node::append::Origin;
 use everack_node::catalog_service::{CatalogRequest, CatalogService};
 use everack_node::machine::Machine;
 use everack_node::opening::{self, CannotOpen, Opened, Plan};
@@ -21,9 +31,12 @@ use everack_node::request::Request;
 use everack_node::shared::Shared;
 use everack_node::upkeep::{Machines, Upkeep};
 use everack_storage::disk::Memory;
-use everack_storage::{AppendError, Fatal, Position};
 
+use crate::disk::{Pace, Watched};
 use crate::flaw::Flaw;
+use crate::flawed;
+use crate::turn;
+use crate::writer::Writer;
 
 /// How a simulated node is configured: small segments, so that they roll, are rewritten and go within a short story.
 pub const PLAN: Plan = Plan {
@@ -34,10 +47,13 @@ pub const PLAN: Plan = Plan {
     name_seed: 2,
 };
 
+/// How long the upkeep waits for the disk, in pauses of a millisecond.
+const PAUSES_MAX: u32 = 300;
+
 /// A running node.
 pub struct Node {
     core: Rc<Core>,
-    upkeep: Upkeep<Memory, Handle>,
+    upkeep: Upkeep<Watched, Handle>,
     /// What recovery found.
     pub report: Report,
 }
@@ -46,28 +62,29 @@ pub struct Node {
 pub struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) recall: Arc<Recall>,
+    pub(crate) disk: Watched,
+    pub(crate) progress: Progress,
+    pub(crate) flaw: Flaw,
+    pub(crate) writer: RefCell<Writer>,
     catalog: RefCell<CatalogService>,
     partitions: Vec<RefCell<Partition>>,
-    log: RefCell<Standalone<Memory>>,
-    progress: Progress,
     mail: RefCell<Mail>,
-    now: Cell<u64>,
+    wants_tick: Cell<bool>,
+    now_us: Cell<u64>,
     dead: Cell<bool>,
-    flaw: Flaw,
 }
 
 #[derive(Default)]
 struct Mail {
     catalog: Vec<CatalogRequest>,
     partitions: Vec<Vec<Request>>,
-    jobs: Vec<AppendJob>,
 }
 
 /// A shared core, as the upkeep sees it.
 pub struct Handle(Rc<Core>);
 
 impl Node {
-    /// Starts a node on `disk`, recovering what is there.
+    /// Starts a node on `disk`, recovering what is there, and declares the user that clients log in as.
     ///
     /// # Errors
     /// The disk crashed meanwhile, or recovery refuses what it finds.
@@ -80,7 +97,18 @@ impl Node {
     /// # Errors
     /// The disk crashed meanwhile, or recovery refuses what it finds.
     pub fn start_with(disk: &Memory, flaw: Flaw) -> Result<Self, CannotOpen> {
-        let opened = opening::open(disk.clone(), &PLAN)?;
+        let node = Self::open(&Watched::new(disk, Pace::INSTANT, 0, flaw), &PLAN, flaw, 0)?;
+        node.declare_guest();
+        node.core.pump();
+        Ok(node)
+    }
+
+    /// Recovers a node; nobody has been declared yet and nothing runs.
+    ///
+    /// # Errors
+    /// The disk crashed meanwhile, or recovery refuses what it finds.
+    pub fn open(disk: &Watched, plan: &Plan, flaw: Flaw, now_us: u64) -> Result<Self, CannotOpen> {
+        let opened = flawed::opened(opening::open(disk.clone(), plan)?, plan, flaw);
         let Opened {
             log,
             checkpoints,
@@ -94,34 +122,18 @@ impl Node {
             protected,
         } = opened;
         let maintenance = log.upkeep();
-        let mail = Mail {
-            partitions: partitions.iter().map(|_| Vec::new()).collect(),
-            ..Mail::default()
-        };
-        let core = Rc::new(Core {
-            shared,
-            recall,
-            catalog: RefCell::new(catalog),
-            partitions: partitions.into_iter().map(RefCell::new).collect(),
-            log: RefCell::new(log),
-            progress,
-            mail: RefCell::new(mail),
-            now: Cell::new(0),
-            dead: Cell::new(false),
-            flaw,
-        });
-        let machines = Handle(core.clone());
+        let core = Core::new(
+            disk, flaw, now_us, log, shared, recall, catalog, partitions, progress,
+        );
         let upkeep = Upkeep::new(
-            machines,
+            Handle(core.clone()),
             maintenance,
             reader,
             checkpoints,
-            u64::from(PLAN.segment_bytes),
+            u64::from(plan.segment_bytes),
             &protected,
         );
-        let node = Self { core, upkeep, report };
-        node.declare_guest();
-        Ok(node)
+        Ok(Self { core, upkeep, report })
     }
 
     /// The machines.
@@ -129,34 +141,50 @@ impl Node {
         &self.core
     }
 
-    /// Takes a checkpoint, rescues survivors and retires segments, due or not.
-    pub fn look_after(&mut self) {
-        if !self.core.dead.get() {
-            if self.core.flaw == Flaw::RetiresEarly {
-                self.retire_early();
-            }
-            self.upkeep.round();
+    /// Takes a checkpoint, rescues survivors and retires segments, due or not. False if a checkpoint could not be written.
+    pub fn look_after(&mut self) -> bool {
+        if self.core.is_dead() {
+            return true;
         }
+        if self.core.flaw == Flaw::RetiresEarly {
+            flawed::retire_early(self.upkeep.maintenance(), &self.core.partitions);
+        }
+        self.upkeep.round()
     }
 
-    fn retire_early(&self) {
-        let maintenance = self.upkeep.maintenance();
-        for segment in maintenance
-            .segments()
-            .into_iter()
-            .filter(|segment| !segment.active)
-        {
-            let partitions = &self.core.partitions;
-            let live =
-                |partition: &RefCell<Partition>| partition.borrow_mut().space().usage(segment.number.0).0;
-            if partitions.iter().map(live).sum::<u64>() == 0 {
-                // The disk may crash here as anywhere.
-                let _ = maintenance.retire(segment.number);
-            }
+    /// One round of the upkeep's thread: a spare segment if it is `quiet`, the alarm of the disk, and what is due of the rest.
+    pub fn upkeep_round(&mut self, quiet: bool, free_bytes_min: u64) {
+        if self.core.is_dead() {
+            return;
         }
+        if quiet {
+            // As in the process, an error shows with the next append: the log is poisoned.
+            let _ = self.upkeep.maintenance().prepare();
+        }
+        self.watch_disk(free_bytes_min);
+        if self.core.flaw == Flaw::RetiresEarly {
+            flawed::retire_early(self.upkeep.maintenance(), &self.core.partitions);
+        }
+        self.upkeep.look();
     }
 
-    fn declare_guest(&self) {
+    /// The last checkpoint of an orderly stop.
+    pub fn last_checkpoint(&mut self) {
+        self.upkeep.checkpoint();
+    }
+
+    fn watch_disk(&self, free_bytes_min: u64) {
+        let unprepared = self.upkeep.maintenance().reserve_missing();
+        let Ok(free) = self.upkeep.maintenance().free_bytes() else {
+            return;
+        };
+        let waits = self.core.writer.borrow().is_full();
+        self.core
+            .raise(Resource::Disk, free < free_bytes_min || waits || unprepared);
+    }
+
+    /// Has the catalog declare what the configuration of a process would.
+    pub fn declare_guest(&self) {
         let (user, vhost) = (Name::from("guest"), Name::from("/"));
         let all = || ".*".to_owned();
         let commands = [
@@ -181,19 +209,71 @@ impl Node {
                 fate: None,
             });
         }
-        self.core.pump();
     }
 }
 
 impl Core {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "it takes apart what recovery gives back"
+    )]
+    fn new(
+        disk: &Watched,
+        flaw: Flaw,
+        now_us: u64,
+        log: Standalone<Watched>,
+        shared: Arc<Shared>,
+        recall: Arc<Recall>,
+        catalog: CatalogService,
+        partitions: Vec<Partition>,
+        progress: Progress,
+    ) -> Rc<Self> {
+        let mail = Mail {
+            partitions: partitions.iter().map(|_| Vec::new()).collect(),
+            ..Mail::default()
+        };
+        Rc::new(Self {
+            shared,
+            recall,
+            disk: disk.clone(),
+            progress,
+            flaw,
+            writer: RefCell::new(Writer::new(log)),
+            catalog: RefCell::new(catalog),
+            partitions: partitions.into_iter().map(RefCell::new).collect(),
+            mail: RefCell::new(mail),
+            wants_tick: Cell::new(false),
+            now_us: Cell::new(now_us),
+            dead: Cell::new(false),
+        })
+    }
+
     /// Whether the log has failed: a process would have ended there and then.
     pub fn is_dead(&self) -> bool {
-        self.dead.get()
+        self.dead.get() || self.disk.memory().crashed()
+    }
+
+    pub(crate) fn die(&self) {
+        self.dead.set(true);
     }
 
     /// The node's clock.
     pub fn now(&self) -> Millis {
-        Millis(self.now.get())
+        Millis(self.now_us.get() / 1000)
+    }
+
+    pub(crate) fn now_us(&self) -> u64 {
+        self.now_us.get()
+    }
+
+    /// Sets the clock.
+    pub fn set_now(&self, now_us: u64) {
+        self.now_us.set(now_us);
+    }
+
+    /// How many partitions there are.
+    pub fn partition_count(&self) -> usize {
+        self.partitions.len()
     }
 
     /// Leaves a request for the catalog.
@@ -203,36 +283,55 @@ impl Core {
 
     /// Leaves a request for a partition.
     pub fn post(&self, partition: usize, request: Request) {
-        self.mail.borrow_mut().partitions[partition].push(request);
+        if let Some(request) = flawed::request(self.flaw, request) {
+            self.mail.borrow_mut().partitions[partition].push(request);
+        }
     }
 
-    /// Runs the machines and the disk until nothing moves any more, or the disk has failed.
+    /// Whether the catalog has work.
+    pub fn catalog_has_mail(&self) -> bool {
+        !self.mail.borrow().catalog.is_empty()
+    }
+
+    /// Whether a partition has work.
+    pub fn partition_has_mail(&self, index: usize) -> bool {
+        !self.mail.borrow().partitions[index].is_empty()
+    }
+
+    /// Whether publishers are held back; whoever asks sends a tick later.
+    pub fn take_wants_tick(&self) -> bool {
+        self.wants_tick.take()
+    }
+
+    /// Runs the machines and the disk until nothing moves any more, or the disk has failed. What nobody waits for is written too.
     pub fn pump(&self) {
         loop {
-            self.now.set(self.now.get() + 1);
+            self.set_now(self.now_us() + 1000);
             let mut moved = self.run_catalog();
             for index in 0..self.partitions.len() {
                 moved |= self.run_partition(index);
             }
-            moved |= self.run_disk();
-            if !moved || self.dead.get() {
+            moved |= self.write_at_once();
+            if !moved || self.is_dead() {
                 return;
             }
         }
     }
 
-    fn run_catalog(&self) -> bool {
+    /// Drains the catalog's mailbox; says whether there was anything in it.
+    pub fn run_catalog(&self) -> bool {
         let requests = std::mem::take(&mut self.mail.borrow_mut().catalog);
         self.run(&mut *self.catalog.borrow_mut(), requests)
     }
 
-    fn run_partition(&self, index: usize) -> bool {
+    /// Drains a partition's mailbox; says whether there was anything in it.
+    pub fn run_partition(&self, index: usize) -> bool {
         let requests = std::mem::take(&mut self.mail.borrow_mut().partitions[index]);
         self.run(&mut *self.partitions[index].borrow_mut(), requests)
     }
 
     fn run<M: Machine>(&self, machine: &mut M, requests: Vec<M::Request>) -> bool {
-        if requests.is_empty() || self.dead.get() {
+        if requests.is_empty() || self.is_dead() {
             return false;
         }
         let (now, mut outbox) = (self.now(), Outbox::default());
@@ -244,95 +343,67 @@ impl Core {
         true
     }
 
+    /// In the order of the process (`everack_node::outbox`).
     fn carry(&self, mut outbox: Outbox) {
-        let mut mail = self.mail.borrow_mut();
-        mail.jobs.append(&mut outbox.jobs);
-        for (partition, request) in outbox.requests.drain(..) {
-            mail.partitions[usize::from(partition.0)].push(request);
+        self.writer
+            .borrow_mut()
+            .push_all(outbox.jobs.drain(..), self.now_us());
+        if self.flaw == Flaw::AnswersTopologyEarly {
+            let early = self.writer.borrow_mut().take_topology_shares();
+            let end = self.progress.committed_position();
+            early
+                .into_iter()
+                .for_each(|job| self.post_catalog(CatalogRequest::Committed { job, end }));
         }
-        mail.catalog.append(&mut outbox.catalog);
-        drop(mail);
+        for (partition, request) in outbox.requests.drain(..) {
+            self.post(usize::from(partition.0), request);
+        }
+        self.mail.borrow_mut().catalog.append(&mut outbox.catalog);
         if let Some(snapshot) = outbox.snapshot.take() {
             self.shared.publish(snapshot);
         }
         outbox.give_answers();
         outbox.wake_all();
-    }
-
-    /// One sync; with the bug that confirms early it is left to the next round, and what is written counts.
-    fn sync(&self, log: &mut Standalone<Memory>) -> Result<Position, Fatal> {
-        if self.flaw == Flaw::ConfirmsEarly {
-            Ok(log.appended())
-        } else {
-            log.commit()
+        if outbox.wants_tick {
+            self.wants_tick.set(true);
         }
     }
 
-    /// What the disk thread does: append all that is there, sync once, tell the origins.
-    fn run_disk(&self) -> bool {
-        let jobs = std::mem::take(&mut self.mail.borrow_mut().jobs);
-        if jobs.is_empty() || self.dead.get() {
-            return false;
+    /// Tells an origin that its job is durable.
+    pub(crate) fn tell(
+        &self,
+        share: everack_node::append::Share,
+        base: everack_storage::Position,
+        end: everack_storage::Position,
+    ) {
+        let job = share.job;
+        match share.origin {
+            Origin::Catalog => self.post_catalog(CatalogRequest::Committed { job, end }),
+            Origin::Partition(id) => self.post(usize::from(id.0), Request::Committed { job, base, end }),
         }
-        let mut log = self.log.borrow_mut();
-        let mut committed = Vec::new();
-        if self.flaw == Flaw::ConfirmsEarly && log.commit().is_err() {
-            self.dead.set(true);
-        }
-        for mut job in jobs {
-            if self.flaw == Flaw::ForgetsSettlements && only_settles(&job) {
-                let end = log.appended();
-                committed.extend(job.shares.into_iter().map(|share| (share, end, end)));
-                continue;
-            }
-            let appended = match job.lane {
-                Lane::Publish => log.append(&mut job.frames),
-                Lane::Settle => log.append_reserved(&mut job.frames),
-            };
-            match appended {
-                Ok(base) => {
-                    let end = log.appended();
-                    self.progress.appended(end, job.frames.bytes() as u64);
-                    committed.extend(job.shares.into_iter().map(|share| (share, base, end)));
-                }
-                Err(AppendError::Full) => self.mail.borrow_mut().jobs.push(job),
-                Err(_) => self.dead.set(true),
-            }
-        }
-        match self.sync(&mut log) {
-            Ok(durable) => self.progress.committed(durable),
-            Err(_) => self.dead.set(true),
-        }
-        if self.dead.get() {
-            // Nothing may be confirmed any more.
-            return false;
-        }
-        let told = !committed.is_empty();
-        for (share, base, end) in committed {
-            let job = share.job;
-            match share.origin {
-                Origin::Catalog => self.post_catalog(CatalogRequest::Committed { job, end }),
-                Origin::Partition(id) => self.post(usize::from(id.0), Request::Committed { job, base, end }),
-            }
-        }
-        told
     }
-}
 
-/// Whether a job holds nothing but records of settlements (`everack_node::record`, kind 2).
-fn only_settles(job: &AppendJob) -> bool {
-    job.frames
-        .payloads()
-        .all(|(_, payload)| job.frames.group()[payload.start] == 2)
+    /// Raises or clears an alarm and wakes the connections if that changed anything.
+    pub(crate) fn raise(&self, resource: Resource, raised: bool) {
+        if self.shared.alarms.set(resource, raised) {
+            self.shared.wake_connections();
+        }
+    }
 }
 
 impl Machines for Handle {
     fn catalog<T>(&self, look: impl FnOnce(&mut CatalogService) -> T) -> T {
-        look(&mut self.0.catalog.borrow_mut())
+        turn::others(0);
+        let seen = look(&mut self.0.catalog.borrow_mut());
+        self.0.run_catalog();
+        seen
     }
 
     fn partition<T>(&self, index: usize, look: impl FnOnce(&mut Partition) -> T) -> T {
-        look(&mut self.0.partitions[index].borrow_mut())
+        turn::others(0);
+        let seen = look(&mut self.0.partitions[index].borrow_mut());
+        self.0.run_partition(index);
+        seen
     }
 
     fn partitions(&self) -> usize {
@@ -344,6 +415,7 @@ impl Machines for Handle {
     }
 
     fn run(&self, index: usize) {
+        turn::others(0);
         self.0.run_partition(index);
     }
 
@@ -352,8 +424,12 @@ impl Machines for Handle {
     }
 
     fn pause(&self, waited: &mut u32) -> bool {
-        self.0.pump();
+        if turn::is_set() {
+            turn::others(1000);
+        } else {
+            self.0.pump();
+        }
         *waited += 1;
-        *waited < 10 && !self.0.dead.get()
+        *waited < PAUSES_MAX && !self.0.is_dead()
     }
 }

@@ -27,6 +27,8 @@ pub struct Ledger {
     pub transactions: Vec<Vec<(String, u64)>>,
     /// Queues that a client knows to be there, or not to be there.
     pub declared: BTreeMap<String, bool>,
+    /// Bindings, by exchange and queue, that a client knows to be there, or not to be there.
+    pub bound: BTreeMap<(String, String), bool>,
 }
 
 /// A promise that was broken.

@@ -1,5 +1,6 @@
-//! A short life of a broker in which every kind of storage operation happens: declare, publish, fan out, settle one by one and
-//! together, return, a transaction over two partitions, purge, delete, checkpoints, segments that roll, are rewritten and go.
+//! What can happen in a story, verb by verb, and what the clients know afterwards. The stories themselves are [`tales`](crate::tales).
+//!
+//! A verb ends when nothing moves any more, so that the same story on the same disk makes the same calls.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +11,19 @@ use crate::client::{Client, Received, short};
 use crate::flaw::Flaw;
 use crate::node::Node;
 use crate::oracle::{Fate, Ledger, body_of};
+use crate::tales::Tale;
 
 /// A story as far as it got.
 pub struct Told {
     /// What the clients know.
     pub ledger: Ledger,
+    /// Calls to the disk before the operation began that the story is about.
+    pub prelude_calls: u64,
 }
 
-struct Teller {
-    node: Node,
+/// Who tells a story: a node, a client, and what is known.
+pub struct Teller {
+    pub(crate) node: Node,
     client: Client,
     ledger: Ledger,
     number: u64,
@@ -26,19 +31,22 @@ struct Teller {
     waiting: Vec<(u64, String, u64)>,
 }
 
-/// The queues of the story, and how they are bound to `amq.fanout`.
-pub const QUEUES: [&str; 4] = ["orders", "audit", "bulk", "gone"];
+/// The queues of all stories.
+pub const QUEUES: [&str; 6] = ["orders", "audit", "bulk", "gone", "late", "later"];
+/// Those that are there from the beginning, the first two bound to `amq.fanout`.
+const DECLARED: [&str; 4] = ["orders", "audit", "bulk", "gone"];
 
-/// Lives the story on `disk` until its end, or until the disk crashes.
-pub fn tell(disk: &Memory) -> Told {
-    tell_with(disk, Flaw::None)
+/// Lives a story on `disk` until its end, or until the disk crashes.
+pub fn tell(disk: &Memory, tale: &Tale) -> Told {
+    tell_with(disk, tale, Flaw::None)
 }
 
 /// As [`tell`], on a node with a known bug.
-pub fn tell_with(disk: &Memory, flaw: Flaw) -> Told {
+pub fn tell_with(disk: &Memory, tale: &Tale, flaw: Flaw) -> Told {
     let Ok(node) = Node::start_with(disk, flaw) else {
         return Told {
             ledger: Ledger::default(),
+            prelude_calls: 0,
         };
     };
     let client = Client::connect(node.core());
@@ -50,13 +58,17 @@ pub fn tell_with(disk: &Memory, flaw: Flaw) -> Told {
         published: 0,
         waiting: Vec::new(),
     };
-    teller.declare_all();
+    DECLARED.iter().for_each(|name| teller.declare(name));
+    ["orders", "audit"]
+        .iter()
+        .for_each(|name| teller.bind("amq.fanout", name, true));
     teller.client.say(confirm::Select { nowait: false });
-    teller.chapter_one();
-    teller.chapter_two();
-    teller.chapter_three();
+    (tale.prelude)(&mut teller);
+    let prelude_calls = disk.calls();
+    (tale.operation)(&mut teller);
     Told {
         ledger: teller.ledger,
+        prelude_calls,
     }
 }
 
@@ -65,82 +77,85 @@ impl Teller {
         self.node.core().is_dead()
     }
 
-    fn declare_all(&mut self) {
-        for name in QUEUES {
-            let declare = queue::Declare {
-                queue: short(name),
-                durable: true,
-                ..queue::Declare::default()
-            };
-            self.client.say(declare);
-            self.client.run();
-            if self
-                .client
-                .answered(|method| matches!(method, Method::QueueDeclareOk(_)))
-            {
-                self.ledger.declared.insert(name.to_owned(), true);
-            }
+    /// The upkeep has its way.
+    pub(crate) fn look_after(&mut self) {
+        self.node.look_after();
+    }
+
+    /// A spare segment is made.
+    pub(crate) fn prepare(&mut self) {
+        self.node.upkeep_round(true, 0);
+    }
+
+    /// The node stops in order.
+    pub(crate) fn stop(&mut self) {
+        if !self.dead() {
+            self.node.last_checkpoint();
+            self.node.core().close_log();
         }
-        for name in ["orders", "audit"] {
-            let bind = queue::Bind {
+    }
+
+    pub(crate) fn declare(&mut self, name: &str) {
+        if self.dead() {
+            return;
+        }
+        let before = self.ledger.declared.remove(name);
+        let declare = queue::Declare {
+            queue: short(name),
+            durable: true,
+            ..queue::Declare::default()
+        };
+        self.client.say(declare);
+        self.client.run();
+        if self
+            .client
+            .answered(|method| matches!(method, Method::QueueDeclareOk(_)))
+        {
+            self.ledger.declared.insert(name.to_owned(), true);
+        } else if before == Some(true) {
+            self.ledger.declared.insert(name.to_owned(), true);
+        }
+    }
+
+    /// Binds a queue to an exchange under its own name, or takes that back.
+    pub(crate) fn bind(&mut self, exchange: &str, name: &str, there: bool) {
+        if self.dead() {
+            return;
+        }
+        let edge = (exchange.to_owned(), name.to_owned());
+        self.ledger.bound.remove(&edge);
+        if there {
+            self.client.say(queue::Bind {
                 queue: short(name),
-                exchange: short("amq.fanout"),
+                exchange: short(exchange),
+                routing_key: short(name),
                 ..queue::Bind::default()
-            };
-            self.client.say(bind);
+            });
+        } else {
+            self.client.say(queue::Unbind {
+                queue: short(name),
+                exchange: short(exchange),
+                routing_key: short(name),
+                ..queue::Unbind::default()
+            });
         }
         self.client.run();
-    }
-
-    /// Orders come in and are worked on one by one; what one worker leaves another gets.
-    fn chapter_one(&mut self) {
-        for _ in 0..4 {
-            self.publish_to("amq.fanout", "", &["orders", "audit"], 200);
+        let answered = self
+            .client
+            .answered(|method| matches!(method, Method::QueueBindOk(_) | Method::QueueUnbindOk(_)));
+        if answered {
+            self.ledger.bound.insert(edge, there);
         }
-        self.settle_some("orders", 2);
-        self.leave_some("orders", 1);
-        for _ in 0..3 {
-            self.publish_to("", "orders", &["orders"], 50);
-        }
-        self.node.look_after();
     }
 
-    /// A backlog makes the log roll; most of it is purged, so that segments are rewritten and go.
-    fn chapter_two(&mut self) {
-        for part in 0..8 {
-            self.publish_many("bulk", 6, 900);
-            if part == 4 {
-                // A segment whose own messages will all be gone holds this settlement of an older one.
-                self.settle_some("orders", 1);
-            }
-        }
-        self.settle_some("bulk", 5);
-        self.purge("bulk");
-        self.publish_many("bulk", 2, 300);
-        self.node.look_after();
-        self.node.look_after();
-        self.settle_some("audit", 1);
-    }
-
-    /// A transaction over queues of both partitions, a queue with messages that is deleted, and some more work.
-    fn chapter_three(&mut self) {
-        self.publish_many("gone", 3, 100);
-        self.delete("gone");
-        self.transaction();
-        self.publish_many("orders", 2, 700);
-        self.settle_some("orders", 3);
-        self.node.look_after();
-        self.publish_to("amq.fanout", "", &["orders", "audit"], 20);
-    }
-
-    fn publish_to(&mut self, exchange: &str, key: &str, queues: &[&str], bytes: usize) {
+    pub(crate) fn publish_to(&mut self, exchange: &str, key: &str, queues: &[&str], bytes: usize) {
         self.queue_publish(exchange, key, queues, bytes);
         self.client.run();
         self.note_confirms();
     }
 
     /// Several messages in one piece of input, which become one batch.
-    fn publish_many(&mut self, queue: &str, count: usize, bytes: usize) {
+    pub(crate) fn publish_many(&mut self, queue: &str, count: usize, bytes: usize) {
         for _ in 0..count {
             self.queue_publish("", queue, &[queue], bytes);
         }
@@ -177,7 +192,7 @@ impl Teller {
     }
 
     /// Takes `count` messages of a queue and acknowledges them: the second first, the others together.
-    fn settle_some(&mut self, queue: &str, count: usize) {
+    pub(crate) fn settle_some(&mut self, queue: &str, count: usize) {
         let taken = take(&mut self.client, queue, count);
         if taken.is_empty() || self.dead() {
             return;
@@ -213,13 +228,13 @@ impl Teller {
     }
 
     /// A second client takes messages and dies with them.
-    fn leave_some(&mut self, queue: &str, count: usize) {
+    pub(crate) fn leave_some(&mut self, queue: &str, count: usize) {
         let mut other = Client::connect(self.node.core());
         take(&mut other, queue, count);
         other.vanish();
     }
 
-    fn purge(&mut self, queue: &str) {
+    pub(crate) fn purge(&mut self, queue: &str) {
         self.note_all(queue, Fate::Settling);
         self.client.say(queue::Purge {
             queue: short(queue),
@@ -235,12 +250,13 @@ impl Teller {
         }
     }
 
-    fn delete(&mut self, name: &str) {
+    pub(crate) fn delete(&mut self, name: &str) {
         if self.dead() {
             return;
         }
         self.note_all(name, Fate::Settling);
         self.ledger.declared.remove(name);
+        self.ledger.bound.retain(|(_, queue), _| queue != name);
         self.client.say(queue::Delete {
             queue: short(name),
             ..queue::Delete::default()
@@ -272,7 +288,7 @@ impl Teller {
     }
 
     /// Publishes to two queues and settles a message of a third, all or nothing.
-    fn transaction(&mut self) {
+    pub(crate) fn transaction(&mut self) {
         if self.dead() {
             return;
         }
@@ -340,34 +356,43 @@ fn take(client: &mut Client, queue: &str, count: usize) -> Vec<Received> {
 }
 
 /// Everything that a restarted node holds: each queue's messages in order, none for a queue that is not there.
+///
+/// # Panics
+/// When the disk crashes meanwhile.
 pub fn drain(node: &Node) -> BTreeMap<String, Option<Vec<Vec<u8>>>> {
-    let mut found = BTreeMap::new();
-    for name in QUEUES {
-        let mut client = Client::connect(node.core());
-        client.say(basic::Get {
-            queue: short(name),
-            no_ack: true,
-        });
+    let drained = QUEUES.map(|name| (name.to_owned(), drain_queue(node, name)));
+    assert!(
+        !node.core().is_dead(),
+        "the disk crashed while the outcome was read"
+    );
+    drained.into()
+}
+
+fn drain_queue(node: &Node, name: &str) -> Option<Vec<Vec<u8>>> {
+    let mut client = Client::connect(node.core());
+    let get = basic::Get {
+        queue: short(name),
+        no_ack: true,
+    };
+    loop {
+        client.say(get.clone());
         client.run();
         if client.answered(|method| matches!(method, Method::ChannelClose(_))) {
-            found.insert(name.to_owned(), None);
-            continue;
+            return None;
         }
-        while !client.answered(|method| matches!(method, Method::BasicGetEmpty(_))) {
-            client.say(basic::Get {
-                queue: short(name),
-                no_ack: true,
-            });
-            client.run();
-            assert!(
-                !node.core().is_dead(),
-                "the disk crashed while the outcome was read"
-            );
+        if node.core().is_dead() || client.answered(|method| matches!(method, Method::BasicGetEmpty(_))) {
+            break;
         }
-        found.insert(
-            name.to_owned(),
-            Some(client.received.into_iter().map(|message| message.body).collect()),
-        );
     }
-    found
+    Some(client.received.into_iter().map(|message| message.body).collect())
+}
+
+/// Whether a message for `name` to `exchange` comes to the queue of this name. All queues have been emptied before.
+pub fn is_bound(node: &Node, exchange: &str, name: &str) -> bool {
+    let mut client = Client::connect(node.core());
+    client.publish(exchange, name, b"a probe");
+    client.run();
+    let found = drain_queue(node, name);
+    QUEUES.iter().for_each(|other| drop(drain_queue(node, other)));
+    found.is_some_and(|found| !found.is_empty())
 }

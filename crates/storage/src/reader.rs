@@ -96,7 +96,12 @@ impl<D: Disk> Reader<D> {
         if position >= self.shared.appended() {
             return Err(missing());
         }
-        match self.read_from(&segment, position, payload_bytes) {
+        let mut read = self.read_from(&segment, position, payload_bytes);
+        if matches!(&read, Err(error) if is_unreadable(error)) {
+            // A block that has gone bad stays so; a bus that was reset does not. What is called damaged here is set aside for good.
+            read = self.read_from(&segment, position, payload_bytes);
+        }
+        match read {
             Ok(Some(payload)) => Ok(payload),
             // Retired in the meantime, and perhaps written over already.
             _ if self.shared.segment(position.segment()).is_none() => Err(missing()),

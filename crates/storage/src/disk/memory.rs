@@ -5,6 +5,7 @@
 //! off *during* that call: a write may or may not have reached the medium, a sync has not happened. Every later call
 //! fails, and [`Memory::restart`] gives the disk the next boot finds.
 
+use super::contents::Contents;
 use super::{Disk, Entry, File};
 use parking_lot::Mutex;
 use std::{
@@ -92,9 +93,9 @@ impl Change {
 #[derive(Clone, Default)]
 struct Inode {
     /// What a read shows.
-    seen: Vec<u8>,
+    seen: Contents,
     /// What is on the medium for certain.
-    durable: Vec<u8>,
+    durable: Contents,
 }
 
 #[derive(Clone, Default)]
@@ -173,6 +174,16 @@ impl Memory {
         self.state.lock().capacity = bytes;
     }
 
+    /// Bytes the disk can hold; `None` for no limit.
+    pub fn capacity(&self) -> Option<u64> {
+        self.state.lock().capacity
+    }
+
+    /// Bytes that its files take.
+    pub fn used_bytes(&self) -> u64 {
+        self.state.lock().used()
+    }
+
     /// A disk that lies answers every sync with success and does nothing (also: fsync switched off).
     pub fn set_lying(&self, lying: bool) {
         self.state.lock().lying = lying;
@@ -238,7 +249,10 @@ impl Memory {
     /// Contents of a file, as a read would show them.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state.lock();
-        state.names.get(name).map(|file| state.inodes[*file].seen.clone())
+        state
+            .names
+            .get(name)
+            .map(|file| state.inodes[*file].seen.to_vec())
     }
 
     /// Change the contents of a file on the medium behind everybody's back: bit rot, truncation, zeroed blocks.
@@ -249,7 +263,9 @@ impl Memory {
         let mut state = self.state.lock();
         let file = *state.names.get(name).expect("the file to corrupt exists");
         let inode = &mut state.inodes[file];
-        change(&mut inode.durable);
+        let mut bytes = inode.durable.to_vec();
+        change(&mut bytes);
+        inode.durable = Contents::from_vec(bytes);
         inode.seen = inode.durable.clone();
     }
 }
@@ -333,29 +349,29 @@ impl State {
             Change::Resize { file, length } => (*file, *length),
             _ => return false,
         };
-        let growth = end.saturating_sub(self.inodes[file].seen.len() as u64);
+        let growth = end.saturating_sub(self.inodes[file].seen.len());
         growth > 0 && self.used() + growth > capacity
     }
 
     fn used(&self) -> u64 {
         self.names
             .values()
-            .map(|file| self.inodes[*file].seen.len() as u64)
+            .map(|file| self.inodes[*file].seen.len())
             .sum()
     }
 
     fn see(&mut self, change: &Change) {
         match change {
-            Change::Write { file, offset, bytes } => write(&mut self.inodes[*file].seen, *offset, bytes),
-            Change::Resize { file, length } => self.inodes[*file].seen.resize(*length as usize, 0),
+            Change::Write { file, offset, bytes } => self.inodes[*file].seen.write(*offset, bytes),
+            Change::Resize { file, length } => self.inodes[*file].seen.resize(*length),
             other => name(&mut self.names, other),
         }
     }
 
     fn make_durable(&mut self, change: &Change) {
         match change {
-            Change::Write { file, offset, bytes } => write(&mut self.inodes[*file].durable, *offset, bytes),
-            Change::Resize { file, length } => self.inodes[*file].durable.resize(*length as usize, 0),
+            Change::Write { file, offset, bytes } => self.inodes[*file].durable.write(*offset, bytes),
+            Change::Resize { file, length } => self.inodes[*file].durable.resize(*length),
             other => name(&mut self.names_durable, other),
         }
     }
@@ -389,8 +405,15 @@ impl State {
             .iter()
             .for_each(|change| self.make_durable(change));
         if let Some(Change::Write { file, offset, bytes }) = pending.get(whole) {
-            let kept = random.below(bytes.len() as u64 + 1) as usize;
-            write(&mut self.inodes[*file].durable, *offset, &bytes[..kept]);
+            // Mostly somewhere in what was really written, rather than in the zeros that fill up a page.
+            let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            let most = if random.below(4) == 0 {
+                bytes.len()
+            } else {
+                written
+            };
+            let kept = random.below(most as u64 + 1) as usize;
+            self.inodes[*file].durable.write(*offset, &bytes[..kept]);
         }
     }
 
@@ -413,27 +436,15 @@ impl State {
             let durable = &mut self.inodes[file].durable;
             match random.below(5) {
                 0 | 1 => {}
-                2 | 3 => write(
-                    durable,
-                    from,
-                    &bytes[(from - offset) as usize..(to - offset) as usize],
-                ),
+                2 | 3 => durable.write(from, &bytes[(from - offset) as usize..(to - offset) as usize]),
                 _ => {
                     let garbage: Vec<u8> = (0..to - sector).map(|_| random.next() as u8).collect();
-                    write(durable, sector, &garbage);
+                    durable.write(sector, &garbage);
                 }
             }
             sector += SECTOR;
         }
     }
-}
-
-fn write(contents: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    let end = offset as usize + bytes.len();
-    if contents.len() < end {
-        contents.resize(end, 0);
-    }
-    contents[offset as usize..end].copy_from_slice(bytes);
 }
 
 fn name(names: &mut BTreeMap<String, usize>, change: &Change) {
@@ -540,7 +551,7 @@ impl Disk for Memory {
     fn list(&self) -> io::Result<Vec<Entry>> {
         let mut state = self.state.lock();
         state.plain_call()?;
-        let length = |file: &usize| state.inodes[*file].seen.len() as u64;
+        let length = |file: &usize| state.inodes[*file].seen.len();
         Ok(state
             .names
             .iter()
@@ -606,7 +617,7 @@ impl File for MemoryFile {
     fn length(&self) -> io::Result<u64> {
         let mut state = self.disk.state.lock();
         state.plain_call()?;
-        Ok(state.inodes[self.file].seen.len() as u64)
+        Ok(state.inodes[self.file].seen.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -619,11 +630,7 @@ impl File for MemoryFile {
         if state.unreadable.iter().any(bad) {
             return Err(error_of(Fault::Io));
         }
-        let seen = &state.inodes[self.file].seen;
-        let from = (offset as usize).min(seen.len());
-        let bytes = buffer.len().min(seen.len() - from);
-        buffer[..bytes].copy_from_slice(&seen[from..from + bytes]);
-        Ok(bytes)
+        Ok(state.inodes[self.file].seen.read(buffer, offset))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -655,7 +662,7 @@ impl File for MemoryFile {
 
     fn allocate(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state.lock();
-        let length = length.max(state.inodes[self.file].seen.len() as u64);
+        let length = length.max(state.inodes[self.file].seen.len());
         state.change(Change::Resize {
             file: self.file,
             length,
@@ -668,10 +675,8 @@ impl File for MemoryFile {
         let mut contents = state.inodes[self.file].durable.clone();
         for change in &state.pending {
             match change {
-                Change::Write { file, offset, bytes } if *file == self.file => {
-                    write(&mut contents, *offset, bytes)
-                }
-                Change::Resize { file, length } if *file == self.file => contents.resize(*length as usize, 0),
+                Change::Write { file, offset, bytes } if *file == self.file => contents.write(*offset, bytes),
+                Change::Resize { file, length } if *file == self.file => contents.resize(*length),
                 _ => {}
             }
         }

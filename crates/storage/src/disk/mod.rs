@@ -3,6 +3,7 @@
 //!
 //! A disk is one flat directory that belongs to one process. Names are plain file names.
 
+mod contents;
 mod memory;
 mod os;
 

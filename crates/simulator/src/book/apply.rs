@@ -1,0 +1,613 @@
+//! What an event changes in what is known.
+
+use super::{
+    Binding, Book, ChannelId, Class, Consumer, Copy, Crash, Delivered, Event, Fate, Found, Held, History,
+    Message, Name, Number, Presence, Publish, Queue, TransactionId, TransactionState, Verdict,
+};
+
+impl Book {
+    /// Takes an event in.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::DeclareSent(name, class) => self.declare_sent(name, class),
+            Event::Declared(name) => self.set_there(&name, Presence::Present),
+            Event::DeleteSent(name) => self.delete_sent(&name),
+            Event::Deleted(name) => self.deleted(&name),
+            Event::BindSent(binding) => self.bind_sent(binding, Presence::Absent),
+            Event::UnbindSent(binding) => self.bind_sent(binding, Presence::Present),
+            Event::Bound(binding) => self.set_bound(binding, Presence::Present),
+            Event::Unbound(binding) => self.set_bound(binding, Presence::Absent),
+            Event::PurgeSent(name) => self.purge_sent(&name),
+            Event::Purged(name, _) => self.purged(&name, true),
+            Event::PurgeOver(name) => self.purged(&name, false),
+            Event::Sent(message) => self.sent(message),
+            Event::Confirmed(_, numbers) => numbers.into_iter().for_each(|number| self.confirmed(number)),
+            Event::ConfirmedNothing(..) | Event::AnsweredLate(_) => (),
+            Event::Returned(_, number) => {
+                if let Some(publish) = self.messages.get_mut(&number) {
+                    publish.returned = true;
+                }
+            }
+            Event::CommitSent(id) => self.commit_sent(id),
+            Event::Committed(id) => self.committed(id),
+            Event::RolledBack(id) => self.rolled_back(id),
+            Event::Consuming(consumer, channel, queue, prefetch) => {
+                let since_us = self.now_us;
+                self.consumers.insert(
+                    consumer,
+                    Consumer {
+                        channel,
+                        prefetch,
+                        since_us,
+                    },
+                );
+                self.reads(channel, &queue);
+            }
+            Event::Limited(channel, limit) => self.limited(channel, limit),
+            Event::Getting(channel, queue) => self.reads(channel, &queue),
+            Event::Delivered(delivered) => self.delivered(delivered),
+            Event::SettleSent(channel, tags, verdict, transaction) => {
+                self.settle_sent(channel, &tags, verdict, transaction);
+            }
+            Event::SettleReceived(channel, tags) => self.settle_received(channel, &tags),
+            Event::Asking(channel, count) => self.channels.entry(channel).or_default().asking = count,
+            Event::Recovering(channel, begins) => self.recovering(channel, begins),
+            Event::ChannelLost(channel) => self.channel_lost(channel),
+            Event::ChannelEnded(channel) => self.channel_ended(channel),
+            Event::Rotted(numbers) => self.rotten.extend(numbers),
+            Event::ReadFailed => self.reads_failed = true,
+            Event::Crashed(crash) => self.crashed(crash),
+            Event::Audited(name, found, _) => {
+                let there = if found.is_some() {
+                    Presence::Present
+                } else {
+                    Presence::Absent
+                };
+                self.set_there(&name, there);
+                self.audited(&name, found.unwrap_or_default());
+            }
+            Event::AuditEnded => self.audit_ended(),
+        }
+    }
+
+    fn declare_sent(&mut self, name: Name, class: Class) {
+        let queue = self.queues.entry(name).or_insert_with(|| Queue {
+            class,
+            there: History::default(),
+            purging: History::default(),
+            copies: Default::default(),
+            deleted_us: None,
+            returned_us: None,
+            readers: Default::default(),
+        });
+        if queue.there.now() == Presence::Absent {
+            queue.there.set(self.now_us, Presence::Maybe);
+        }
+    }
+
+    fn set_there(&mut self, name: &Name, presence: Presence) {
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.there.set(self.now_us, presence);
+        }
+    }
+
+    fn delete_sent(&mut self, name: &Name) {
+        self.set_there(name, Presence::Maybe);
+        self.shake(name);
+        for (_, history) in self.bindings.iter_mut().filter(|(edge, _)| edge.queue == *name) {
+            if history.now() == Presence::Present {
+                history.set(self.now_us, Presence::Maybe);
+            }
+        }
+    }
+
+    /// Nobody knows of any message whether it is still there.
+    fn shake(&mut self, name: &Name) {
+        let copies = self.queues.get_mut(name).into_iter();
+        for copy in copies.flat_map(|queue| queue.copies.values_mut()) {
+            if copy.fate == Fate::Kept {
+                copy.fate = Fate::Possible;
+            }
+        }
+    }
+
+    fn deleted(&mut self, name: &Name) {
+        self.set_there(name, Presence::Absent);
+        let now = self.now_us;
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.deleted_us = Some(now);
+            queue.copies.values_mut().for_each(|copy| copy.fate = Fate::Gone);
+        }
+        for (_, history) in self.bindings.iter_mut().filter(|(edge, _)| edge.queue == *name) {
+            history.set(self.now_us, Presence::Absent);
+        }
+    }
+
+    /// It stays what it is if nothing changes by what was asked for.
+    fn bind_sent(&mut self, binding: Binding, if_now: Presence) {
+        let history = self.bindings.entry(binding).or_default();
+        if history.now() == if_now {
+            history.set(self.now_us, Presence::Maybe);
+        }
+    }
+
+    fn set_bound(&mut self, binding: Binding, presence: Presence) {
+        let history = self.bindings.entry(binding).or_default();
+        history.set(self.now_us, presence);
+    }
+
+    fn purge_sent(&mut self, name: &Name) {
+        let now = self.now_us;
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.purging.set(now, Presence::Maybe);
+            // What may be in somebody's hands is not purged.
+            let fate = if queue.readers.is_empty() {
+                Fate::Leaving { since_us: None }
+            } else {
+                Fate::Possible
+            };
+            for copy in queue.copies.values_mut() {
+                if copy.fate == Fate::Kept && copy.holder.is_none() {
+                    copy.fate = fate;
+                }
+            }
+        }
+    }
+
+    fn purged(&mut self, name: &Name, answered: bool) {
+        let now = self.now_us;
+        let Some(queue) = self.queues.get_mut(name) else {
+            return;
+        };
+        queue.purging.set(now, Presence::Absent);
+        if !queue.readers.is_empty() {
+            return;
+        }
+        let fate = if answered {
+            Fate::Leaving { since_us: Some(now) }
+        } else {
+            Fate::Possible
+        };
+        for copy in queue.copies.values_mut() {
+            if copy.fate == (Fate::Leaving { since_us: None }) && copy.doubt.is_none() {
+                copy.fate = fate;
+            }
+        }
+    }
+
+    fn sent(&mut self, message: Message) {
+        let channel = self.channels.entry(message.publisher).or_default();
+        channel.published += 1;
+        if let Some(id) = message.transaction {
+            let transaction = self.transactions.entry(id).or_default();
+            transaction.publishes.push(message.number);
+        }
+        let publish = Publish {
+            order: channel.published,
+            sent_us: self.now_us,
+            resolved_us: None,
+            confirmed: false,
+            returned: false,
+            withdrawn: false,
+            message,
+        };
+        self.messages.insert(publish.message.number, publish);
+    }
+
+    fn confirmed(&mut self, number: Number) {
+        let now = self.now_us;
+        let Some(publish) = self.messages.get_mut(&number) else {
+            return;
+        };
+        publish.confirmed = true;
+        publish.resolved_us = Some(now);
+        let publish = publish.clone();
+        for name in self.surely_to(&publish, now) {
+            let queue = self.queues.get_mut(&name).expect("it was looked up");
+            // What is known already was learnt by somebody who has seen it there.
+            queue.copies.entry(number).or_insert(Copy {
+                fate: Fate::Kept,
+                holder: None,
+                seen_us: None,
+                doubt: None,
+            });
+        }
+    }
+
+    fn commit_sent(&mut self, id: TransactionId) {
+        let transaction = self.transactions.entry(id).or_default();
+        transaction.state = TransactionState::InDoubt;
+        transaction.commit_us = self.now_us;
+        for (_, held, verdict) in transaction.settles.clone() {
+            if verdict == Some(Verdict::Done)
+                && let Some(copy) = copy_mut(self, &held.queue, held.number)
+            {
+                copy.doubt = Some(id);
+                copy.fate = Fate::Leaving { since_us: None };
+            }
+        }
+    }
+
+    fn committed(&mut self, id: TransactionId) {
+        let transaction = self.transactions.entry(id).or_default();
+        transaction.state = TransactionState::Committed;
+        let (publishes, settles) = (transaction.publishes.clone(), transaction.settles.clone());
+        publishes.into_iter().for_each(|number| self.confirmed(number));
+        for (_, held, verdict) in settles {
+            let now = self.now_us;
+            if verdict == Some(Verdict::Back) {
+                self.came_back(&held.queue, now);
+            }
+            let Some(copy) = copy_mut(self, &held.queue, held.number) else {
+                continue;
+            };
+            copy.holder = None;
+            if copy.doubt.take().is_some() {
+                // The answer of a commit says that all of it is durable.
+                copy.fate = Fate::Gone;
+            }
+        }
+    }
+
+    fn rolled_back(&mut self, id: TransactionId) {
+        let transaction = self.transactions.entry(id).or_default();
+        transaction.state = TransactionState::Undone;
+        for number in std::mem::take(&mut transaction.publishes) {
+            if let Some(publish) = self.messages.get_mut(&number) {
+                publish.withdrawn = true;
+            }
+        }
+        // The deliveries may be settled again, under their old tags.
+        let settles = self
+            .transactions
+            .get_mut(&id)
+            .map(|undone| std::mem::take(&mut undone.settles));
+        for (tag, held, _) in settles.unwrap_or_default() {
+            let holder = copy_mut(self, &held.queue, held.number).and_then(|copy| copy.holder);
+            if let Some((channel, _)) = holder.filter(|(_, held)| *held == tag) {
+                self.channels.entry(channel).or_default().held.insert(tag, held);
+            }
+        }
+    }
+
+    fn limited(&mut self, id: ChannelId, limit: u64) {
+        let now = self.now_us;
+        let channel = self.channels.entry(id).or_default();
+        if channel.limit == 0 {
+            channel.limited_us = now;
+        }
+        channel.limit = limit;
+    }
+
+    fn reads(&mut self, channel: ChannelId, queue: &Name) {
+        if let Some(queue) = self.queues.get_mut(queue) {
+            queue.readers.insert(channel);
+        }
+    }
+
+    fn came_back(&mut self, queue: &Name, now_us: u64) {
+        if let Some(queue) = self.queues.get_mut(queue) {
+            queue.returned_us = Some(now_us);
+        }
+    }
+
+    fn delivered(&mut self, delivered: Delivered) {
+        let Delivered {
+            queue: name,
+            number,
+            redelivered,
+            channel: id,
+            tag,
+            consumer,
+            no_ack,
+            void,
+            ..
+        } = delivered;
+        let now = self.now_us;
+        let unsteady = self.is_unsteady(id);
+        let channel = self.channels.entry(id).or_default();
+        channel.tag = tag;
+        let (Some(number), Some(queue)) = (number, self.queues.get_mut(&name)) else {
+            return;
+        };
+        let publisher = self.messages.get(&number);
+        if let Some(publish) = publisher.filter(|_| !redelivered && !void) {
+            let key = (name.clone(), publish.message.publisher, consumer);
+            channel.last.insert(key, publish.order);
+        }
+        let copy = queue.copies.entry(number).or_insert(Copy {
+            fate: Fate::Possible,
+            holder: None,
+            seen_us: None,
+            doubt: None,
+        });
+        if void {
+            return;
+        }
+        let held = Held {
+            queue: name,
+            number,
+            consumer,
+        };
+        let stale = unsteady && (copy.holder.is_some() || matches!(copy.fate, Fate::Leaving { .. }));
+        if stale || copy.fate == Fate::Gone {
+            // It had been on its way for long: others have had it since, or its queue has been deleted.
+            if !no_ack {
+                channel.held.insert(tag, held);
+            }
+            return;
+        }
+        copy.seen_us = Some(now);
+        if no_ack {
+            copy.fate = Fate::Leaving { since_us: Some(now) };
+            return;
+        }
+        copy.holder = Some((id, tag));
+        copy.fate = if copy.doubt.is_some() || !queue.class.keeps() {
+            Fate::Possible
+        } else {
+            Fate::Kept
+        };
+        let sent = publisher.map_or(0, |publish| publish.sent_us);
+        let deleted = queue.deleted_us.is_some_and(|deleted| deleted >= sent);
+        if deleted || queue.purging.now() != Presence::Absent || queue.there.now() != Presence::Present {
+            copy.fate = Fate::Possible;
+        }
+        channel.held.insert(tag, held);
+    }
+
+    fn settle_sent(
+        &mut self,
+        id: ChannelId,
+        tags: &[u64],
+        verdict: Verdict,
+        transaction: Option<TransactionId>,
+    ) {
+        for tag in tags {
+            let channel = self.channels.entry(id).or_default();
+            let Some(held) = channel.held.remove(tag) else {
+                continue;
+            };
+            if let Some(transaction) = transaction {
+                let transaction = self.transactions.entry(transaction).or_default();
+                transaction.settles.push((*tag, held, Some(verdict)));
+                continue;
+            }
+            channel.settling.insert(*tag, held.clone());
+            if verdict == Verdict::Back {
+                let now = self.now_us;
+                self.came_back(&held.queue, now);
+            }
+            let Some(copy) = copy_mut(self, &held.queue, held.number) else {
+                continue;
+            };
+            if copy.holder == Some((id, *tag)) {
+                copy.holder = None;
+                if verdict == Verdict::Done && copy.fate != Fate::Gone {
+                    copy.fate = Fate::Leaving { since_us: None };
+                }
+                if verdict == Verdict::Back {
+                    put_back(self, &held);
+                }
+            }
+        }
+    }
+
+    fn settle_received(&mut self, id: ChannelId, tags: &[u64]) {
+        let now = self.now_us;
+        for tag in tags {
+            let channel = self.channels.entry(id).or_default();
+            let Some(held) = channel.settling.remove(tag) else {
+                continue;
+            };
+            if let Some(copy) = copy_mut(self, &held.queue, held.number)
+                && copy.fate == (Fate::Leaving { since_us: None })
+                && copy.doubt.is_none()
+            {
+                copy.fate = Fate::Leaving { since_us: Some(now) };
+            }
+        }
+    }
+
+    fn recovering(&mut self, id: ChannelId, begins: bool) {
+        let now = self.now_us;
+        self.channels.entry(id).or_default().recovering = begins;
+        for queue in self
+            .queues
+            .values_mut()
+            .filter(|queue| queue.readers.contains(&id))
+        {
+            queue.returned_us = Some(now);
+        }
+    }
+
+    fn channel_lost(&mut self, id: ChannelId) {
+        let now = self.now_us;
+        let channel = self.channels.entry(id).or_default();
+        channel.lost = true;
+        let held = std::mem::take(&mut channel.held);
+        let settling = std::mem::take(&mut channel.settling);
+        for held in held.into_values().chain(self.gathered_by(id)) {
+            if let Some(copy) = copy_mut(self, &held.queue, held.number)
+                && copy.holder.is_some_and(|(holder, _)| holder == id)
+            {
+                copy.holder = None;
+                put_back(self, &held);
+            }
+        }
+        for held in settling.into_values() {
+            if let Some(copy) = copy_mut(self, &held.queue, held.number)
+                && copy.fate == (Fate::Leaving { since_us: None })
+            {
+                copy.fate = Fate::Possible;
+            }
+        }
+        for queue in self
+            .queues
+            .values_mut()
+            .filter(|queue| queue.readers.contains(&id))
+        {
+            queue.returned_us = Some(now);
+        }
+    }
+
+    /// What open transactions of a channel hold; they are undone with it.
+    fn gathered_by(&mut self, id: ChannelId) -> Vec<Held> {
+        let mut gathered = Vec::new();
+        let mut withdrawn = Vec::new();
+        for transaction in self.transactions.values_mut() {
+            let of_channel = transaction.publishes.iter().any(|number| {
+                self.messages
+                    .get(number)
+                    .is_some_and(|publish| publish.message.publisher == id)
+            });
+            let settles = &transaction.settles;
+            let holds = settles.iter().any(|(tag, held, _)| {
+                let copy = self
+                    .queues
+                    .get(&held.queue)
+                    .and_then(|queue| queue.copies.get(&held.number));
+                copy.is_some_and(|copy| copy.holder == Some((id, *tag)))
+            });
+            if !of_channel && !holds {
+                continue;
+            }
+            gathered.extend(settles.iter().map(|(_, held, _)| held.clone()));
+            if transaction.state == TransactionState::Open {
+                transaction.state = TransactionState::Undone;
+                withdrawn.append(&mut transaction.publishes);
+            }
+        }
+        for number in withdrawn {
+            if let Some(publish) = self.messages.get_mut(&number) {
+                publish.withdrawn = true;
+            }
+        }
+        gathered
+    }
+
+    fn channel_ended(&mut self, id: ChannelId) {
+        let now = self.now_us;
+        for queue in self.queues.values_mut() {
+            if queue.readers.remove(&id) {
+                queue.returned_us = Some(now);
+            }
+        }
+    }
+
+    fn crashed(&mut self, crash: Crash) {
+        let now = self.now_us;
+        self.life += 1;
+        self.life_began_us = now;
+        for queue in self.queues.values_mut() {
+            queue.readers.clear();
+            queue.returned_us = Some(now);
+            queue.purging.set(now, Presence::Absent);
+            let stays = queue.class.survives();
+            if !stays {
+                queue.there.set(now, Presence::Absent);
+            }
+            for copy in queue.copies.values_mut() {
+                copy.holder = None;
+                copy.fate = match copy.fate {
+                    _ if !stays => Fate::Gone,
+                    Fate::Leaving { since_us } if is_durable(since_us, crash, now) => Fate::Gone,
+                    Fate::Leaving { .. } => Fate::Possible,
+                    fate => fate,
+                };
+            }
+        }
+        for (binding, history) in &mut self.bindings {
+            if self
+                .queues
+                .get(&binding.queue)
+                .is_some_and(|queue| queue.there.now() == Presence::Absent)
+            {
+                history.set(now, Presence::Absent);
+            }
+        }
+    }
+
+    fn audited(&mut self, name: &Name, found: Vec<Found>) {
+        let now = self.now_us;
+        let numbers: Vec<Number> = found.iter().filter_map(|found| found.number).collect();
+        let in_doubt: Vec<Number> = self
+            .messages
+            .iter()
+            .filter(|(_, publish)| publish.resolved_us.is_none())
+            .map(|(number, _)| *number)
+            .collect();
+        let Some(queue) = self.queues.get_mut(name) else {
+            return;
+        };
+        let nothing = Copy {
+            fate: Fate::Gone,
+            holder: None,
+            seen_us: None,
+            doubt: None,
+        };
+        // What a recovery did not show never may be seen.
+        for number in in_doubt {
+            queue.copies.entry(number).or_insert_with(|| nothing.clone());
+        }
+        for copy in queue.copies.values_mut() {
+            copy.fate = Fate::Gone;
+        }
+        let kept = if queue.class.keeps() {
+            Fate::Kept
+        } else {
+            Fate::Possible
+        };
+        for number in numbers {
+            let copy = queue.copies.entry(number).or_insert_with(|| nothing.clone());
+            copy.fate = kept;
+            copy.seen_us = Some(now);
+        }
+        queue.returned_us = Some(now);
+    }
+
+    fn audit_ended(&mut self) {
+        let now = self.now_us;
+        for publish in self.messages.values_mut() {
+            publish.resolved_us.get_or_insert(now);
+        }
+        for transaction in self.transactions.values_mut() {
+            transaction.state = TransactionState::Settled;
+        }
+        for queue in self.queues.values_mut() {
+            queue.copies.values_mut().for_each(|copy| copy.doubt = None);
+        }
+    }
+}
+
+fn copy_mut<'a>(book: &'a mut Book, queue: &Name, number: Number) -> Option<&'a mut Copy> {
+    book.queues.get_mut(queue)?.copies.get_mut(&number)
+}
+
+/// A message is back in its queue. If that is being purged, it may be gone with the others.
+fn put_back(book: &mut Book, held: &Held) {
+    let Some(queue) = book.queues.get_mut(&held.queue) else {
+        return;
+    };
+    let purging = queue.purging.now() != Presence::Absent;
+    if let Some(copy) = queue.copies.get_mut(&held.number)
+        && purging
+        && copy.fate == Fate::Kept
+    {
+        copy.fate = Fate::Possible;
+    }
+}
+
+/// Whether a settlement that was taken in at `since_us` survives this crash.
+fn is_durable(since_us: Option<u64>, crash: Crash, now_us: u64) -> bool {
+    let Some(since) = since_us else { return false };
+    let waited_from = crash
+        .full_from_us
+        .map(|from| from.saturating_sub(crash.settled_within_us));
+    let since = match (waited_from, crash.full_until_us) {
+        (Some(from), None) if since >= from => return crash.orderly,
+        (Some(from), Some(until)) if since >= from => since.max(until),
+        _ => since,
+    };
+    crash.orderly || now_us.saturating_sub(since) > crash.settled_within_us
+}

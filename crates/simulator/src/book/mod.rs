@@ -1,0 +1,292 @@
+//! What the clients of a history know, and nothing else: which messages must be there, which may be, which must not.
+//!
+//! ```text
+//!              confirmed, or seen there                 acknowledged, purged ...              long before the crash, or
+//!   Possible ───────────────────────────> Kept ─────────────────────────────────> Leaving ─────── answered for certain ──> Gone
+//!      ^                                                                             │
+//!      └──────────────────── the connection died, or a crash too soon after ─────────┘
+//! ```
+//!
+//! A copy of a message in one queue is *possible* while nobody can know; *kept* it must be found; *leaving* it may be found only if
+//! nobody took the settlement in or a crash came too soon; *gone* it must never be seen again. Whether broken promises follow from
+//! that is for the [properties](crate::properties) to say: they look at the book before it takes an event in.
+
+mod apply;
+mod event;
+mod history;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use event::{
+    Address, Binding, ChannelId, Class, Crash, Delivered, Event, Found, Message, Name, Number, TransactionId,
+    Verdict,
+};
+pub use history::{History, Presence};
+
+/// See the module documentation.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// The simulated time, in microseconds.
+    pub now_us: u64,
+    /// Starts of the node so far.
+    pub life: u32,
+    /// When this life began.
+    pub life_began_us: u64,
+    /// All messages.
+    pub messages: BTreeMap<Number, Publish>,
+    /// All queues that anybody has declared.
+    pub queues: BTreeMap<Name, Queue>,
+    /// All bindings that anybody has asked for.
+    pub bindings: BTreeMap<Binding, History>,
+    /// All channels.
+    pub channels: BTreeMap<ChannelId, Channel>,
+    /// All consumers, by their number.
+    pub consumers: BTreeMap<u64, Consumer>,
+    /// All transactions that were begun.
+    pub transactions: BTreeMap<TransactionId, Transaction>,
+    /// Messages that bit rot may have taken.
+    pub rotten: BTreeSet<Number>,
+    /// A read has failed: the broker may have given messages back without anybody being told first.
+    pub reads_failed: bool,
+}
+
+/// A publish, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// What was sent.
+    pub message: Message,
+    /// Its place among the publishes of its channel.
+    pub order: u64,
+    /// When it was sent.
+    pub sent_us: u64,
+    /// When its confirm was seen, or nothing more could be heard of it.
+    pub resolved_us: Option<u64>,
+    /// Its confirm was seen.
+    pub confirmed: bool,
+    /// It came back.
+    pub returned: bool,
+    /// It was rolled back, or its transaction never committed: it must not be seen.
+    pub withdrawn: bool,
+}
+
+/// A queue.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// What it promises.
+    pub class: Class,
+    /// Whether it is there.
+    pub there: History,
+    /// Present while a purge may be at work.
+    pub purging: History,
+    /// What is known of its messages.
+    pub copies: BTreeMap<Number, Copy>,
+    /// When its last deletion was answered.
+    pub deleted_us: Option<u64>,
+    /// When messages may last have come back to it.
+    pub returned_us: Option<u64>,
+    /// Channels that may hold messages of it.
+    pub readers: BTreeSet<ChannelId>,
+}
+
+/// A message in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Whether it must be there.
+    pub fate: Fate,
+    /// The delivery that holds it.
+    pub holder: Option<(ChannelId, u64)>,
+    /// When somebody last saw it.
+    pub seen_us: Option<u64>,
+    /// A transaction that settles it, and of which nobody knows whether it counts.
+    pub doubt: Option<TransactionId>,
+}
+
+/// See the module documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It may be there.
+    Possible,
+    /// It must be there.
+    Kept,
+    /// It has been settled; the broker took that in at this moment, if it has.
+    Leaving {
+        /// See above.
+        since_us: Option<u64>,
+    },
+    /// It must not be there.
+    Gone,
+}
+
+/// A channel.
+#[derive(Clone, Debug, Default)]
+pub struct Channel {
+    /// How many messages have been published on it.
+    pub published: u64,
+    /// The last delivery tag.
+    pub tag: u64,
+    /// What it holds, by tag.
+    pub held: BTreeMap<u64, Held>,
+    /// Settled, and not known to be taken in yet.
+    pub settling: BTreeMap<u64, Held>,
+    /// The limit over its consumers.
+    pub limit: u64,
+    /// Since when there has been one.
+    pub limited_us: u64,
+    /// The order of the last message that a consumer got for the first time, by queue and publisher. Without a consumer: by `basic.get`,
+    /// whose answers do not wait behind deliveries.
+    pub last: BTreeMap<(Name, ChannelId, Option<u64>), u64>,
+    /// The client has lost it.
+    pub lost: bool,
+    /// Questions that wait for an answer.
+    pub asking: usize,
+    /// Everything has been sent back, and that is not answered yet.
+    pub recovering: bool,
+}
+
+/// A delivery that is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The queue.
+    pub queue: Name,
+    /// The message.
+    pub number: Number,
+    /// The consumer; none for a get.
+    pub consumer: Option<u64>,
+}
+
+/// A consumer.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    /// Its channel.
+    pub channel: ChannelId,
+    /// Most messages that it may hold; 0 is no limit.
+    pub prefetch: u64,
+    /// When it was asked for.
+    pub since_us: u64,
+}
+
+/// A transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// Its publishes.
+    pub publishes: Vec<Number>,
+    /// The tags that it settles, with what was held under them.
+    pub settles: Vec<(u64, Held, Option<Verdict>)>,
+    /// How it stands.
+    pub state: TransactionState,
+    /// When its commit was sent.
+    pub commit_us: u64,
+}
+
+/// How a transaction stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransactionState {
+    /// It is being gathered.
+    #[default]
+    Open,
+    /// Its commit was sent, and no answer has been seen.
+    InDoubt,
+    /// It counts.
+    Committed,
+    /// It does not.
+    Undone,
+    /// Nobody needs to know any more.
+    Settled,
+}
+
+impl Class {
+    /// Whether what is confirmed stays until it is settled, as long as the queue is there.
+    pub fn keeps(self) -> bool {
+        matches!(self, Class::Durable | Class::Transient)
+    }
+
+    /// Whether the queue is there after a restart.
+    pub fn survives(self) -> bool {
+        matches!(self, Class::Durable | Class::Drained)
+    }
+}
+
+impl Book {
+    /// Where a message goes if the topology stays as it is known: which queues surely, and all the time from its publish until `to_us`.
+    pub fn surely_to(&self, publish: &Publish, to_us: u64) -> Vec<Name> {
+        let from = publish.sent_us;
+        let kept = |name: &Name| {
+            self.queues.get(name).is_some_and(|queue| {
+                queue.class.keeps() && queue.there.surely(from, to_us) && !queue.purging.possibly(from, to_us)
+            })
+        };
+        self.routes(&publish.message.address, |history| history.surely(from, to_us))
+            .into_iter()
+            .filter(kept)
+            .collect()
+    }
+
+    /// Whether a message may have entered a queue at all, up to now.
+    pub fn possibly_in(&self, publish: &Publish, queue: &Name) -> bool {
+        let (from, to) = (publish.sent_us, publish.resolved_us.unwrap_or(self.now_us));
+        let there = self
+            .queues
+            .get(queue)
+            .is_some_and(|queue| queue.there.possibly(from, to));
+        let routed = || self.routes(&publish.message.address, |history| history.possibly(from, to));
+        there && !publish.withdrawn && routed().contains(queue)
+    }
+
+    /// Whether nobody can have wanted a message, up to now.
+    pub fn surely_nowhere(&self, publish: &Publish) -> bool {
+        let names = self.queues.keys();
+        !publish.withdrawn && names.into_iter().all(|name| !self.possibly_in(publish, name))
+    }
+
+    fn routes(&self, address: &Address, counts: impl Fn(&History) -> bool) -> Vec<Name> {
+        match address {
+            Address::Queue(name) => vec![name.clone()],
+            Address::Exchange(exchange, key) => {
+                let bindings = self.bindings.iter().filter(|(binding, history)| {
+                    binding.exchange == *exchange
+                        && (binding.key == "#" || binding.key == *key)
+                        && counts(history)
+                });
+                let names: BTreeSet<Name> = bindings.map(|(binding, _)| binding.queue.clone()).collect();
+                names.into_iter().collect()
+            }
+        }
+    }
+
+    /// What is known of a message in a queue.
+    pub fn copy(&self, queue: &Name, number: Number) -> Option<&Copy> {
+        self.queues.get(queue)?.copies.get(&number)
+    }
+
+    /// How many deliveries a consumer holds.
+    pub fn held_by(&self, consumer: u64) -> u64 {
+        let Some(channel) = self
+            .consumers
+            .get(&consumer)
+            .and_then(|known| self.channels.get(&known.channel))
+        else {
+            return 0;
+        };
+        let held = channel.held.values();
+        held.filter(|held| held.consumer == Some(consumer)).count() as u64
+    }
+
+    /// Whether the broker may have taken back what a channel holds without anybody having been told.
+    pub fn is_unsteady(&self, channel: ChannelId) -> bool {
+        let unsteady = |channel: &Channel| channel.lost || channel.recovering || channel.asking > 0;
+        self.reads_failed || self.channels.get(&channel).is_none_or(unsteady)
+    }
+
+    /// Whether messages may be coming back to a queue right now.
+    pub fn may_come_back(&self, queue: &Name) -> bool {
+        let readers = self.queues.get(queue).map(|queue| &queue.readers);
+        readers.is_some_and(|readers| readers.iter().any(|channel| self.is_unsteady(*channel)))
+    }
+
+    /// Whether somebody may be reading from a queue right now.
+    pub fn has_readers(&self, queue: &Name) -> bool {
+        self.queues
+            .get(queue)
+            .is_some_and(|queue| !queue.readers.is_empty())
+    }
+}

@@ -1,0 +1,72 @@
+//! A consumer never holds more than its prefetch, nor do the consumers of a channel together hold more than the channel's.
+
+use super::Property;
+use crate::book::{Book, Event};
+
+pub(super) const PROPERTY: Property = Property {
+    name: "prefetch_respected",
+    broken_by,
+};
+
+fn broken_by(book: &Book, event: &Event) -> Option<String> {
+    let Event::Delivered(delivered) = event else {
+        return None;
+    };
+    let consumer = delivered
+        .consumer
+        .filter(|_| !delivered.no_ack && !delivered.void)?;
+    let (prefetch, held) = (book.consumers.get(&consumer)?.prefetch, book.held_by(consumer));
+    if prefetch > 0 && held >= prefetch {
+        return Some(format!(
+            "consumer {consumer} holds {held} messages and got another one; its prefetch is {prefetch}"
+        ));
+    }
+    let channel = book.channels.get(&delivered.channel)?;
+    // What was held before there was a limit does not count.
+    let counts = |consumer: &u64| {
+        let known = book.consumers.get(consumer);
+        known.is_some_and(|known| known.since_us >= channel.limited_us)
+    };
+    let held = channel.held.values().filter_map(|held| held.consumer);
+    let held = held.filter(counts).count() as u64;
+    (channel.limit > 0 && held >= channel.limit).then(|| {
+        format!(
+            "channel {} holds {held} messages and got another one; its limit is {}",
+            delivered.channel.0, channel.limit
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::book::{Delivered, Event};
+    use crate::properties::tests::{READER, Tale, delivery, q};
+
+    fn to_consumer(number: u64, tag: u64) -> Event {
+        Event::Delivered(Delivered {
+            consumer: Some(5),
+            ..delivery(number, tag)
+        })
+    }
+
+    #[test]
+    fn one_too_many_is_found() {
+        let mut tale = Tale::begin();
+        tale.kept(1).kept(2).kept(3);
+        tale.then(Event::Consuming(5, READER, q(), 2));
+        tale.then(to_consumer(1, 1)).then(to_consumer(2, 2));
+        assert_eq!(tale.broken(), [""; 0]);
+        tale.then(to_consumer(3, 3));
+        assert_eq!(tale.broken(), ["prefetch_respected"]);
+    }
+
+    #[test]
+    fn so_is_one_beyond_the_limit_of_the_channel() {
+        let mut tale = Tale::begin();
+        tale.kept(1).kept(2);
+        tale.then(Event::Limited(READER, 1))
+            .then(Event::Consuming(5, READER, q(), 0));
+        tale.then(to_consumer(1, 1)).then(to_consumer(2, 2));
+        assert_eq!(tale.broken(), ["prefetch_respected"]);
+    }
+}

@@ -1,0 +1,123 @@
+//! A transaction counts as a whole or not at all. One whose commit was not answered before the crash is judged by what is there
+//! afterwards: its messages, and those that it settles.
+
+use super::Property;
+use crate::book::{Book, Class, Event, Fate, Held, Publish, Transaction, TransactionState, Verdict};
+
+pub(super) const PROPERTY: Property = Property {
+    name: "torn_transaction",
+    broken_by,
+};
+
+fn broken_by(book: &Book, event: &Event) -> Option<String> {
+    let Event::AuditEnded = event else {
+        return None;
+    };
+    let mut in_doubt = book
+        .transactions
+        .iter()
+        .filter(|(_, transaction)| transaction.state == TransactionState::InDoubt);
+    in_doubt.find_map(|(id, transaction)| {
+        let signs = signs(book, transaction);
+        let (for_it, against_it) = (signs.iter().any(|sign| *sign), signs.iter().any(|sign| !*sign));
+        (for_it && against_it).then(|| {
+            format!(
+                "of transaction {} some is there and some is not: publishes {:?}, settles {:?}",
+                id.0,
+                transaction.publishes,
+                transaction
+                    .settles
+                    .iter()
+                    .map(|(_, held, _)| held.number)
+                    .collect::<Vec<_>>()
+            )
+        })
+    })
+}
+
+/// What speaks for its having happened, and what against.
+fn signs(book: &Book, transaction: &Transaction) -> Vec<bool> {
+    let rotten = |number: &u64| book.rotten.contains(number);
+    if transaction.publishes.iter().any(rotten)
+        || transaction
+            .settles
+            .iter()
+            .any(|(_, held, _)| rotten(&held.number))
+    {
+        return Vec::new();
+    }
+    let publishes = transaction
+        .publishes
+        .iter()
+        .filter_map(|number| book.messages.get(number));
+    let entered = publishes.flat_map(|publish| entered(book, publish));
+    let settled = transaction
+        .settles
+        .iter()
+        .filter(|(_, _, verdict)| *verdict == Some(Verdict::Done));
+    let left = settled.filter_map(|(_, held, _)| left(book, transaction, held));
+    entered.chain(left).collect()
+}
+
+/// In each queue that it surely went to: whether it was ever seen there.
+fn entered(book: &Book, publish: &Publish) -> Vec<bool> {
+    let names = book.surely_to(publish, book.now_us);
+    let seen = |name| {
+        book.copy(name, publish.message.number)
+            .is_some_and(|copy| copy.seen_us.is_some())
+    };
+    names.iter().map(seen).collect()
+}
+
+/// Whether what it settles is gone; nothing can be said if somebody had it in hand since, or the queue was emptied by others.
+fn left(book: &Book, transaction: &Transaction, held: &Held) -> Option<bool> {
+    let queue = book.queues.get(&held.queue)?;
+    let steady = queue.class == Class::Durable
+        && queue.there.surely(transaction.commit_us, book.now_us)
+        && !queue.purging.possibly(transaction.commit_us, book.now_us);
+    let copy = queue.copies.get(&held.number)?;
+    match copy.fate {
+        Fate::Kept => Some(false),
+        Fate::Gone if steady && copy.seen_us.is_some_and(|seen| seen < transaction.commit_us) => Some(true),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::book::{Address, Event, TransactionId, Verdict};
+    use crate::properties::tests::{PUBLISHER, READER, Tale, q};
+
+    const IT: TransactionId = TransactionId(1);
+
+    fn tale() -> Tale {
+        let mut tale = Tale::begin();
+        tale.kept(1).delivered(1, 1);
+        tale.sent_as(2, Address::Queue(q()), Some(IT))
+            .sent_as(3, Address::Queue(q()), Some(IT))
+            .then(Event::SettleSent(READER, vec![1], Verdict::Done, Some(IT)))
+            .then(Event::CommitSent(IT))
+            .then(Event::ChannelLost(PUBLISHER))
+            .then(Event::ChannelLost(READER))
+            .crashed();
+        tale
+    }
+
+    #[test]
+    fn all_or_nothing_is_well() {
+        for found in [&[2, 3][..], &[1]] {
+            let mut tale = tale();
+            tale.audited(found);
+            assert_eq!(tale.broken(), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn a_part_is_not() {
+        for found in [&[1, 2, 3][..], &[2], &[1, 3], &[]] {
+            let mut tale = tale();
+            tale.audited(found);
+            assert_eq!(tale.broken(), ["torn_transaction"], "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What a history is going to be like, drawn from its seed before it begins.
+
+use everack_storage::disk::Outcome;
+
+use super::desk::Taste;
+use crate::disk::Pace;
+use crate::random::Random;
+
+/// See the module documentation.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) agents: usize,
+    pub(super) lives: Vec<Life>,
+    pub(super) taste: Taste,
+    pub(super) pace: Pace,
+    /// Bytes of durable messages kept in memory.
+    pub(super) resident_bytes_max: u64,
+    pub(super) partitions: u16,
+    /// The last reading of all queues is done in the last life, without a restart before it.
+    pub(super) ends_alive: bool,
+}
+
+/// From one start to the end of the process.
+#[derive(Clone, Debug)]
+pub(super) struct Life {
+    /// After so many steps it ends, if nothing ends it before.
+    pub(super) steps: u64,
+    pub(super) end: End,
+    /// The power goes during this call to the disk, counted from the start of the life.
+    pub(super) crash_call: Option<u64>,
+    /// The power goes during this call of the first round of the upkeep that begins after half of the steps.
+    pub(super) crash_in_upkeep: Option<u64>,
+    /// The power goes during these calls of recovery, one after the other.
+    pub(super) crash_in_recovery: Vec<u64>,
+    /// This call to the disk is answered with EIO.
+    pub(super) broken_call: Option<u64>,
+    /// After so many steps there is room for so many bytes more, until as many steps later.
+    pub(super) full: Option<(u64, u64, u64)>,
+    /// Nobody does anything for a while, after so many steps.
+    pub(super) siesta: Option<u64>,
+    /// Rot in a record, after so many steps, or before the start.
+    pub(super) rot_alive: Option<u64>,
+    pub(super) rot_record: bool,
+    pub(super) rot_checkpoint: bool,
+    /// All queues are read before anybody else may touch them.
+    pub(super) audited: bool,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The power goes.
+    Power(Outcome),
+    /// kill -9: what was written stays in the page cache.
+    Kill,
+    /// The process is asked to stop.
+    Stop,
+}
+
+impl End {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        match random.below(10) {
+            0 => End::Stop,
+            1 | 2 => End::Kill,
+            _ => End::Power(*random.pick(&Outcome::ALL)),
+        }
+    }
+
+    /// What it is called in the coverage.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            End::Power(Outcome::Nothing) => "power lost: nothing survives",
+            End::Power(Outcome::Prefix) => "power lost: a prefix survives",
+            End::Power(Outcome::Sectors) => "power lost: some sectors survive",
+            End::Power(Outcome::Everything) => "power lost: everything survives",
+            End::Kill => "processes killed",
+            End::Stop => "processes stopped in order",
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let lives = random.between(1, 4);
+        let pace = match random.below(5) {
+            0 => Pace {
+                least_us: 5,
+                most_us: 60,
+                hiccup_in: 0,
+            },
+            1 => Pace {
+                least_us: 4_000,
+                most_us: 20_000,
+                hiccup_in: 9,
+            },
+            _ => Pace {
+                least_us: 150,
+                most_us: 1_500,
+                hiccup_in: 25,
+            },
+        };
+        // One kind of trouble with the disk at most, so that what it may cost is known.
+        let trouble = random.below(12);
+        Self {
+            agents: random.between(2, 4) as usize,
+            lives: (0..lives)
+                .map(|index| Life::draw(random, trouble, index))
+                .collect(),
+            taste: taste(random),
+            pace,
+            resident_bytes_max: *random.pick(&[0, 4 << 10, 1 << 20]),
+            partitions: *random.pick(&[1, 2, 2, 3]),
+            ends_alive: random.once_in(3),
+        }
+    }
+}
+
+impl Life {
+    fn draw(random: &mut Random, trouble: u64, index: u64) -> Self {
+        let steps = random.between(200, 3_000);
+        let some = |random: &mut Random, one_in: u64, most: u64| {
+            random.once_in(one_in).then(|| random.between(1, most))
+        };
+        let crash_in_recovery = match random.below(6) {
+            0 => vec![random.between(1, 60)],
+            1 if random.once_in(2) => vec![random.between(1, 60), random.between(1, 40)],
+            _ => Vec::new(),
+        };
+        let full = (trouble == 1 || trouble == 2).then(|| {
+            (
+                random.below(steps / 2),
+                random.below(60 << 10),
+                random.between(steps / 8, steps / 2),
+            )
+        });
+        Self {
+            steps,
+            end: End::draw(random),
+            crash_call: some(random, 3, 900),
+            crash_in_upkeep: some(random, 4, 50),
+            crash_in_recovery,
+            broken_call: (trouble == 3 || trouble == 4).then(|| random.between(1, 600)),
+            full,
+            siesta: random.once_in(4).then(|| random.below(steps)),
+            rot_alive: (trouble == 5).then(|| random.below(steps)),
+            rot_record: trouble == 6 || trouble == 7,
+            // Twice would be both files of one checkpoint.
+            rot_checkpoint: trouble == 8 && index == 1,
+            audited: random.below(3) > 0,
+        }
+    }
+}
+
+fn taste(random: &mut Random) -> Taste {
+    let mut some = |usual: u64| usual * [0, 1, 1, 3][random.below(4) as usize];
+    Taste {
+        publish: some(8) + 4,
+        get: some(10),
+        consume: some(5),
+        cancel: some(2),
+        settle: some(20) + 4,
+        put_back: some(4),
+        recover: some(2),
+        declare: some(3) + 1,
+        delete: some(1),
+        bind: some(4),
+        purge: some(1),
+        commit: some(10) + 4,
+        close_channel: some(1),
+        close: some(1),
+        die: some(1),
+        dawdle: some(1),
+        huge_in: *random.pick(&[40, 400, 4000]),
+        bytes_max: *random.pick(&[30, 300, 3000]),
+        transactions: *random.pick(&[0, 20, 60]),
+    }
+}

@@ -36,6 +36,8 @@ pub struct Settings {
     pub tls: Option<bool>,
     /// Where its data lies; a folder of its own if nothing is said.
     pub data: Option<PathBuf>,
+    /// Serve the management API as well.
+    pub management: bool,
     /// More of our configuration, as TOML. Our binary only.
     pub config: String,
     /// What is set in its environment.
@@ -73,6 +75,7 @@ pub struct Broker {
     folder: TempDir,
     port: u16,
     tls_port: u16,
+    management_port: u16,
     child: Option<Child>,
 }
 
@@ -97,6 +100,7 @@ impl Broker {
             folder,
             port,
             tls_port,
+            management_port: free_port(),
             child: None,
         };
         broker
@@ -116,6 +120,15 @@ impl Broker {
     /// Where it listens for AMQP over TLS.
     pub fn tls_port(&self) -> u16 {
         self.tls_port
+    }
+
+    /// Where its management API is, if it was started with one.
+    pub fn management(&self) -> SocketAddr {
+        assert!(
+            self.settings.management,
+            "this broker was started without the management API"
+        );
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.management_port))
     }
 
     /// The certificates that it was started with.
@@ -290,6 +303,12 @@ impl Broker {
             .arg(self.address().to_string())
             .arg("--config")
             .arg(config);
+        let management = if self.settings.management {
+            self.management().to_string()
+        } else {
+            "off".to_owned()
+        };
+        command.arg("--http").arg(management);
         Ok(command)
     }
 
@@ -325,7 +344,12 @@ impl Broker {
             bail!("rabbitmq-server is not installed: `cargo xtask setup --rabbitmq`");
         }
         fs::create_dir_all(folder.join("home"))?;
-        fs::write(folder.join("plugins"), "[].")?;
+        let plugins = if self.settings.management {
+            "[rabbitmq_management]."
+        } else {
+            "[]."
+        };
+        fs::write(folder.join("plugins"), plugins)?;
         fs::write(folder.join("rabbit.conf"), self.rabbitmq_config())?;
         fs::write(folder.join("definitions.json"), self.rabbitmq_definitions())?;
         let mut command = Command::new(server);
@@ -360,6 +384,10 @@ impl Broker {
             "load_definitions = {}\n",
             self.folder.path().join("definitions.json").display()
         );
+        if self.settings.management {
+            let port = self.management_port;
+            text += &format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
+        }
         if let Some(certificates) = &self.certificates {
             text += &format!("listeners.ssl.1 = 127.0.0.1:{}\n", self.tls_port);
             text += &format!("ssl_options.cacertfile = {}\n", certificates.ca().display());

@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod certificates;
 pub mod client;
+pub mod http;
 pub mod raw;
 pub mod script;
 

@@ -7,7 +7,7 @@ use everack_compat::broker::{Broker, Settings, is_rabbitmq};
 use futures_util::StreamExt as _;
 use lapin::options::*;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use std::process::Command;
@@ -196,8 +196,15 @@ async fn publish(channel: &Channel, exchange: &str, key: &str, count: usize) -> 
     Ok(())
 }
 
+/// What has to live while the doctor looks: a channel whose last handle is dropped is closed.
+struct Scene {
+    _connection: Connection,
+    _channel: Channel,
+    _consumers: Vec<Consumer>,
+}
+
 /// Everything that a doctor should complain of, at once.
-async fn play_risks(broker: &Broker) -> anyhow::Result<Connection> {
+async fn play_risks(broker: &Broker) -> anyhow::Result<Scene> {
     let connection = Connection::connect(&broker.url(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     queue(&channel, "risky.transient", false, &[]).await?;
@@ -232,7 +239,7 @@ async fn play_risks(broker: &Broker) -> anyhow::Result<Connection> {
         no_ack: true,
         ..BasicConsumeOptions::default()
     };
-    let careless = channel
+    let mut careless = channel
         .basic_consume(
             "risky.no-ack".into(),
             "careless".into(),
@@ -240,7 +247,7 @@ async fn play_risks(broker: &Broker) -> anyhow::Result<Connection> {
             FieldTable::default(),
         )
         .await?;
-    let greedy = channel
+    let mut greedy = channel
         .basic_consume(
             "risky.held".into(),
             "greedy".into(),
@@ -248,17 +255,21 @@ async fn play_risks(broker: &Broker) -> anyhow::Result<Connection> {
             FieldTable::default(),
         )
         .await?;
-    let arrived = careless.take(2).count();
+    let arrived = careless.by_ref().take(2).count();
     ensure!(
         tokio::time::timeout(SEEN_MAX, arrived).await? == 2,
         "two messages arrive"
     );
-    let arrived = greedy.take(150).count();
+    let arrived = greedy.by_ref().take(150).count();
     ensure!(
         tokio::time::timeout(SEEN_MAX, arrived).await? == 150,
         "all messages arrive"
     );
-    Ok(connection)
+    Ok(Scene {
+        _connection: connection,
+        _channel: channel,
+        _consumers: vec![careless, greedy],
+    })
 }
 
 fn no_risks() -> anyhow::Result<()> {
@@ -280,7 +291,7 @@ fn no_risks() -> anyhow::Result<()> {
 }
 
 /// A publisher and a consumer as they should be.
-async fn play_no_risks(broker: &Broker) -> anyhow::Result<Connection> {
+async fn play_no_risks(broker: &Broker) -> anyhow::Result<Scene> {
     let connection = Connection::connect(&broker.url(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     queue(&channel, "sound", true, &[]).await?;
@@ -309,7 +320,11 @@ async fn play_no_risks(broker: &Broker) -> anyhow::Result<Connection> {
         let delivery = consumer.next().await.context("the consumer has ended")??;
         delivery.ack(BasicAckOptions::default()).await?;
     }
-    Ok(connection)
+    Ok(Scene {
+        _connection: connection,
+        _channel: channel,
+        _consumers: vec![consumer],
+    })
 }
 
 fn nobody_answers() -> anyhow::Result<()> {

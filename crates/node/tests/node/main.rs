@@ -2,10 +2,12 @@
 
 mod catalog_service;
 mod desk;
+mod growth;
 mod history;
 mod partition;
 mod queue_image;
 mod record;
 mod recovery;
+mod report;
 mod session;
 mod talk;

@@ -24,11 +24,13 @@ pub(crate) struct Talk {
 impl Talk {
     /// Logged in as `user`, with channels 1 and 2 open.
     pub(crate) fn begin(desk: &Rc<Desk>, user: &str) -> Self {
+        let link = desk.link();
+        desk.shared.register(&link);
         let setting = Setting {
             shared: desk.shared.clone(),
             recall: desk.recall.clone(),
             protocol: Arc::new(Settings::default()),
-            link: desk.link(),
+            link,
             peer: "test".to_owned(),
         };
         let session = Session::new(setting, Millis(0));
@@ -88,6 +90,11 @@ impl Talk {
         let mut bytes = Vec::new();
         frame::write_content(&mut bytes, channel, &[0x10, 0, 2], body, 131_072);
         self.input.extend_from_slice(&bytes);
+    }
+
+    /// Bytes that need not be whole frames.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
     }
 
     /// The session takes what it may; partitions and catalog answer, the log does not move.

@@ -61,10 +61,21 @@ fn a_given_address_has_to_be_free() {
     let address = taken.local_addr().unwrap().to_string();
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data").display().to_string();
-    let output = run(&["serve", "--data", &data, "--amqp", "127.0.0.1:0", "--http", &address]);
+    let output = run(&[
+        "serve",
+        "--data",
+        &data,
+        "--amqp",
+        "127.0.0.1:0",
+        "--http",
+        &address,
+    ]);
     assert_eq!(output.status.code(), Some(1));
     let complaint = text(&output.stderr);
-    assert!(complaint.contains(&format!("http.listen: cannot listen on {address}")), "{complaint}");
+    assert!(
+        complaint.contains(&format!("http.listen: cannot listen on {address}")),
+        "{complaint}"
+    );
     assert!(complaint.contains("choose another address"), "{complaint}");
 }
 
@@ -73,13 +84,21 @@ fn tags_and_permissions_decide_who_sees_what() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("everack.toml");
     let mut toml = "[[vhosts]]\nname = \"other\"\n".to_owned();
-    for (user, tags) in [("boss", "\"administrator\""), ("watch", "\"monitoring\""), ("dev", "\"management\""), ("app", "")] {
+    for (user, tags) in [
+        ("boss", "\"administrator\""),
+        ("watch", "\"monitoring\""),
+        ("dev", "\"management\""),
+        ("app", ""),
+    ] {
         let mut hashing = everack();
         hashing.arg("hash-password").stdin(std::process::Stdio::piped());
         let mut hashing = hashing.stdout(std::process::Stdio::piped()).spawn().unwrap();
         hashing.stdin.take().unwrap().write_all(b"x").unwrap();
         let hash = text(&hashing.wait_with_output().unwrap().stdout);
-        toml += &format!("[[users]]\nname = \"{user}\"\npassword_hash = \"{}\"\ntags = [{tags}]\n", hash.trim());
+        toml += &format!(
+            "[[users]]\nname = \"{user}\"\npassword_hash = \"{}\"\ntags = [{tags}]\n",
+            hash.trim()
+        );
         toml += "[[users.permissions]]\nvhost = \"/\"\nread = \".*\"\n";
     }
     fs::write(&config, toml).unwrap();
@@ -99,7 +118,12 @@ fn tags_and_permissions_decide_who_sees_what() {
     check(watch, "/api/queues/other", 200, "[]");
     check(dev, "/api/nodes", 401, "Not monitor user");
     check(dev, "/api/queues/%2f", 200, "[]");
-    check(dev, "/api/queues/other", 401, "User not authorised to access virtual host");
+    check(
+        dev,
+        "/api/queues/other",
+        401,
+        "User not authorised to access virtual host",
+    );
     check(dev, "/api/queues/nowhere", 404, "Object Not Found");
     check(dev, "/api/vhosts", 200, "\"name\":\"/\"");
     assert!(!get(&address, "/api/vhosts", dev).1.contains("other"));
@@ -112,10 +136,16 @@ fn tags_and_permissions_decide_who_sees_what() {
 fn a_client_that_says_too_much_or_nothing_is_not_waited_for() {
     let broker = Broker::start(&["--http", "127.0.0.1:0", "--set", "http.connections_max=2"]);
     let address = broker.address("http");
-    let long = exchange(&address, &format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20)));
+    let long = exchange(
+        &address,
+        &format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20)),
+    );
     assert!(long.is_empty() || long.starts_with("HTTP/1.1 4"), "{long}");
     // Two that say nothing take both places; the third is not served, and AMQP goes on.
-    let _silent = [TcpStream::connect(&address).unwrap(), TcpStream::connect(&address).unwrap()];
+    let _silent = [
+        TcpStream::connect(&address).unwrap(),
+        TcpStream::connect(&address).unwrap(),
+    ];
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(exchange(&address, "GET /api/whoami HTTP/1.0\r\n\r\n"), "");
     TcpStream::connect(broker.address("amqp")).unwrap();

@@ -118,7 +118,6 @@ fn show(vhost: &VhostView, exchange: &Exchange, sums: &Sums) -> Value {
         "auto_delete": exchange.auto_delete,
         "internal": exchange.internal,
         "arguments": to_json::arguments(&exchange.arguments),
-        "policy": null,
     });
     if let Some(published) = sums.get(&(vhost.name().clone(), exchange.name.clone())) {
         shown["message_stats"] = statistics::of_exchange(published);

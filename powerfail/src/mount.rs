@@ -6,6 +6,7 @@ use crate::figures::Status;
 use crate::fuse::Served;
 use anyhow::{Context, bail};
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use parking_lot::Mutex;
@@ -30,6 +31,7 @@ impl Mounted {
     pub fn new(settings: Settings, at: &Path) -> anyhow::Result<Self> {
         require_means()?;
         require_empty(&settings.backing)?;
+        detach_dead(at);
         fs::create_dir_all(at).with_context(|| format!("cannot make {}", at.display()))?;
         let at = at.canonicalize()?;
         allow_many_files();
@@ -124,6 +126,15 @@ fn require_means() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// A process that was killed leaves a mount point that answers nothing.
+fn detach_dead(at: &Path) {
+    let dead = |error: &std::io::Error| error.raw_os_error() == Some(Errno::ENOTCONN as i32);
+    if fs::metadata(at).is_err_and(|error| dead(&error)) {
+        // Where it cannot be detached, mounting says why.
+        let _ = umount2(at, MntFlags::MNT_DETACH);
+    }
 }
 
 /// Whatever lies in the backing folder would be taken for durable bytes of ours.

@@ -413,3 +413,33 @@ fn the_command_line_mounts_cuts_and_unmounts() {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!mounts.contains(&at), "it is still mounted");
 }
+
+#[test]
+fn a_mount_point_that_a_killed_process_left_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (at, control) = (path("disk"), path("control"));
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_powerfail"))
+        .args([
+            "mount",
+            "--backing",
+            &path("first"),
+            "--at",
+            &at,
+            "--control",
+            &control,
+        ])
+        .spawn()
+        .unwrap();
+    wait_until(|| {
+        powerfail(&["ctl", "--control", &control, "status"])
+            .status
+            .success()
+    });
+    fs::write(format!("{at}/file"), b"gone with it").unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(fs::read_dir(&at).is_err(), "nobody serves it");
+    let mounted = Mounted::new(Settings::new(path("second")), Path::new(&at)).unwrap();
+    assert_eq!(fs::read_dir(mounted.at()).unwrap().count(), 0);
+}

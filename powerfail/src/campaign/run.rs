@@ -78,7 +78,7 @@ impl Run<'_> {
         if self.lying || figures.is_clean() {
             fs::remove_dir_all(&self.folder)?;
         } else {
-            self.keep();
+            eprintln!("run {}: see {}", self.number, self.folder.display());
         }
         Ok(figures)
     }
@@ -93,13 +93,12 @@ impl Run<'_> {
             self.number,
             port,
         )?;
-        let mut command = match &campaign.audit {
-            Some(audit) => Command::new(audit),
-            None => {
-                let mut command = Command::new(&campaign.everack);
-                command.arg("audit");
-                command
-            }
+        // It dies with us, and the broker with it: a campaign that is interrupted leaves nothing.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        match &campaign.audit {
+            Some(audit) => command.arg(audit),
+            None => command.arg(&campaign.everack).arg("audit"),
         };
         let log = File::create(self.folder.join("audit.log"))?;
         command
@@ -158,11 +157,6 @@ impl Run<'_> {
                 bail!("the audit ended with status {status}:\n{}\n{log}", output.text)
             }
         }
-    }
-
-    /// Something was broken: journal and logs stay where the caller may have named a folder for them.
-    fn keep(&self) {
-        eprintln!("run {}: see {}", self.number, self.folder.display());
     }
 }
 

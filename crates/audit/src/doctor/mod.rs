@@ -84,6 +84,12 @@ pub fn examine(url: &str, ca: Option<&std::path::Path>, watch: Duration) -> anyh
 /// Looks for everything that could lose messages in what was read.
 pub fn diagnose(snapshot: &Snapshot) -> Diagnosis {
     let mut diagnosis = Diagnosis::of(snapshot);
+    let blind = snapshot.blind_spots().into_iter();
+    diagnosis.unchecked.extend(blind.map(|what| Unchecked {
+        check: "all",
+        what,
+        count: 1,
+    }));
     for check in checks::ALL {
         diagnosis.look(check, snapshot);
     }

@@ -25,6 +25,7 @@ const PARTS: &[(&str, &str)] = &[
     ("consumers", "/api/consumers"),
     ("users", "/api/users"),
     ("policies", "/api/policies"),
+    ("whoami", "/api/whoami"),
 ];
 
 /// See the module documentation.
@@ -130,6 +131,38 @@ impl Snapshot {
             .as_ref()
             .and_then(|value| objects("queue", value))
             .unwrap_or_default()
+    }
+
+    /// What no check can see, whatever it looks at: lists that are shorter than they should be look like lists in which all is
+    /// well.
+    pub(super) fn blind_spots(&self) -> Vec<String> {
+        let mut spots = Vec::new();
+        if !self.is_monitor().unwrap_or(true) {
+            let user = &self.user;
+            spots.push(format!(
+                "what other users do: the user '{user}' has neither the tag monitoring nor administrator"
+            ));
+        }
+        let Ok(overview) = self.overview() else {
+            return spots;
+        };
+        let off = overview.text("rates_mode") == Ok("none") || overview.flag("disable_stats") == Ok(true);
+        if off && self.product.kind != Kind::Everack {
+            spots.push("everything that is counted: the broker keeps no statistics".to_owned());
+        }
+        spots
+    }
+
+    /// Whether the user sees the whole broker; none if the broker does not say.
+    fn is_monitor(&self) -> Option<bool> {
+        let tags = self.part("whoami").ok()?.get("tags")?;
+        let opens = |tag: &str| matches!(tag.trim(), "monitoring" | "administrator");
+        Some(match tags {
+            Value::Array(tags) => tags.iter().filter_map(Value::as_str).any(opens),
+            // Older versions give one text.
+            Value::String(tags) => tags.split(',').any(opens),
+            _ => return None,
+        })
     }
 
     fn part(&self, part: &'static str) -> Result<&Value, Missing> {
@@ -335,6 +368,28 @@ mod tests {
         check(json!({ "rabbitmq_version": "3.6.5" }), Kind::RabbitMq, "3.6.5");
         check(json!({ "lavinmq_version": "2.9.1" }), Kind::LavinMq, "2.9.1");
         check(json!({}), Kind::Other, "");
+    }
+
+    #[test]
+    fn what_nobody_can_see_is_said() {
+        let check = |json: Value, expected: &[&str]| assert_eq!(Snapshot::of(&json).blind_spots(), expected);
+        let other =
+            "what other users do: the user 'operator' has neither the tag monitoring nor administrator";
+        check(json!({ "whoami": { "tags": ["management"] } }), &[other]);
+        check(
+            json!({ "whoami": { "tags": "management,policymaker" } }),
+            &[other],
+        );
+        check(json!({ "whoami": { "tags": "management, monitoring" } }), &[]);
+        check(json!({ "whoami": { "tags": ["administrator"] } }), &[]);
+        check(json!({}), &[]);
+        let counted = "everything that is counted: the broker keeps no statistics";
+        let overview =
+            |product: &str| json!({ "overview": { "product_name": product, "rates_mode": "none" } });
+        check(overview("RabbitMQ"), &[counted]);
+        check(overview("Everack"), &[]);
+        let disabled = json!({ "overview": { "product_name": "RabbitMQ", "disable_stats": true } });
+        check(disabled, &[counted]);
     }
 
     #[test]

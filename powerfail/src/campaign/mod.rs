@@ -26,7 +26,7 @@ const SETTLEMENT_SYNCS: f64 = 2.0;
 /// was lost.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Campaign {
-    /// Power cuts altogether.
+    /// Power cuts under load; of Everack one in five is followed by another one while it recovers.
     #[arg(long, default_value_t = 300)]
     cuts: u64,
     /// Power cuts on one disk, before the next run begins with a fresh one.
@@ -136,13 +136,14 @@ impl Campaign {
         let bound_ms = SETTLEMENT_MS_MAX + SETTLEMENT_SYNCS * sync_ms;
         let bound_applies = self.broker == Kind::Everack;
         let in_time = !bound_applies || honest.resurrected_oldest_ack_ms <= bound_ms;
-        let clean = honest.is_clean() && in_time && found_out == lying.len() && honest.cuts == self.cuts;
+        let clean = honest.is_clean() && in_time && found_out == lying.len() && honest.cuts >= self.cuts;
         json!({
             "verdict": if clean { "clean" } else { "broken" },
             "broker": self.broker.name(),
             "queue_type": self.queue_type,
             "model": self.model,
             "cuts": honest.cuts,
+            "cuts_in_recovery": honest.cuts.saturating_sub(self.cuts),
             "confirmed": honest.confirmed,
             "lost": honest.lost,
             "damaged": honest.damaged,

@@ -1,7 +1,7 @@
 //! One run of a campaign: a fresh disk, one audit, its verdict.
 
 use super::Campaign;
-use super::brokers::free_port;
+use super::brokers::{Kind, free_port};
 use crate::control;
 use crate::disk::Settings;
 use crate::{Mode, Mounted};
@@ -9,12 +9,18 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use std::fmt;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Exit statuses of the audit: something was broken; the broker did not come back.
 const BROKEN: i32 = 1;
 const NOT_BACK: i32 = 3;
+
+/// One power cut in so many is followed by a second one, while the broker recovers from the first.
+/// No multiple of the number of outcomes, so that all of them come before and after.
+const RECOVERY_CUT_EVERY: u64 = 5;
+/// The second comes within so many milliseconds of the start.
+const RECOVERY_MS_MAX: u64 = 400;
 
 /// One audit on one disk.
 pub(super) struct Run<'a> {
@@ -83,7 +89,7 @@ impl Run<'_> {
         Ok(figures)
     }
 
-    fn audit(&self, mounted: &Mounted, control: &std::path::Path) -> anyhow::Result<Output> {
+    fn audit(&self, mounted: &Mounted, control: &Path) -> anyhow::Result<Output> {
         let port = free_port()?;
         let campaign = self.campaign;
         let start = campaign.broker.start_command(
@@ -100,12 +106,13 @@ impl Run<'_> {
             Some(audit) => command.arg(audit),
             None => command.arg(&campaign.everack).arg("audit"),
         };
+        let between = self.between_command(control, &start)?;
         let log = File::create(self.folder.join("audit.log"))?;
         command
             .arg("--url")
             .arg(format!("amqp://guest:guest@127.0.0.1:{port}/%2f"))
             .args(["--start-cmd", &start])
-            .args(["--between-cmd", &self.between_command(control)?])
+            .args(["--between-cmd", &between])
             .args(["--faults", &format!("between*{}", self.cuts)])
             .args(["--backlog", &campaign.backlog.to_string()])
             .args(["--workloads", &campaign.workloads])
@@ -126,9 +133,10 @@ impl Run<'_> {
         })
     }
 
-    /// The seed picks the outcome, so that neighbouring cuts go through all four. A lying disk forgets everything that it was
-    /// given since it was mounted, or the end of it.
-    fn between_command(&self, control: &std::path::Path) -> anyhow::Result<String> {
+    /// What the audit runs while the broker is down. The seed picks the outcome, so that neighbouring cuts go through all
+    /// four. Now and then the broker is started, and the power goes again while it recovers. A lying disk forgets everything that it
+    /// was given since it was mounted, or the end of it.
+    fn between_command(&self, control: &Path, start: &str) -> anyhow::Result<String> {
         let powerfail = std::env::current_exe()?;
         let base = (self.campaign.seed.wrapping_add(self.number) % 1_000_000) * 1_000_000;
         let outcome = match (self.lying, self.number % 2) {
@@ -136,11 +144,22 @@ impl Run<'_> {
             (true, 0) => "--outcome nothing",
             (true, _) => "--outcome prefix",
         };
-        Ok(format!(
-            "exec '{}' ctl --control '{}' cut --seed $(({base} + AUDIT_FAULT_NUMBER)) {outcome}",
+        let mut script = format!(
+            "set -e\nseed=$(({base} + AUDIT_FAULT_NUMBER))\n\
+             cut() {{ '{}' ctl --control '{}' cut --seed \"$1\" {outcome}; }}\ncut $seed\n",
             powerfail.display(),
             control.display()
-        ))
+        );
+        if self.campaign.broker == Kind::Everack && !self.lying {
+            script += &format!(
+                "if [ $((AUDIT_FAULT_NUMBER % {RECOVERY_CUT_EVERY})) = 0 ]; then\n({start}) &\nbroker=$!\n\
+                 sleep 0.$(printf %03d $((seed * 37 % {RECOVERY_MS_MAX})))\ncut $((500000 + seed / {RECOVERY_CUT_EVERY}))\n\
+                 kill -9 $broker 2>&- || true\nwait $broker || true\nfi\n"
+            );
+        }
+        let path = self.folder.join("between.sh");
+        fs::write(&path, script)?;
+        Ok(format!("exec sh '{}'", path.display()))
     }
 
     fn read(&self, output: &Output) -> anyhow::Result<Figures> {

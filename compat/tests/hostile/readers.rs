@@ -1,9 +1,10 @@
 //! Clients that ask and never listen: what waits for them must not pile up, and others must not wait for them.
 
 use anyhow::ensure;
-use everack_compat::raw::{self, Fields};
+use everack_compat::raw::{self, Fields, Raw};
+use std::time::{Duration, Instant};
 
-use crate::scene::{Scene, confirmed, persistent};
+use crate::scene::{Scene, confirmed, delivered, persistent};
 use crate::{Case, case, ours};
 
 pub(crate) const CASES: &[Case] = &[
@@ -75,39 +76,11 @@ pub(crate) const CASES: &[Case] = &[
             Ok("none; not read any more once 1 MiB waits for it".into())
         },
     ),
-    ours("8 consumers that never read one body of 16 MiB", 200, |scene| {
-        let mut owner = scene.login()?;
-        let mut deaf = Vec::new();
-        for number in 0..8 {
-            let queue = format!("large-{number}");
-            owner.send(&raw::declare(&queue, 0, &[]).on(1))?;
-            owner.expect(50, 11)?;
-            owner.send(&raw::bind(&queue, "amq.fanout", "", false, &[]).on(1))?;
-            owner.expect(50, 21)?;
-            let mut raw = scene.login_deaf()?;
-            raw.send(&raw::consume(&queue, "t", 0).on(1))?;
-            raw.expect(60, 21)?;
-            deaf.push(raw);
-        }
-        owner.send(&raw::message(
-            1,
-            &raw::publish_to("amq.fanout", "", 0),
-            &[7; 16 << 20],
-        ))?;
-        owner.round_trip("after", b"x")?;
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        for number in 0..8 {
-            owner.send(
-                &Fields::of(50, 40)
-                    .short(0)
-                    .name(&format!("large-{number}"))
-                    .octet(4)
-                    .on(1),
-            )?;
-        }
-        owner.round_trip("after", b"x")?;
-        Ok("none; see *memory runs short* for when they are given up".into())
-    }),
+    ours(
+        "8 consumers that never read one body of 60 MiB, and one that does",
+        480,
+        deaf_to_large,
+    ),
 ];
 
 /// Somebody takes 100 MB with acks to come and reads none of it.
@@ -120,6 +93,52 @@ fn deaf_consumer(scene: &Scene) -> anyhow::Result<String> {
     fill(scene, "deaf", 1000)?;
     remove(scene, "deaf")?;
     Ok("none; its messages wait in the queue, on disk".into())
+}
+
+/// There is room for four copies. Whoever reads gets its own all the same, once the deaf have held theirs for ten seconds.
+fn deaf_to_large(scene: &Scene) -> anyhow::Result<String> {
+    let mut owner = scene.login()?;
+    let mut deaf = Vec::new();
+    let subscribe = |mut raw: Raw, owner: &mut Raw, number: usize| -> anyhow::Result<Raw> {
+        let queue = format!("large-{number}");
+        owner.send(&raw::declare(&queue, 0, &[]).on(1))?;
+        owner.expect(50, 11)?;
+        owner.send(&raw::bind(&queue, "amq.fanout", "", false, &[]).on(1))?;
+        owner.expect(50, 21)?;
+        raw.send(&raw::consume(&queue, "t", 2).on(1))?;
+        raw.expect(60, 21)?;
+        Ok(raw)
+    };
+    for number in 0..8 {
+        deaf.push(subscribe(scene.login_deaf()?, &mut owner, number)?);
+    }
+    owner.send(&raw::message(
+        1,
+        &raw::publish_to("amq.fanout", "", 0),
+        &[7; 60 << 20],
+    ))?;
+    owner.round_trip("after", b"x")?;
+    std::thread::sleep(Duration::from_millis(500));
+    // The deaf have taken all the room by now.
+    let mut reader = subscribe(scene.login()?, &mut owner, 8)?;
+    let since = Instant::now();
+    owner.send(&raw::message(1, &raw::publish("large-8"), &[8; 60 << 20]))?;
+    ensure!(delivered(&mut reader)?.len() == 60 << 20, "another body came");
+    let waited = since.elapsed();
+    for number in 0..9 {
+        owner.send(
+            &Fields::of(50, 40)
+                .short(0)
+                .name(&format!("large-{number}"))
+                .octet(4)
+                .on(1),
+        )?;
+    }
+    owner.round_trip("after", b"x")?;
+    Ok(format!(
+        "socket closed after 10 s; the one that reads had waited {} s for its room",
+        waited.as_secs()
+    ))
 }
 
 /// Confirmed messages of 100 KB.

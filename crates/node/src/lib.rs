@@ -13,6 +13,7 @@
 pub mod session;
 
 pub mod alarms;
+pub mod large;
 pub mod ledger;
 pub mod limits;
 pub mod link;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::alarms::Alarms;
+use crate::large::LargeOutput;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::link::Link;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub counters: Counters,
     /// How many of a thing there may be.
     pub limits: Limits,
+    /// Room for large messages on their way to clients.
+    pub large: LargeOutput,
     /// What channels that are gone have published.
     pub ledger: Ledger,
     snapshot: ArcSwap<Snapshot>,
@@ -56,6 +59,7 @@ impl Shared {
             alarms: Alarms::default(),
             counters: Counters::default(),
             limits: Limits::default(),
+            large: LargeOutput::default(),
             ledger: Ledger::default(),
             epoch: AtomicU64::new(snapshot.epoch()),
             snapshot: ArcSwap::from_pointee(snapshot),

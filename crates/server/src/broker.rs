@@ -29,6 +29,9 @@ use crate::serve::{Broker, Start};
 /// How long users and vhosts that the configuration adds may take to be durable. Far more than a sync takes on a slow disk.
 const DECLARED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// Room for large messages on their way to clients is a quarter of what the process may take, and never less than two of the largest.
+const LARGE_OUTPUT_BYTES_MIN: u64 = 256 << 20;
+
 /// See the module documentation.
 pub struct Everack {
     engine: Arc<Engine>,
@@ -225,6 +228,11 @@ fn set_limits(engine: &Engine, config: &Config) {
         limits.exchanges_max.get(),
         limits.consumers_max.get(),
     );
+    let memory = memory_bytes_max(config.memory.process_max.bytes());
+    engine
+        .shared
+        .large
+        .set_max((memory / 4).max(LARGE_OUTPUT_BYTES_MIN));
     let patience = config.memory.patience.duration().as_millis();
     engine
         .shared

@@ -281,6 +281,11 @@ impl Session {
             self.get_empty(channel);
             return;
         };
+        let run = &delivery.run;
+        if let Err(error) = self.take_room_now(messages.bytes(run.from, run.to) as usize) {
+            self.fail_channel(channel, error);
+            return;
+        }
         let handed = Handed {
             source: delivery.consumer.0,
             first: delivery.first_delivery,

@@ -12,6 +12,7 @@
 mod channel;
 mod consume;
 mod growth;
+mod large;
 mod outgoing;
 mod properties;
 mod publish;
@@ -49,6 +50,7 @@ use crate::translate::to_amqp;
 use channel::Channel;
 use consume::Consumer;
 use growth::COMMANDS_MAX;
+use large::Large;
 use outgoing::Outgoing;
 use waiting::Waiting;
 
@@ -115,6 +117,7 @@ pub struct Session {
     give_up_at: Option<Millis>,
     /// It is to end without a further word.
     cut: bool,
+    large: Large,
     released: bool,
 }
 
@@ -156,6 +159,7 @@ impl Session {
             reading_paused: false,
             give_up_at: None,
             cut: false,
+            large: Large::default(),
             released: false,
         }
     }
@@ -211,6 +215,7 @@ impl Session {
 
     /// Tells that bytes have been written, which counts as a heartbeat.
     pub fn note_sent(&mut self, now: Millis) {
+        self.has_read();
         self.connection.note_sent(amqp_millis(now));
     }
 
@@ -250,7 +255,8 @@ impl Session {
     pub fn deadline(&mut self, now: Millis) -> Option<Millis> {
         self.watch_held(now);
         let protocol = self.connection.deadline().map(|at| Millis(at.0));
-        [protocol, self.give_up_at].into_iter().flatten().min()
+        let stuck = self.stuck_until(now);
+        [protocol, self.give_up_at, stuck].into_iter().flatten().min()
     }
 
     /// Heartbeats and time limits.
@@ -259,6 +265,7 @@ impl Session {
             self.handle(event);
         }
         self.give_up(now);
+        self.cut_if_stuck(now);
     }
 
     /// The log-in to be checked, once.
@@ -296,6 +303,8 @@ impl Session {
     pub fn end(&mut self) {
         self.connection.disconnected();
         self.release();
+        self.give_back_room();
+        self.shared.large.forget(self.link.connection);
     }
 
     /// Publishers are not read while an alarm stands; what has been read already is taken.

@@ -39,7 +39,8 @@ impl Session {
     /// Encodes what is due until the output is `limit` bytes long.
     pub fn fill(&mut self, limit: usize) {
         self.connection.flush_confirms();
-        while self.connection.output().len() < limit {
+        self.give_back_written();
+        while self.connection.output().len() < limit && self.has_room_for_front() {
             match self.outgoing.pop_front() {
                 Some(Outgoing::Deliver(delivered)) => self.write_delivered(delivered, limit),
                 Some(Outgoing::CancelOk {
@@ -79,10 +80,14 @@ impl Session {
             return;
         };
         let room = limit.saturating_sub(self.connection.output().len());
+        let count = fitting(&messages, &delivered.delivery.run, room);
+        let (from, to) = (delivered.delivery.run.from, delivered.delivery.run.from + count);
+        if !self.take_room(messages.bytes(from, to) as usize) {
+            self.outgoing.push_front(Outgoing::Deliver(delivered));
+            return;
+        }
         let delivery = &mut delivered.delivery;
         let weight = delivery.run.weight();
-        let count = fitting(&messages, &delivery.run, room);
-        let (from, to) = (delivery.run.from, delivery.run.from + count);
         let handed = Handed {
             source: delivery.consumer.0,
             first: delivery.first_delivery,

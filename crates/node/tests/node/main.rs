@@ -4,6 +4,7 @@ mod catalog_service;
 mod desk;
 mod growth;
 mod history;
+mod large;
 mod partition;
 mod queue_image;
 mod record;

@@ -104,6 +104,13 @@ impl Talk {
 
     /// As [`Talk::turn`], but only about `limit` bytes are written.
     pub(crate) fn turn_within(&mut self, limit: usize) {
+        self.turn_deaf(limit);
+        let output = std::mem::take(self.session.output());
+        self.read(&output);
+    }
+
+    /// As [`Talk::turn_within`], by a client that does not read what is written.
+    pub(crate) fn turn_deaf(&mut self, limit: usize) {
         let mut quiet_turns = 0;
         while quiet_turns < 2 {
             let moved = self.session.receive(&mut self.input, Millis(0));
@@ -122,8 +129,6 @@ impl Talk {
             self.session.fill(limit);
             quiet_turns = if quiet { quiet_turns + 1 } else { 0 };
         }
-        let output = std::mem::take(self.session.output());
-        self.read(&output);
     }
 
     /// Turns until nothing moves, the log included.

@@ -182,7 +182,6 @@ fn deliveries_of_every_kind_are_told_apart() {
     let get = |queue: &str, no_ack| basic::Get {
         queue: short(queue),
         no_ack,
-        ..basic::Get::default()
     };
     talk.say(1, get("q", false));
     talk.say(1, get("q", true));

@@ -71,9 +71,9 @@ mod tests {
         check(
             Argument::Decimal {
                 scale: 2,
-                digits: 314,
+                digits: 275,
             },
-            json!(3.14),
+            json!(2.75),
         );
         let inner: Arguments = [("x", Argument::from(1))].into_iter().collect();
         check(Argument::Table(inner), json!({ "x": 1 }));

@@ -280,13 +280,14 @@ impl Shared {
             worker.begin(phase.life);
             let worked = tokio::select! {
                 worked = worker.work(&session) => worked,
+                () = session.lost() => Ok(()),
                 () = over(ear.clone(), phase.life) => Ok(()),
             };
             let cuts = worker.end();
             let alive = same(ear.now());
-            if cuts {
-                session.cut();
-            } else if alive && !session.close().await && same(ear.now()) && !ear.now().ending {
+            if cuts || !alive {
+                drop(session);
+            } else if !session.close().await && same(ear.now()) && !ear.now().ending {
                 self.broken.fetch_add(1, Ordering::Relaxed);
             }
             self.sessions.fetch_sub(1, Ordering::AcqRel);

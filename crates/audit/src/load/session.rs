@@ -1,4 +1,4 @@
-//! A connection with one channel, in one life of the broker, which can also be cut without a word.
+//! A connection with one channel, in one life of the broker. Dropping it without a goodbye cuts it.
 
 use anyhow::Context;
 use lapin::tcp::{AMQPUriTcpExt, TLSConfig};
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How long a client may take to get a connection and a channel.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
+/// How often it is looked whether a connection is still there.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a goodbye may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
@@ -72,12 +74,22 @@ async fn open(
     Ok(connected.await?)
 }
 
-impl Session {
-    /// Ends the connection as a client's death does: the broker gets no close, only the end of the stream.
-    pub(crate) fn cut(self) {
+/// Without a goodbye before, this is a client's death: the broker gets no close, only the end of the stream. After a goodbye it makes
+/// sure that the client library lets go: of an idle connection that the broker closed it would keep the socket open.
+impl Drop for Session {
+    fn drop(&mut self) {
         if let Some(socket) = &self.socket {
             // It may have ended by itself already.
             let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Session {
+    /// Waits until the connection is gone: whoever waits for something else would not notice.
+    pub(crate) async fn lost(&self) {
+        while self.connection.status().connected() {
+            tokio::time::sleep(LOOK).await;
         }
     }
 

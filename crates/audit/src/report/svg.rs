@@ -146,16 +146,7 @@ impl Picture<'_> {
     }
 
     fn backlog(&mut self) {
-        let mut waiting = 0_i64;
-        let messages: Vec<f64> = self
-            .timeline
-            .slices
-            .iter()
-            .map(|slice| {
-                waiting += slice.confirmed as i64 - slice.acked as i64;
-                waiting.max(0) as f64
-            })
-            .collect();
+        let messages = self.timeline.backlogs();
         let top = nice(messages.iter().copied().fold(1.0, f64::max));
         self.panel(BACKLOG, top, "confirmed and not acked");
         self.area(&messages, BACKLOG, top, "backlog");

@@ -1,7 +1,7 @@
 //! What happened when: confirms, deliveries and the backlog over time, the faults, and how long the broker was down.
 
 use crate::faults::Fault;
-use crate::journal::Entry;
+use crate::journal::{Entry, Route};
 
 /// Most slices of time. When there are more, two become one.
 const SLICES_MAX: usize = 480;
@@ -11,7 +11,10 @@ const SLICES_MAX: usize = 480;
 pub(super) struct Slice {
     pub(super) confirmed: u64,
     pub(super) delivered: u64,
-    pub(super) acked: u64,
+    /// Copies confirmed, less acks.
+    pub(super) growth: i64,
+    /// The backlog where it was counted last.
+    pub(super) backlog: Option<u64>,
 }
 
 /// A fault, or the broker's own death.
@@ -36,6 +39,8 @@ pub(super) struct Timeline {
     pub(super) draining: Option<u64>,
     pub(super) end: u64,
     backlog: u64,
+    /// Copies of each message, by publisher.
+    copies: Vec<u64>,
 }
 
 impl Timeline {
@@ -47,6 +52,7 @@ impl Timeline {
             draining: None,
             end: 0,
             backlog: 0,
+            copies: Vec::new(),
         }
     }
 
@@ -54,10 +60,29 @@ impl Timeline {
     pub(super) fn see(&mut self, micros: u64, entry: &Entry) {
         self.end = self.end.max(micros);
         match entry {
-            Entry::Confirmed(range) => self.slice(micros).confirmed += u64::from(range.count),
+            Entry::Publisher {
+                publisher,
+                route: Route::Every,
+                queues,
+                ..
+            } => {
+                let publisher = *publisher as usize;
+                self.copies.resize(self.copies.len().max(publisher + 1), 1);
+                self.copies[publisher] = queues.len() as u64;
+            }
+            Entry::Confirmed(range) => {
+                let copies = self.copies.get(range.publisher as usize).copied().unwrap_or(1);
+                let count = u64::from(range.count);
+                let slice = self.slice(micros);
+                slice.confirmed += count;
+                slice.growth += (count * copies) as i64;
+            }
             Entry::Delivered { .. } => self.slice(micros).delivered += 1,
-            Entry::Acked { .. } => self.slice(micros).acked += 1,
-            Entry::Backlog { messages } => self.backlog = *messages,
+            Entry::Acked { .. } => self.slice(micros).growth -= 1,
+            Entry::Backlog { messages } => {
+                self.backlog = *messages;
+                self.slice(micros).backlog = Some(*messages);
+            }
             Entry::Fault(fault) => self.strike(micros, Some(*fault)),
             Entry::Ending { .. } => {
                 // A fault has come just before it; without, the broker died by itself.
@@ -105,6 +130,19 @@ impl Timeline {
         &mut self.slices[at]
     }
 
+    /// Messages that wait, slice by slice. Acks that a crash forgot are counted twice, so the count begins anew at each fault.
+    pub(super) fn backlogs(&self) -> Vec<f64> {
+        let mut waiting = 0_i64;
+        let next = |slice: &Slice| {
+            waiting = (waiting + slice.growth).max(0);
+            if let Some(counted) = slice.backlog {
+                waiting = counted as i64;
+            }
+            waiting as f64
+        };
+        self.slices.iter().map(next).collect()
+    }
+
     /// Times from the end of a life to the first answer of the next, in milliseconds, ascending.
     pub(super) fn restarts(&self) -> Vec<f64> {
         let ended = self
@@ -123,7 +161,8 @@ fn join(slices: &[Slice]) -> Slice {
     slices.iter().fold(Slice::default(), |sum, slice| Slice {
         confirmed: sum.confirmed + slice.confirmed,
         delivered: sum.delivered + slice.delivered,
-        acked: sum.acked + slice.acked,
+        growth: sum.growth + slice.growth,
+        backlog: slice.backlog.or(sum.backlog),
     })
 }
 

@@ -15,6 +15,9 @@ pub struct Histories {
     queues: Vec<u16>,
 }
 
+/// Marks what happened to the broker, not to the message.
+const BROKER: &str = "  -- ";
+
 /// Begins to collect what these findings are about.
 pub fn histories(findings: &[&Finding]) -> Histories {
     Histories {
@@ -58,9 +61,11 @@ impl Histories {
         }
     }
 
-    /// What happened to this message.
+    /// What happened to this message, up to the last thing that did and one life more.
     pub fn of(&self, id: Id) -> &[String] {
-        self.lines.get(&id).map_or(&[], |lines| lines)
+        let lines = self.lines.get(&id).map_or(&[][..], |lines| lines);
+        let last = lines.iter().rposition(|line| !line.contains(BROKER));
+        &lines[..lines.len().min(last.map_or(0, |last| last + 3))]
     }
 }
 

@@ -103,7 +103,12 @@ impl Disk for Os {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&*self.directory)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Renamed or removed by another thread since its name was read: the log retires segments at any time.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
             // A name that is not UTF-8 is not one of ours.
             if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
                 entries.push(Entry {
@@ -235,5 +240,37 @@ impl File for OsFile {
     #[cfg(not(target_os = "linux"))]
     fn forget_cached(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A checkpoint lists the directory while the log renames and removes segments in it.
+    #[test]
+    fn a_name_that_goes_while_the_directory_is_listed_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Os::open(folder.path()).unwrap();
+        for name in 0..200 {
+            disk.create(&format!("stays-{name}")).unwrap();
+        }
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    disk.create("comes").unwrap();
+                    disk.rename("comes", "goes").unwrap();
+                    disk.remove("goes").unwrap();
+                }
+            });
+            let listed: Vec<_> = (0..500).map(|_| disk.list()).collect();
+            stop.store(true, Ordering::Relaxed);
+            for entries in listed {
+                let stays = |entry: &&Entry| entry.name.starts_with("stays-");
+                assert_eq!(entries.unwrap().iter().filter(stays).count(), 200);
+            }
+        });
     }
 }

@@ -22,7 +22,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Request {
-    /// Cut the power.
+    /// Switch the power off: every call fails until it is cut.
+    Off,
+    /// Cut the power, and bring it back.
     Cut {
         /// What decides everything that is left to chance.
         seed: u64,
@@ -100,6 +102,10 @@ fn converse(commands: &Commands, mut stream: &UnixStream) -> anyhow::Result<bool
 
 fn obey(commands: &Commands, request: Request) -> anyhow::Result<Answer> {
     Ok(match request {
+        Request::Off => {
+            commands.switch_off();
+            Answer::Status(Box::new(commands.status()))
+        }
         Request::Cut { seed, outcome } => {
             let outcome = outcome.unwrap_or_else(|| outcome_of(seed));
             Answer::Cut(commands.cut(outcome, seed)?)

@@ -55,6 +55,8 @@ pub struct Status {
     pub model: Model,
     /// Calls that were made to fail or to misbehave.
     pub faults_fired: u64,
+    /// The power is off.
+    pub off: bool,
     /// Bytes written that a power cut may take.
     pub unsynced_bytes: u64,
     /// Writes and changes of a length that a power cut may take.

@@ -77,7 +77,9 @@ struct Ctl {
 
 #[derive(Subcommand)]
 enum Order {
-    /// Cut the power: what was not synced is lost, as the outcome says; every open handle is dead.
+    /// The power goes: every call answers EIO until `cut`. Needed where the program still runs when it happens.
+    Off,
+    /// The power goes and comes back: what was not synced is lost, as the outcome says; every open handle is dead.
     Cut {
         /// What decides everything that is left to chance.
         #[arg(long, default_value_t = 0)]
@@ -190,6 +192,7 @@ impl Mount {
 impl Ctl {
     fn run(self) -> anyhow::Result<()> {
         let request = match self.order {
+            Order::Off => Request::Off,
             Order::Cut { seed, outcome } => Request::Cut { seed, outcome },
             Order::Set { mode } => Request::Set(mode.to_string()),
             Order::Flip { bits, part, seed } => Request::Flip { bits, part, seed },

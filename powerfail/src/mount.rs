@@ -94,7 +94,13 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// The power goes and comes back. Every handle from before is dead: calls answer EIO.
+    /// The power goes: every call answers EIO until [`Commands::cut`]. For programs that run when it happens.
+    pub fn switch_off(&self) {
+        self.disk.lock().switch_off();
+    }
+
+    /// The power goes, if it has not gone before, and comes back. Every handle from before is dead: calls answer EIO. Who
+    /// still runs could find its way by path, though: switch off first, end it, and cut then.
     pub fn cut(&self, outcome: Outcome, seed: u64) -> anyhow::Result<Cut> {
         Ok(self.disk.lock().cut(outcome, seed)?)
     }

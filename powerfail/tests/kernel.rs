@@ -101,6 +101,13 @@ fn a_handle_from_before_a_cut_answers_eio() {
     assert_eq!(errno(file.sync_data()), EIO);
     drop(folder);
     assert_eq!(lab.read("file"), Some(b"kept".to_vec()));
+    // By path there is a way to the new disk, but not while the power is off.
+    lab.mounted.switch_off();
+    assert_eq!(errno(fs::rename(lab.path("file"), lab.path("other"))), EIO);
+    assert_eq!(errno(File::create(lab.path("new"))), EIO);
+    assert_eq!(errno(fs::read_dir(lab.mounted.at()).map(Iterator::count)), EIO);
+    lab.cut(Outcome::Nothing);
+    assert_eq!(lab.read("file"), Some(b"kept".to_vec()));
     // Life goes on with new handles.
     lab.durable("new", b"new");
     lab.cut(Outcome::Nothing);

@@ -53,6 +53,9 @@ pub struct Campaign {
     /// Workloads of the audit.
     #[arg(long, default_value = "backlog,compete,fanout,tx,requeue,large")]
     workloads: String,
+    /// What a busy machine may add to the bound of settlements, in milliseconds: for tests beside other work.
+    #[arg(long, default_value_t = 0.0)]
+    settlement_slack_ms: f64,
     /// Kind of queue: classic or quorum.
     #[arg(long, default_value = "classic")]
     queue_type: String,
@@ -133,7 +136,7 @@ impl Campaign {
         let found_out = lying_lost.iter().filter(|lost| **lost > 0).count();
         // A machine that is busy makes every sync longer than the disk itself knows.
         let sync_ms = honest.disk_sync_longest_ms.max(honest.audit_sync_longest_ms);
-        let bound_ms = SETTLEMENT_MS_MAX + SETTLEMENT_SYNCS * sync_ms;
+        let bound_ms = SETTLEMENT_MS_MAX + SETTLEMENT_SYNCS * sync_ms + self.settlement_slack_ms;
         let bound_applies = self.broker == Kind::Everack;
         let in_time = !bound_applies || honest.resurrected_oldest_ack_ms <= bound_ms;
         let clean = honest.is_clean() && in_time && found_out == lying.len() && honest.cuts >= self.cuts;

@@ -90,15 +90,13 @@ impl Run<'_> {
     }
 
     fn audit(&self, mounted: &Mounted, control: &Path) -> anyhow::Result<Output> {
-        let port = free_port()?;
         let campaign = self.campaign;
-        let start = campaign.broker.start_command(
-            &campaign.everack,
-            mounted.at(),
-            &self.folder,
-            self.number,
-            port,
-        )?;
+        let start = |port: u16| {
+            campaign
+                .broker
+                .start_command(&campaign.everack, mounted.at(), &self.folder, self.number, port)
+        };
+        let port = free_port()?;
         // It dies with us, and the broker with it: a campaign that is interrupted leaves nothing.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
@@ -106,12 +104,12 @@ impl Run<'_> {
             Some(audit) => command.arg(audit),
             None => command.arg(&campaign.everack).arg("audit"),
         };
-        let between = self.between_command(control, &start)?;
+        let between = self.between_command(control, &start(free_port()?)?)?;
         let log = File::create(self.folder.join("audit.log"))?;
         command
             .arg("--url")
             .arg(format!("amqp://guest:guest@127.0.0.1:{port}/%2f"))
-            .args(["--start-cmd", &start])
+            .args(["--start-cmd", &start(port)?])
             .args(["--between-cmd", &between])
             .args(["--faults", &format!("between*{}", self.cuts)])
             .args(["--backlog", &campaign.backlog.to_string()])
@@ -134,7 +132,7 @@ impl Run<'_> {
     }
 
     /// What the audit runs while the broker is down. The seed picks the outcome, so that neighbouring cuts go through all
-    /// four. Now and then the broker is started, and the power goes again while it recovers. A lying disk forgets everything that it
+    /// four. Now and then the broker is started at a port that no client knows, and the power goes again while it recovers. A lying disk forgets everything that it
     /// was given since it was mounted, or the end of it.
     fn between_command(&self, control: &Path, start: &str) -> anyhow::Result<String> {
         let powerfail = std::env::current_exe()?;
@@ -146,15 +144,16 @@ impl Run<'_> {
         };
         let mut script = format!(
             "set -e\nseed=$(({base} + AUDIT_FAULT_NUMBER))\n\
-             cut() {{ '{}' ctl --control '{}' cut --seed \"$1\" {outcome}; }}\ncut $seed\n",
+             ctl() {{ '{}' ctl --control '{}' \"$@\"; }}\nctl cut --seed $seed {outcome}\n",
             powerfail.display(),
             control.display()
         );
         if self.campaign.broker == Kind::Everack && !self.lying {
             script += &format!(
                 "if [ $((AUDIT_FAULT_NUMBER % {RECOVERY_CUT_EVERY})) = 0 ]; then\n({start}) &\nbroker=$!\n\
-                 sleep 0.$(printf %03d $((seed * 37 % {RECOVERY_MS_MAX})))\ncut $((500000 + seed / {RECOVERY_CUT_EVERY}))\n\
-                 kill -9 $broker 2>&- || true\nwait $broker || true\nfi\n"
+                 sleep 0.$(printf %03d $((seed * 37 % {RECOVERY_MS_MAX})))\nctl off > /dev/null\n\
+                 kill -9 $broker 2>&- || true\nwait $broker || true\n\
+                 ctl cut --seed $((500000 + seed / {RECOVERY_CUT_EVERY}))\nfi\n"
             );
         }
         let path = self.folder.join("between.sh");

@@ -139,6 +139,8 @@ pub struct Disk {
     next: u64,
     /// Power cuts so far.
     epoch: u64,
+    /// The power is off: nobody gets at anything.
+    off: bool,
     /// Changes so far.
     changes: u64,
     /// In the order of their numbers.
@@ -163,6 +165,7 @@ impl Disk {
             inodes: HashMap::from([(ROOT, root)]),
             next: ROOT.0 + 1,
             epoch: 0,
+            off: false,
             changes: 0,
             renamings: Vec::new(),
             unsynced_bytes: 0,
@@ -194,6 +197,7 @@ impl Disk {
             modes: self.faults.modes(),
             model: self.settings.model,
             faults_fired: self.faults.fired(),
+            off: self.off,
             unsynced_bytes: self.unsynced_bytes,
             unsynced_changes: changes.map(|contents| contents.pending().count() as u64).sum(),
             unsynced_names: self.renamings.len() as u64,
@@ -416,8 +420,11 @@ impl Disk {
         }
     }
 
-    /// The file that a node stands for: EIO if the power went since, ESTALE if it is gone.
+    /// The file that a node stands for: EIO if the power is off or went since, ESTALE if it is gone.
     fn resolve(&self, node: Node) -> Result<Number, Errno> {
+        if self.off {
+            return Err(Errno::EIO);
+        }
         if node == Node::ROOT {
             return Ok(ROOT);
         }

@@ -44,7 +44,13 @@ pub struct Flipped {
 }
 
 impl Disk {
-    /// The power goes and comes back. Every handle from before is dead.
+    /// The power goes. Every call fails until [`Disk::cut`] decides what is left, and brings it back.
+    pub fn switch_off(&mut self) {
+        self.off = true;
+    }
+
+    /// The power goes, if it has not gone before, and comes back. Every handle from before is dead. Whoever still runs
+    /// could find its way by path, though: switch off first, end it, and cut then.
     pub fn cut(&mut self, outcome: Outcome, seed: u64) -> io::Result<Cut> {
         let mut random = fastrand::Rng::with_seed(seed);
         let status = self.status();
@@ -126,6 +132,7 @@ impl Disk {
     /// What is seen is what is durable, as far as the root leads to it.
     fn reboot(&mut self) {
         self.epoch += 1;
+        self.off = false;
         self.renamings.clear();
         self.unsynced_bytes = 0;
         let mut links: HashMap<Number, u32> = HashMap::from([(ROOT, 1)]);

@@ -96,8 +96,9 @@ impl Lab {
 
     /// The power goes while the broker runs, and comes back.
     fn cut(&mut self, outcome: Outcome, seed: u64) -> anyhow::Result<disk::Cut> {
-        let cut = self.disk.cut(outcome, seed)?;
+        self.disk.switch_off();
         self.broker.kill();
+        let cut = self.disk.cut(outcome, seed)?;
         self.restart()?;
         Ok(cut)
     }
@@ -351,6 +352,8 @@ fn campaign() -> anyhow::Result<()> {
             "1",
             "--backlog",
             "500",
+            "--settlement-slack-ms",
+            "200",
             "--json",
             "--everack",
         ])

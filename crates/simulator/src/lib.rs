@@ -2,13 +2,17 @@
 //!
 //! | room | what it is |
 //! |---|---|
-//! | [`node`] | one node: the real log, recovery, machines and upkeep over [`everack_storage::disk::Memory`] |
-//! | [`client`] | one AMQP client that speaks bytes to a real session, and remembers what it saw |
-//! | [`story`] | a scripted workload in which every kind of storage operation happens |
+//! | [`world`] | a whole history from one seed: clients, crashes, restarts, a bad disk |
+//! | [`book`] | what clients know of each message, and nothing else |
+//! | [`properties`] | what must be true, one property a file |
+//! | [`campaign`], [`coverage`] | many histories, and what has to happen in them |
+//! | [`node`], [`writer`], [`disk`], [`turn`] | one node driven by hand, its disk thread, its disk, and where others come in between |
 //! | [`flaw`] | known bugs, put back on purpose |
-//! | [`oracle`] | what must be true after a crash, judged by what clients saw and by nothing else |
+//! | [`tales`], [`story`], [`client`] | a scripted story for each operation of the storage |
+//! | [`crash_points`], [`oracle`] | the power goes at every call of a story; what must be true then |
 //!
-//! Everything is deterministic: the same story on a disk with the same seed makes the same calls, so a crash can be put at each.
+//! Everything is deterministic: the same seed makes the same calls and sends the same bytes. Not responsible for what the process adds: threads,
+//! locks, sockets (`docs/internals/simulator.md`).
 
 pub mod book;
 pub mod campaign;

@@ -158,14 +158,19 @@ impl Node {
             return;
         }
         if quiet {
-            // As in the process, an error shows with the next append: the log is poisoned.
-            let _ = self.upkeep.maintenance().prepare();
+            self.prepare();
         }
         self.watch_disk(free_bytes_min);
         if self.core.flaw == Flaw::RetiresEarly {
             flawed::retire_early(self.upkeep.maintenance(), &self.core.partitions);
         }
         self.upkeep.look();
+    }
+
+    /// Has the reserve and a spare segment made, as the upkeep does when room has returned.
+    pub fn prepare(&self) {
+        // As in the process, an error shows with the next append: the log is poisoned.
+        let _ = self.upkeep.maintenance().prepare();
     }
 
     /// The last checkpoint of an orderly stop.

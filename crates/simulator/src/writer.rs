@@ -14,6 +14,8 @@ use crate::node::Core;
 
 /// How long before a full disk is tried again, in microseconds.
 const FULL_RETRY_US: u64 = 200_000;
+/// With the bug that tears transactions: how long after the first part the rest follows, in microseconds.
+const TORN_US: u64 = 5_000;
 /// How long without work before the log is marked as quiet, in microseconds.
 const IDLE_US: u64 = 1_000_000;
 
@@ -125,7 +127,11 @@ impl Writer {
             _ if flaw == Flaw::DelaysSettlements => u64::MAX,
             _ => lazy,
         };
-        let torn = if self.torn.is_empty() { u64::MAX } else { 0 };
+        let torn = if self.torn.is_empty() {
+            u64::MAX
+        } else {
+            self.busy_at + TORN_US
+        };
         let retry = if self.parked.is_empty() {
             u64::MAX
         } else {
@@ -223,6 +229,7 @@ impl Core {
         {
             if writer.log().append(&mut first).is_ok() {
                 let end = writer.log().appended();
+                self.progress.appended(end, first.bytes() as u64);
                 writer.committed.push(flawed::nobody(end));
             }
             writer.torn.push(job);

@@ -1,5 +1,7 @@
 //! What an event changes in what is known.
 
+use std::collections::BTreeSet;
+
 use super::{
     Binding, Book, ChannelId, Class, Consumer, Copy, Crash, Delivered, Event, Fate, Found, Held, History,
     Message, Name, Number, Presence, Publish, Queue, TransactionId, TransactionState, Verdict,
@@ -78,7 +80,6 @@ impl Book {
             copies: Default::default(),
             deleted_us: None,
             returned_us: None,
-            readers: Default::default(),
         });
         if queue.there.now() == Presence::Absent {
             queue.there.set(self.now_us, Presence::Maybe);
@@ -137,30 +138,46 @@ impl Book {
     }
 
     fn purge_sent(&mut self, name: &Name) {
+        // What may be in somebody's hands is not purged.
+        let fate = if self.has_readers(name) {
+            Fate::Possible
+        } else {
+            Fate::Leaving { since_us: None }
+        };
         let now = self.now_us;
         if let Some(queue) = self.queues.get_mut(name) {
             queue.purging.set(now, Presence::Maybe);
-            // What may be in somebody's hands is not purged.
-            let fate = if queue.readers.is_empty() {
-                Fate::Leaving { since_us: None }
-            } else {
-                Fate::Possible
-            };
-            for copy in queue.copies.values_mut() {
-                if copy.fate == Fate::Kept && copy.holder.is_none() {
-                    copy.fate = fate;
-                }
+        }
+        self.may_be_purged(name, fate);
+    }
+
+    /// What nobody holds for certain may be purged.
+    fn may_be_purged(&mut self, name: &Name, fate: Fate) {
+        let unsteady: BTreeSet<ChannelId> = self.readers.get(name).into_iter().flatten().copied().collect();
+        let unsteady: BTreeSet<ChannelId> = unsteady
+            .into_iter()
+            .filter(|channel| self.is_unsteady(*channel))
+            .collect();
+        let copies = self.queues.get_mut(name).into_iter();
+        for copy in copies.flat_map(|queue| queue.copies.values_mut()) {
+            let held = copy.holder.is_some_and(|(holder, _)| !unsteady.contains(&holder));
+            if copy.fate == Fate::Kept && !held {
+                copy.fate = fate;
             }
         }
     }
 
     fn purged(&mut self, name: &Name, answered: bool) {
         let now = self.now_us;
+        let readers = self.has_readers(name);
+        if readers {
+            self.may_be_purged(name, Fate::Possible);
+        }
         let Some(queue) = self.queues.get_mut(name) else {
             return;
         };
         queue.purging.set(now, Presence::Absent);
-        if !queue.readers.is_empty() {
+        if readers {
             return;
         }
         let fate = if answered {
@@ -221,6 +238,7 @@ impl Book {
         for (_, held, verdict) in transaction.settles.clone() {
             if verdict == Some(Verdict::Done)
                 && let Some(copy) = copy_mut(self, &held.queue, held.number)
+                && copy.fate != Fate::Gone
             {
                 copy.doubt = Some(id);
                 copy.fate = Fate::Leaving { since_us: None };
@@ -232,8 +250,9 @@ impl Book {
         let transaction = self.transactions.entry(id).or_default();
         transaction.state = TransactionState::Committed;
         let (publishes, settles) = (transaction.publishes.clone(), transaction.settles.clone());
+        let channel = transaction.channel;
         publishes.into_iter().for_each(|number| self.confirmed(number));
-        for (_, held, verdict) in settles {
+        for (tag, held, verdict) in settles {
             let now = self.now_us;
             if verdict == Some(Verdict::Back) {
                 self.came_back(&held.queue, now);
@@ -241,8 +260,8 @@ impl Book {
             let Some(copy) = copy_mut(self, &held.queue, held.number) else {
                 continue;
             };
-            copy.holder = None;
-            if copy.doubt.take().is_some() {
+            copy.holder.take_if(|holder| *holder == (channel, tag));
+            if copy.doubt.take_if(|doubt| *doubt == id).is_some() {
                 // The answer of a commit says that all of it is durable.
                 copy.fate = Fate::Gone;
             }
@@ -280,8 +299,18 @@ impl Book {
     }
 
     fn reads(&mut self, channel: ChannelId, queue: &Name) {
-        if let Some(queue) = self.queues.get_mut(queue) {
-            queue.readers.insert(channel);
+        self.readers.entry(queue.clone()).or_default().insert(channel);
+        // A purge that is under way may find the queue empty now.
+        if let Some(known) = self
+            .queues
+            .get_mut(queue)
+            .filter(|known| known.purging.now() != Presence::Absent)
+        {
+            for copy in known.copies.values_mut() {
+                if copy.fate == (Fate::Leaving { since_us: None }) && copy.doubt.is_none() {
+                    copy.fate = Fate::Possible;
+                }
+            }
         }
     }
 
@@ -305,6 +334,8 @@ impl Book {
         } = delivered;
         let now = self.now_us;
         let unsteady = self.is_unsteady(id);
+        let holder = number.and_then(|number| self.copy(&name, number)?.holder);
+        let held_steadily = holder.map(|(holder, _)| !self.is_unsteady(holder));
         let channel = self.channels.entry(id).or_default();
         channel.tag = tag;
         let (Some(number), Some(queue)) = (number, self.queues.get_mut(&name)) else {
@@ -329,7 +360,8 @@ impl Book {
             number,
             consumer,
         };
-        let stale = unsteady && (copy.holder.is_some() || matches!(copy.fate, Fate::Leaving { .. }));
+        let taken = matches!(copy.fate, Fate::Leaving { since_us: Some(_) });
+        let stale = unsteady && (held_steadily == Some(true) || taken);
         if stale || copy.fate == Fate::Gone {
             // It had been on its way for long: others have had it since, or its queue has been deleted.
             if !no_ack {
@@ -350,7 +382,13 @@ impl Book {
         };
         let sent = publisher.map_or(0, |publish| publish.sent_us);
         let deleted = queue.deleted_us.is_some_and(|deleted| deleted >= sent);
-        if deleted || queue.purging.now() != Presence::Absent || queue.there.now() != Presence::Present {
+        // Which of two has it, nobody can tell.
+        let disputed = unsteady && held_steadily == Some(false);
+        if disputed
+            || deleted
+            || queue.purging.now() != Presence::Absent
+            || queue.there.now() != Presence::Present
+        {
             copy.fate = Fate::Possible;
         }
         channel.held.insert(tag, held);
@@ -370,11 +408,13 @@ impl Book {
             };
             if let Some(transaction) = transaction {
                 let transaction = self.transactions.entry(transaction).or_default();
+                transaction.channel = id;
                 transaction.settles.push((*tag, held, Some(verdict)));
                 continue;
             }
-            channel.settling.insert(*tag, held.clone());
-            if verdict == Verdict::Back {
+            if verdict == Verdict::Done {
+                channel.settling.insert(*tag, held.clone());
+            } else {
                 let now = self.now_us;
                 self.came_back(&held.queue, now);
             }
@@ -412,13 +452,7 @@ impl Book {
     fn recovering(&mut self, id: ChannelId, begins: bool) {
         let now = self.now_us;
         self.channels.entry(id).or_default().recovering = begins;
-        for queue in self
-            .queues
-            .values_mut()
-            .filter(|queue| queue.readers.contains(&id))
-        {
-            queue.returned_us = Some(now);
-        }
+        self.all_came_back(id, now);
     }
 
     fn channel_lost(&mut self, id: ChannelId) {
@@ -442,13 +476,7 @@ impl Book {
                 copy.fate = Fate::Possible;
             }
         }
-        for queue in self
-            .queues
-            .values_mut()
-            .filter(|queue| queue.readers.contains(&id))
-        {
-            queue.returned_us = Some(now);
-        }
+        self.all_came_back(id, now);
     }
 
     /// What open transactions of a channel hold; they are undone with it.
@@ -488,9 +516,19 @@ impl Book {
 
     fn channel_ended(&mut self, id: ChannelId) {
         let now = self.now_us;
-        for queue in self.queues.values_mut() {
-            if queue.readers.remove(&id) {
-                queue.returned_us = Some(now);
+        self.all_came_back(id, now);
+        self.readers.values_mut().for_each(|readers| {
+            readers.remove(&id);
+        });
+    }
+
+    /// Whatever a channel may have held is back.
+    fn all_came_back(&mut self, id: ChannelId, now_us: u64) {
+        for (name, readers) in &self.readers {
+            if readers.contains(&id)
+                && let Some(queue) = self.queues.get_mut(name)
+            {
+                queue.returned_us = Some(now_us);
             }
         }
     }
@@ -499,8 +537,8 @@ impl Book {
         let now = self.now_us;
         self.life += 1;
         self.life_began_us = now;
+        self.readers.clear();
         for queue in self.queues.values_mut() {
-            queue.readers.clear();
             queue.returned_us = Some(now);
             queue.purging.set(now, Presence::Absent);
             let stays = queue.class.survives();
@@ -509,6 +547,7 @@ impl Book {
             }
             for copy in queue.copies.values_mut() {
                 copy.holder = None;
+                copy.doubt = None;
                 copy.fate = match copy.fate {
                     _ if !stays => Fate::Gone,
                     Fate::Leaving { since_us } if is_durable(since_us, crash, now) => Fate::Gone,

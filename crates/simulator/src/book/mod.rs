@@ -46,6 +46,8 @@ pub struct Book {
     pub transactions: BTreeMap<TransactionId, Transaction>,
     /// Messages that bit rot may have taken.
     pub rotten: BTreeSet<Number>,
+    /// Channels that may hold messages of a queue, whether it is known or not.
+    pub readers: BTreeMap<Name, BTreeSet<ChannelId>>,
     /// A read has failed: the broker may have given messages back without anybody being told first.
     pub reads_failed: bool,
 }
@@ -84,8 +86,6 @@ pub struct Queue {
     pub deleted_us: Option<u64>,
     /// When messages may last have come back to it.
     pub returned_us: Option<u64>,
-    /// Channels that may hold messages of it.
-    pub readers: BTreeSet<ChannelId>,
 }
 
 /// A message in a queue.
@@ -168,6 +168,8 @@ pub struct Consumer {
 /// A transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
+    /// Its channel.
+    pub channel: ChannelId,
     /// Its publishes.
     pub publishes: Vec<Number>,
     /// The tags that it settles, with what was held under them.
@@ -279,14 +281,12 @@ impl Book {
 
     /// Whether messages may be coming back to a queue right now.
     pub fn may_come_back(&self, queue: &Name) -> bool {
-        let readers = self.queues.get(queue).map(|queue| &queue.readers);
+        let readers = self.readers.get(queue);
         readers.is_some_and(|readers| readers.iter().any(|channel| self.is_unsteady(*channel)))
     }
 
     /// Whether somebody may be reading from a queue right now.
     pub fn has_readers(&self, queue: &Name) -> bool {
-        self.queues
-            .get(queue)
-            .is_some_and(|queue| !queue.readers.is_empty())
+        self.readers.get(queue).is_some_and(|readers| !readers.is_empty())
     }
 }

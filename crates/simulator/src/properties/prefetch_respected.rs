@@ -1,7 +1,7 @@
 //! A consumer never holds more than its prefetch, nor do the consumers of a channel together hold more than the channel's.
 
 use super::Property;
-use crate::book::{Book, Event};
+use crate::book::{Book, Channel, Event, Held};
 
 pub(super) const PROPERTY: Property = Property {
     name: "prefetch_respected",
@@ -22,19 +22,23 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
         ));
     }
     let channel = book.channels.get(&delivered.channel)?;
-    // What was held before there was a limit does not count.
-    let counts = |consumer: &u64| {
-        let known = book.consumers.get(consumer);
-        known.is_some_and(|known| known.since_us >= channel.limited_us)
-    };
-    let held = channel.held.values().filter_map(|held| held.consumer);
-    let held = held.filter(counts).count() as u64;
+    let held = channel.held.values().filter(|held| counts(book, channel, held));
+    let held = held.count() as u64;
     (channel.limit > 0 && held >= channel.limit).then(|| {
         format!(
             "channel {} holds {held} messages and got another one; its limit is {}",
             delivered.channel.0, channel.limit
         )
     })
+}
+
+/// What was held before there was a limit does not count, nor what went with its queue.
+fn counts(book: &Book, channel: &Channel, held: &Held) -> bool {
+    let consumer = held.consumer.and_then(|consumer| book.consumers.get(&consumer));
+    let (Some(consumer), Some(queue)) = (consumer, book.queues.get(&held.queue)) else {
+        return false;
+    };
+    consumer.since_us >= channel.limited_us && queue.there.surely(consumer.since_us, book.now_us)
 }
 
 #[cfg(test)]

@@ -72,13 +72,14 @@ fn entered(book: &Book, publish: &Publish) -> Vec<bool> {
 /// Whether what it settles is gone; nothing can be said if somebody had it in hand since, or the queue was emptied by others.
 fn left(book: &Book, transaction: &Transaction, held: &Held) -> Option<bool> {
     let queue = book.queues.get(&held.queue)?;
-    let steady = queue.class == Class::Durable
-        && queue.there.surely(transaction.commit_us, book.now_us)
-        && !queue.purging.possibly(transaction.commit_us, book.now_us);
     let copy = queue.copies.get(&held.number)?;
+    let since = copy.seen_us?;
+    let steady = queue.class == Class::Durable
+        && queue.there.surely(since, book.now_us)
+        && !queue.purging.possibly(since, book.now_us);
     match copy.fate {
         Fate::Kept => Some(false),
-        Fate::Gone if steady && copy.seen_us.is_some_and(|seen| seen < transaction.commit_us) => Some(true),
+        Fate::Gone if steady && since < transaction.commit_us => Some(true),
         _ => None,
     }
 }

@@ -178,7 +178,7 @@ impl World {
         self.steps.set(0);
         self.fatal.set(false);
         self.tick_us.set(u64::MAX);
-        self.upkeep_us.set(self.now_us.get() + 3_000);
+        self.upkeep_us.set(self.now_us.get() + self.plan.upkeep_us / 4);
         if let Some(call) = life.crash_call {
             memory.crash_at(memory.calls() + call);
         }
@@ -373,6 +373,10 @@ impl World {
                 connection.hang_up(true);
             }
             agent.bury(desk);
+        }
+        core.pump();
+        if let Some(node) = &*self.node.borrow() {
+            node.prepare();
         }
         core.pump();
         self.set_now(core.now_us());

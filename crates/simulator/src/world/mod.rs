@@ -87,8 +87,6 @@ enum Actor {
     Tick,
 }
 
-/// How often the upkeep looks, in microseconds; a process does every 100 ms, and has more to do in between.
-const UPKEEP_US: u64 = 12_000;
 /// What the upkeep wants free on a disk that has a bound.
 const FREE_BYTES_MIN: u64 = 16 << 10;
 /// How long nothing may happen before a history has come to a halt.
@@ -362,6 +360,6 @@ impl World {
             self.desk.borrow_mut().hit("crashes during the upkeep");
         }
         *self.node.borrow_mut() = Some(node);
-        self.upkeep_us.set(self.now_us.get() + UPKEEP_US);
+        self.upkeep_us.set(self.now_us.get() + self.plan.upkeep_us);
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Plan {
     /// Bytes of durable messages kept in memory.
     pub(super) resident_bytes_max: u64,
     pub(super) partitions: u16,
+    /// How often the upkeep looks, in microseconds; a process does every 100 ms, and has more to do in between.
+    pub(super) upkeep_us: u64,
     /// The last reading of all queues is done in the last life, without a restart before it.
     pub(super) ends_alive: bool,
 }
@@ -81,7 +83,6 @@ impl End {
 
 impl Plan {
     pub(super) fn draw(random: &mut Random) -> Self {
-        let lives = random.between(1, 4);
         let pace = match random.below(5) {
             0 => Pace {
                 least_us: 5,
@@ -100,13 +101,19 @@ impl Plan {
             },
         };
         // One kind of trouble with the disk at most, so that what it may cost is known.
-        let trouble = random.below(12);
+        let trouble = random.below(14);
+        let lives = if trouble == STORM { 4 } else { random.between(1, 4) };
         Self {
             agents: random.between(2, 4) as usize,
             lives: (0..lives)
                 .map(|index| Life::draw(random, trouble, index))
                 .collect(),
-            taste: taste(random),
+            taste: taste(random, trouble),
+            upkeep_us: if trouble == STORM {
+                400_000
+            } else {
+                *random.pick(&[3_000, 12_000, 12_000, 150_000])
+            },
             pace,
             resident_bytes_max: *random.pick(&[0, 4 << 10, 1 << 20]),
             partitions: *random.pick(&[1, 2, 2, 3]),
@@ -117,7 +124,7 @@ impl Plan {
 
 impl Life {
     fn draw(random: &mut Random, trouble: u64, index: u64) -> Self {
-        let steps = random.between(200, 3_000);
+        let steps = random.between(200, if trouble == STORM { 1_500 } else { 3_000 });
         let some = |random: &mut Random, one_in: u64, most: u64| {
             random.once_in(one_in).then(|| random.between(1, most))
         };
@@ -126,32 +133,39 @@ impl Life {
             1 if random.once_in(2) => vec![random.between(1, 60), random.between(1, 40)],
             _ => Vec::new(),
         };
-        let full = (trouble == 1 || trouble == 2).then(|| {
+        let full = (1..=3).contains(&trouble).then(|| {
             (
-                random.below(steps / 2),
-                random.below(60 << 10),
+                random.below(steps / 3),
+                random.below(30 << 10),
                 random.between(steps / 8, steps / 2),
             )
         });
         Self {
             steps,
-            end: End::draw(random),
+            end: if trouble == STORM {
+                End::Power(*random.pick(&[Outcome::Prefix, Outcome::Sectors]))
+            } else {
+                End::draw(random)
+            },
             crash_call: some(random, 3, 900),
             crash_in_upkeep: some(random, 4, 50),
             crash_in_recovery,
-            broken_call: (trouble == 3 || trouble == 4).then(|| random.between(1, 600)),
+            broken_call: (4..=6).contains(&trouble).then(|| random.between(1, 600)),
             full,
             siesta: random.once_in(4).then(|| random.below(steps)),
-            rot_alive: (trouble == 5).then(|| random.below(steps)),
-            rot_record: trouble == 6 || trouble == 7,
+            rot_alive: (trouble == 7).then(|| random.below(steps)),
+            rot_record: trouble == 8 || trouble == 9,
             // Twice would be both files of one checkpoint.
-            rot_checkpoint: trouble == 8 && index == 1,
+            rot_checkpoint: trouble == 10 && index == 1,
             audited: random.below(3) > 0,
         }
     }
 }
 
-fn taste(random: &mut Random) -> Taste {
+/// The kind of trouble that is none: transactions above all, small lives, and no upkeep that would hide what they left in the log.
+const STORM: u64 = 11;
+
+fn taste(random: &mut Random, trouble: u64) -> Taste {
     let mut some = |usual: u64| usual * [0, 1, 1, 3][random.below(4) as usize];
     Taste {
         publish: some(8) + 4,
@@ -172,6 +186,10 @@ fn taste(random: &mut Random) -> Taste {
         dawdle: some(1),
         huge_in: *random.pick(&[40, 400, 4000]),
         bytes_max: *random.pick(&[30, 300, 3000]),
-        transactions: *random.pick(&[0, 20, 60]),
+        transactions: if trouble == STORM {
+            100
+        } else {
+            *random.pick(&[0, 20, 60])
+        },
     }
 }

@@ -113,6 +113,12 @@ fn choose(random: &mut Random, chan: &Chan, desk: &Desk) -> Deed {
     let cancels = chan.awaiting.iter().any(|op| matches!(op, Op::Cancel(_)));
     let asks = chan.awaiting.len() < AWAITING_MAX && !cancels;
     let quiet = chan.awaiting.is_empty();
+    // What is rolled back may be settled again, once that is answered.
+    let held = if chan.awaiting.iter().any(|op| matches!(op, Op::Rollback(_))) {
+        0
+    } else {
+        held
+    };
     let if_so = |so: bool, weight: u64| if so { weight } else { 0 };
     let in_transaction = chan.mode == Mode::Transaction;
     let open = chan.transaction.is_some();

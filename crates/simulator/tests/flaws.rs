@@ -1,0 +1,33 @@
+//! The simulator can fail: known bugs that are put back are found, each within so many seeds. Rarer ones need more than an ordinary test has
+//! time for; `simulator flaws` looks for all of them (docs/internals/simulator.md has the table).
+
+use everack_simulator::campaign;
+use everack_simulator::flaw::Flaw;
+
+/// Bugs that take more seeds than these.
+const RARE: [Flaw; 3] = [
+    Flaw::ReusesTransactionNumbers,
+    Flaw::IgnoresSyncErrors,
+    Flaw::TearsTransactions,
+];
+const SEEDS: u64 = 100;
+
+#[test]
+fn known_bugs_are_found() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut missed = Vec::new();
+    for flaw in Flaw::ALL.into_iter().filter(|flaw| !RARE.contains(flaw)) {
+        let finding = campaign::find(flaw, 1, SEEDS, threads);
+        println!(
+            "{}: {} of {}, first {:?}",
+            flaw.name(),
+            finding.found,
+            finding.tried,
+            finding.first
+        );
+        if finding.found == 0 {
+            missed.push(flaw);
+        }
+    }
+    assert_eq!(missed, []);
+}

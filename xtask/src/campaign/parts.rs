@@ -99,6 +99,9 @@ const KILLS: &[Demand] = &[
     Never("reordered"),
     Never("duplicated"),
     Never("resurrected_late"),
+    Never("torn_transactions"),
+    Never("queues_lost"),
+    Never("deaths_unplanned"),
 ];
 
 /// The same for power cuts; and the disk that lies is found out in every run.
@@ -111,6 +114,9 @@ const POWER_CUTS: &[Demand] = &[
     Never("phantom"),
     Never("reordered"),
     Never("duplicated"),
+    Never("torn_transactions"),
+    Never("queues_lost"),
+    Never("not_back"),
     NoMore("resurrected_oldest_ack_ms", "resurrected_bound_ms"),
     AtLeast("lying_runs", 20),
     Same("lying_runs_found_out", "lying_runs"),

@@ -120,7 +120,8 @@ impl Nemesis {
         Ok(group.leader_ended()?.is_some() && !group.lives())
     }
 
-    /// The broker has died by itself: cleans up behind it. `since` is when it was last seen alive, on the journal's clock.
+    /// The broker has died by itself: cleans up behind it. Its end is written down when it is noticed, so acks look a little older here
+    /// than they were.
     pub(crate) async fn bury(&mut self) -> anyhow::Result<()> {
         self.journal.append(&[Entry::Ending { life: self.life }]);
         self.end_all().await

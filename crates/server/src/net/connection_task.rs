@@ -222,7 +222,8 @@ impl ConnectionTask {
             if output.capacity() > 4 * WRITE_BYTES {
                 *output = Vec::new();
             }
-        } else if self.written > 2 * WRITE_BYTES {
+        } else if self.written > (2 * WRITE_BYTES).max(output.len() / 2) {
+            // No more is moved than was written: of a large message all the rest would move for each piece.
             output.drain(..self.written);
             self.written = 0;
         }

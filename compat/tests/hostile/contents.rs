@@ -282,7 +282,7 @@ fn to_headers_exchange(scene: &Scene, table: &[u8]) -> anyhow::Result<String> {
     ];
     raw.send(&raw::bind("by-headers", "amq.headers", "", false, &binding.concat()).on(1))?;
     raw.expect(50, 21)?;
-    for _ in 0..20 {
+    for _ in 0..10 {
         raw.send(&with_headers("amq.headers", "", table))?;
     }
     raw.round_trip("after", b"x")?;

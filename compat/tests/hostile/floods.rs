@@ -93,9 +93,9 @@ pub(crate) const CASES: &[Case] = &[
         raw.round_trip("after", b"x")?;
         Ok("none; they are served in their order".into())
     }),
-    case("1,000 durable queues declared and deleted", 32, |scene| {
+    case("500 durable queues declared and deleted", 32, |scene| {
         let mut raw = scene.login()?;
-        for number in 0..1000 {
+        for number in 0..500 {
             let name = format!("short-lived-{number}");
             raw.send(&raw::declare(&name, 2 | 16, &[]).on(1))?;
             raw.send(&Fields::of(50, 40).short(0).name(&name).octet(4).on(1))?;

@@ -69,6 +69,9 @@ fn main() {
     arguments.test_threads = Some(1);
     let table = Arc::new(Table::default());
     let scene = Arc::new(Scene::open(scene::GENEROUS));
+    if !arguments.list && !is_rabbitmq() {
+        silence::begin(&scene);
+    }
     let mut trials = Vec::new();
     for (room, cases) in ROOMS {
         trials.extend(

@@ -9,13 +9,13 @@ use crate::{Case, case, ours};
 
 pub(crate) const CASES: &[Case] = &[
     case("a consumer that never reads 100 MB", 128, deaf_consumer),
-    case("a consumer without acks that never reads 100 MB", 128, |scene| {
+    case("a consumer without acks that never reads 50 MB", 128, |scene| {
         let mut deaf = scene.login_deaf()?;
         deaf.send(&raw::declare("unheard", 0, &[]).on(1))?;
         deaf.expect(50, 11)?;
         deaf.send(&raw::consume("unheard", "t", 2).on(1))?;
         deaf.expect(60, 21)?;
-        fill(scene, "unheard", 1000)?;
+        fill(scene, "unheard", 500)?;
         remove(scene, "unheard")?;
         Ok("none; it is not read either once 1 MiB waits for it".into())
     }),
@@ -29,7 +29,7 @@ pub(crate) const CASES: &[Case] = &[
             raw.send(&raw::consume("all-deaf", "t", 0).on(1))?;
             deaf.push(raw);
         }
-        fill(scene, "all-deaf", 600)?;
+        fill(scene, "all-deaf", 300)?;
         remove(scene, "all-deaf")?;
         Ok("none; each holds about 1 MiB at most".into())
     }),

@@ -23,7 +23,7 @@ const CHANGES_MAX: usize = 16;
 pub fn check(input: &[u8]) {
     let mut directory = Directory::copy_of(written(), &[".ckp", ".copy"]);
     let mut script = Script::new(input);
-    if script.octet() % 2 == 0 {
+    if script.octet().is_multiple_of(2) {
         for _ in 0..CHANGES_MAX {
             if script.is_over() {
                 break;

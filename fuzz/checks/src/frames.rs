@@ -31,7 +31,11 @@ pub fn check(input: &[u8]) {
 }
 
 fn connection(start: u8) -> Connection {
-    if start % 4 == 0 { running() } else { accepted() }
+    if start.is_multiple_of(4) {
+        running()
+    } else {
+        accepted()
+    }
 }
 
 /// What a client has said before the frames of the script.

@@ -14,7 +14,7 @@ pub fn check(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else {
         return;
     };
-    if kind % 2 == 0 {
+    if kind.is_multiple_of(2) {
         check_table(bytes);
     } else {
         check_properties(bytes);

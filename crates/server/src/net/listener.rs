@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::connections::{Connections, Place};
@@ -166,6 +168,16 @@ impl Listener {
     }
 }
 
+/// A peer whose machine is gone says nothing, and without heartbeats nobody would ever ask. The kernel does: after five minutes of
+/// silence, and two minutes later the connection is over.
+fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(300))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepcnt(socket, 4)?;
+    Ok(())
+}
+
 /// From an accepted socket to a stream that can be served. `None`, and a log line, if the client did
 /// not get through the TLS handshake.
 async fn open(
@@ -175,7 +187,10 @@ async fn open(
     mut closing: Closing,
 ) -> Option<(Stream, Peer)> {
     // Replies are written in batches already; waiting for more would only add delay.
-    let prepared = socket.set_nodelay(true).and_then(|()| socket.local_addr());
+    let prepared = socket
+        .set_nodelay(true)
+        .and_then(|()| keep_alive(&socket))
+        .and_then(|()| socket.local_addr());
     let local = prepared
         .inspect_err(|error| tracing::debug!(peer = %address, %error, "connection lost at once"))
         .ok()?;
@@ -208,5 +223,20 @@ async fn open(
             tracing::info!(peer = %address, %error, "TLS handshake failed");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_asks_for_peers_that_are_gone() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(!sockopt::socket_keepalive(&socket).unwrap());
+        keep_alive(&socket).unwrap();
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), Duration::from_secs(300));
     }
 }

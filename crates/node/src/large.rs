@@ -76,16 +76,6 @@ impl LargeOutput {
         Room::None { first }
     }
 
-    /// Takes room only if there is some now; nobody is woken later.
-    pub(crate) fn take_now(&self, bytes: usize) -> bool {
-        let mut state = self.0.lock();
-        let room = state.has_room(bytes);
-        if room {
-            state.taken += bytes;
-        }
-        room
-    }
-
     /// Gives room back, and wakes everybody who waits for some.
     pub(crate) fn give_back(&self, bytes: usize) {
         let waiting = {

@@ -15,9 +15,10 @@ use everack_broker::ids::ConsumerId;
 use everack_broker::partition::{SettleOutcome, SharedLimit};
 
 use super::Session;
-use super::outgoing::Outgoing;
+use super::outgoing::{Got, Outgoing};
 use super::topology::Handled;
 use super::waiting::Waiting;
+use crate::large::LARGE_BYTES;
 use crate::notice::{Answer, Delivered};
 use crate::request::{Consume, Request, Settle};
 use crate::shared::partition_of;
@@ -274,36 +275,55 @@ impl Session {
         }
     }
 
+    /// A small message is written at once. A large one waits in the output for its room, and everything else that the client asks
+    /// for waits behind it.
     fn got(&mut self, channel: u16, delivered: Delivered, remaining: u64, no_ack: bool) {
-        let delivery = &delivered.delivery;
-        let Some(messages) = self.content(&delivery.run) else {
-            self.set_aside(&delivered);
-            self.get_empty(channel);
-            return;
+        let got = Got {
+            channel,
+            delivered,
+            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
+            no_ack,
         };
-        let run = &delivery.run;
-        if let Err(error) = self.take_room_now(messages.bytes(run.from, run.to) as usize) {
-            self.fail_channel(channel, error);
-            return;
+        let large = got.delivered.delivery.run.bytes as usize > LARGE_BYTES;
+        if large || !self.write_got(&got) {
+            self.get_waits = true;
+            self.outgoing.push_back(Outgoing::Got(got));
+        }
+    }
+
+    /// Encodes the answer to `basic.get`; `false` if there is no room for it yet.
+    pub(super) fn write_got(&mut self, got: &Got) -> bool {
+        let delivery = &got.delivered.delivery;
+        // The channel may have failed meanwhile; then the message is back in its queue.
+        if !self.channels.contains_key(&got.channel) {
+            return true;
+        }
+        let Some(messages) = self.content(&delivery.run) else {
+            self.set_aside(&got.delivered);
+            self.get_empty(got.channel);
+            return true;
+        };
+        if !self.take_room(messages.bytes(delivery.run.from, delivery.run.to) as usize) {
+            return false;
         }
         let handed = Handed {
             source: delivery.consumer.0,
             first: delivery.first_delivery,
-            no_ack,
+            no_ack: got.no_ack,
             redelivered: delivery.redelivered,
         };
-        if let Some(state) = self.channels.get_mut(&channel) {
+        if let Some(state) = self.channels.get_mut(&got.channel) {
             let received = &mut state.received;
-            *(if no_ack {
+            *(if got.no_ack {
                 &mut received.gotten_no_ack
             } else {
                 &mut received.gotten
             }) += 1;
             received.redelivered += u64::from(delivery.redelivered);
         }
-        let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
         self.connection
-            .get_ok(channel, &messages, delivery.run.from, handed, remaining);
+            .get_ok(got.channel, &messages, delivery.run.from, handed, got.remaining);
+        true
     }
 
     fn get_empty(&mut self, channel: u16) {

@@ -1,6 +1,5 @@
 //! Room for large messages in this connection's output: taken before they are encoded, given back once they are written.
 
-use everack_amqp::error::{Error, ReplyCode};
 use everack_broker::ids::Millis;
 
 use super::Session;
@@ -44,18 +43,6 @@ impl Session {
                 false
             }
         }
-    }
-
-    /// Takes room for a message that cannot wait, as an answer has to come before the next.
-    pub(super) fn take_room_now(&mut self, bytes: usize) -> Result<(), Error> {
-        if bytes > LARGE_BYTES {
-            if !self.shared.large.take_now(bytes) {
-                let text = "too many large messages are on their way to clients that do not read them";
-                return Err(Error::new(ReplyCode::ResourceError, text));
-            }
-            self.large.taken += bytes;
-        }
-        Ok(())
     }
 
     /// Gives the room back once what is left of the output is no more than any connection may have.

@@ -118,6 +118,8 @@ pub struct Session {
     /// It is to end without a further word.
     cut: bool,
     large: Large,
+    /// The answer to `basic.get` waits for room: everything that the client asks for waits behind it.
+    get_waits: bool,
     released: bool,
 }
 
@@ -160,6 +162,7 @@ impl Session {
             give_up_at: None,
             cut: false,
             large: Large::default(),
+            get_waits: false,
             released: false,
         }
     }
@@ -327,6 +330,9 @@ impl Session {
     }
 
     fn must_wait(&self, event: &Event) -> bool {
+        if self.get_waits {
+            return !matches!(event, Event::Failed { .. });
+        }
         if self.waiting.is_empty() {
             return false;
         }

@@ -1,4 +1,4 @@
-//! Output in its order: deliveries, and the few answers that must not overtake them.
+//! Output in its order: deliveries, and the few answers that must not overtake them, or have to wait for room.
 //!
 //! Deliveries are encoded as late as possible, right before they are written: tags rise in the order in which messages really
 //! leave, and a slow socket holds back runs, not copies of bodies. `basic.cancel-ok` waits in the same queue, so that it comes
@@ -24,6 +24,8 @@ use crate::shared::partition_of;
 pub(super) enum Outgoing {
     /// Messages for a consumer.
     Deliver(Delivered),
+    /// The answer to `basic.get`, with a large message.
+    Got(Got),
     /// The consumer has been cancelled by its client.
     CancelOk {
         channel: u16,
@@ -35,6 +37,16 @@ pub(super) enum Outgoing {
     ConsumerGone { consumer: ConsumerId },
 }
 
+/// A message for a client that asked for one.
+#[derive(Debug)]
+pub(super) struct Got {
+    pub(super) channel: u16,
+    pub(super) delivered: Delivered,
+    /// Messages that are left in the queue.
+    pub(super) remaining: u32,
+    pub(super) no_ack: bool,
+}
+
 impl Session {
     /// Encodes what is due until the output is `limit` bytes long.
     pub fn fill(&mut self, limit: usize) {
@@ -43,6 +55,12 @@ impl Session {
         while self.connection.output().len() < limit && self.has_room_for_front() {
             match self.outgoing.pop_front() {
                 Some(Outgoing::Deliver(delivered)) => self.write_delivered(delivered, limit),
+                Some(Outgoing::Got(got)) => {
+                    self.get_waits = !self.write_got(&got);
+                    if self.get_waits {
+                        self.outgoing.push_front(Outgoing::Got(got));
+                    }
+                }
                 Some(Outgoing::CancelOk {
                     channel,
                     consumer,

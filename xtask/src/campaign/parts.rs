@@ -117,7 +117,8 @@ const POWER_CUTS: &[Demand] = &[
     Never("torn_transactions"),
     Never("queues_lost"),
     Never("not_back"),
-    NoMore("resurrected_oldest_ack_ms", "resurrected_bound_ms"),
+    Never("resurrected_late"),
+    NoMore("resurrected_oldest_ack_ms", "resurrected_one_sync_ms"),
     AtLeast("lying_runs", 20),
     Same("lying_runs_found_out", "lying_runs"),
 ];

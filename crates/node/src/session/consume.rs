@@ -15,6 +15,7 @@ use everack_broker::ids::ConsumerId;
 use everack_broker::partition::{SettleOutcome, SharedLimit};
 
 use super::Session;
+use super::growth::to_be_shown;
 use super::outgoing::{Got, Outgoing};
 use super::topology::Handled;
 use super::waiting::Waiting;
@@ -41,8 +42,7 @@ impl Session {
     pub(super) fn basic_consume(&mut self, channel: u16, consume: basic::Consume) -> Handled {
         let queue = self.queue_to_read(channel, &consume.queue)?;
         let tag = self.consumer_tag(channel, &consume.consumer_tag)?;
-        let arguments = from_amqp::arguments(&consume.arguments);
-        let settings = self.consumer_settings(&queue, &arguments)?;
+        let settings = self.consumer_settings(&queue, &from_amqp::arguments(&consume.arguments))?;
         let consumers = self
             .channels
             .get(&channel)
@@ -64,7 +64,7 @@ impl Session {
             queue: queue.clone(),
             exclusive: consume.exclusive,
             prefetch,
-            arguments,
+            arguments: from_amqp::arguments(&to_be_shown(consume.arguments)),
         };
         self.consumers.insert(consumer, Arc::new(entry));
         let request = Consume {

@@ -21,6 +21,11 @@ pub(super) const COMMANDS_MAX: usize = 64;
 /// How many values the arguments of one declaration may hold, those within others included. A value of one byte on the wire takes
 /// thirty and more in memory, for as long as the queue or binding lives.
 const ARGUMENT_VALUES_MAX: usize = 4096;
+/// The most that is kept of a client's words only to be shown to operators: arguments of a consumer, properties of a client. Counted as
+/// they lie in memory, in bytes. What is larger is not shown; it has its effect all the same.
+const SHOWN_BYTES_MAX: usize = 16 << 10;
+/// What a value takes in memory beside the bytes of its name and text: two allocations and the enum.
+const VALUE_BYTES: usize = 96;
 /// What a connection may hold without being finished with it while memory is short, in bytes.
 const HELD_BYTES_MAX: usize = 1 << 20;
 /// Consumers of a connection, and its channels, beyond which it gets no more while memory is short.
@@ -142,6 +147,32 @@ pub(super) fn check_arguments(method: &Method) -> Handled {
     Err(Error::new(ReplyCode::PreconditionFailed, text))
 }
 
+/// The table, if it is small enough to be kept for nothing but to be looked at.
+pub(super) fn to_be_shown(table: Table) -> Table {
+    if bytes_in(&table) <= SHOWN_BYTES_MAX {
+        table
+    } else {
+        Table::new()
+    }
+}
+
+fn bytes_in(table: &Table) -> usize {
+    table
+        .iter()
+        .map(|(name, value)| name.as_bytes().len() + bytes_of(value))
+        .sum()
+}
+
+fn bytes_of(value: &Value) -> usize {
+    VALUE_BYTES
+        + match value {
+            Value::String(bytes) | Value::Bytes(bytes) => bytes.len(),
+            Value::Table(table) => bytes_in(table),
+            Value::Array(values) => values.iter().map(bytes_of).sum(),
+            _ => 0,
+        }
+}
+
 fn values_in(table: &Table) -> usize {
     table.iter().map(|(_, value)| 1 + values_within(value)).sum()
 }
@@ -167,5 +198,35 @@ fn new_thing(vhost: &VhostView, command: &Command) -> Option<String> {
             Some(format!("bind to exchange '{}'", binding.source))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of `count` strings of `bytes` bytes each, the last within a table and an array.
+    fn table(count: usize, bytes: usize) -> Table {
+        let mut table = Table::new();
+        let text = || Value::String(vec![b'x'; bytes]);
+        for _ in 1..count {
+            table = table.with("n", text());
+        }
+        let mut inner = Table::new();
+        inner = inner.with("n", Value::Array(vec![text()]));
+        table.with("n", Value::Table(inner))
+    }
+
+    #[test]
+    fn small_tables_are_kept_and_large_ones_are_not() {
+        let check = |count, bytes, kept| {
+            let shown = to_be_shown(table(count, bytes));
+            assert_eq!(shown.iter().next().is_some(), kept, "{count} of {bytes} bytes");
+        };
+        check(1, 20, true);
+        check(20, 300, true);
+        check(1, 20_000, false);
+        check(20, 1_000, false);
+        check(400, 0, false);
     }
 }

@@ -394,7 +394,7 @@ impl Session {
                 client_properties,
                 ..
             } => {
-                self.client_properties = client_properties;
+                self.client_properties = growth::to_be_shown(client_properties);
                 self.log_in(credentials.user, credentials.password);
             }
             Event::Open { vhost } => self.open(&Name::new(vhost.as_bytes())),

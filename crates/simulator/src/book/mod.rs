@@ -260,17 +260,22 @@ impl Book {
         self.queues.get(queue)?.copies.get(&number)
     }
 
-    /// How many deliveries a consumer holds.
+    /// How many deliveries a consumer holds for certain.
     pub fn held_by(&self, consumer: u64) -> u64 {
-        let Some(channel) = self
-            .consumers
-            .get(&consumer)
-            .and_then(|known| self.channels.get(&known.channel))
-        else {
-            return 0;
-        };
-        let held = channel.held.values();
-        held.filter(|held| held.consumer == Some(consumer)).count() as u64
+        let known = self.consumers.get(&consumer);
+        let channel = known.and_then(|known| self.channels.get(&known.channel));
+        let held = channel.into_iter().flat_map(|channel| channel.held.values());
+        let held = held.filter(|held| held.consumer == Some(consumer) && self.is_held(held));
+        held.count() as u64
+    }
+
+    /// Whether a message is still in the hands that it was given to: not if its queue has been deleted, or a transaction of which nobody
+    /// has heard may have settled it meanwhile.
+    pub fn is_held(&self, held: &Held) -> bool {
+        let deleted = self.queues.get(&held.queue).and_then(|queue| queue.deleted_us);
+        let copy = self.copy(&held.queue, held.number);
+        deleted.is_none_or(|deleted| deleted < self.life_began_us)
+            && copy.is_some_and(|copy| copy.doubt.is_none())
     }
 
     /// Whether the broker may have taken back what a channel holds without anybody having been told.

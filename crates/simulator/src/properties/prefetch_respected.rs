@@ -32,13 +32,10 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
     })
 }
 
-/// What was held before there was a limit does not count, nor what went with its queue.
+/// What was held before there was a limit does not count.
 fn counts(book: &Book, channel: &Channel, held: &Held) -> bool {
     let consumer = held.consumer.and_then(|consumer| book.consumers.get(&consumer));
-    let (Some(consumer), Some(queue)) = (consumer, book.queues.get(&held.queue)) else {
-        return false;
-    };
-    consumer.since_us >= channel.limited_us && queue.there.surely(consumer.since_us, book.now_us)
+    consumer.is_some_and(|consumer| consumer.since_us >= channel.limited_us) && book.is_held(held)
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ pub(crate) fn find(name: &str) -> anyhow::Result<&'static Part> {
 }
 
 fn simulator(site: &Site, arguments: &[&str]) -> Command {
-    let mut command = shell::command(site.binaries.join("simulator"));
+    let mut command = shell::command(site.binaries.join("everack-simulator"));
     command.args(arguments).arg("--json");
     command
 }

@@ -22,10 +22,10 @@ pub(crate) const ALL: &[Part] = &[
         command: |site| {
             Ok(simulator(
                 site,
-                &["seeds", "--seeds", &site.times(6000).to_string()],
+                &["seeds", "--seeds", &site.times(50_000).to_string()],
             ))
         },
-        demands: &[AtLeast("seeds", 5000), Never("violations")],
+        demands: &[AtLeast("seeds", 50_000), Never("violations")],
     },
     Part {
         name: "put-back-bugs",

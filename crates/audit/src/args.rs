@@ -34,7 +34,7 @@ pub(crate) struct CheckArgs {
     /// Write report.md, report.html and report.json into this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) report: Option<PathBuf>,
-    /// How long before a crash a settlement must have been received to be kept: a time, to which the longest sync is added, or
+    /// How long before a crash a settlement must have been received to be kept: a time, to which is added what the journal itself needed at most, or
     /// none [default: what the run used].
     #[arg(long, value_name = "TIME", value_parser = settle_bound)]
     pub(crate) settle_bound: Option<SettleBound>,
@@ -102,7 +102,7 @@ pub(crate) struct RunArgs {
     /// What is random follows from it [default: a new one, which the report tells].
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// How long before a crash a settlement must have been received to be kept: a time, to which the longest sync is added, or
+    /// How long before a crash a settlement must have been received to be kept: a time, to which is added what the journal itself needed at most, or
     /// none [default: 10ms for Everack, none for brokers that do not promise it].
     #[arg(long, value_name = "TIME", value_parser = settle_bound)]
     pub(crate) settle_bound: Option<SettleBound>,

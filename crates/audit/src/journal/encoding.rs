@@ -112,6 +112,7 @@ pub(super) fn encode(out: &mut Vec<u8>, micros: u64, entry: &Entry) {
         Entry::Drained { left } => put(25, &[*left]),
         Entry::Backlog { messages } => put(26, &[*messages]),
         Entry::Synced { micros } => put(27, &[*micros]),
+        Entry::Durable { micros } => put(28, &[*micros]),
     }
 }
 
@@ -239,6 +240,9 @@ impl Decoder<'_> {
                 messages: self.number()?,
             },
             27 => Entry::Synced {
+                micros: self.number()?,
+            },
+            28 => Entry::Durable {
                 micros: self.number()?,
             },
             _ => bail!("there is no such kind"),
@@ -403,6 +407,7 @@ mod tests {
             Entry::Drained { left: 5 },
             Entry::Backlog { messages: u64::MAX },
             Entry::Synced { micros: 128 },
+            Entry::Durable { micros: 129 },
         ]
     }
 
@@ -430,7 +435,7 @@ mod tests {
         }
         for bytes in [
             &[0xFF, 0][..],
-            &[28, 0],
+            &[29, 0],
             &[26, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
         ] {
             assert!(Decoder(bytes).next().is_err(), "{bytes:?}");

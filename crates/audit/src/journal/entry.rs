@@ -186,6 +186,11 @@ pub enum Entry {
         /// How many.
         messages: u64,
     },
+    /// From an entry to its being on disk took the longest so far: what waited for a sync under way, its own, and a processor.
+    Durable {
+        /// How long it took, in microseconds.
+        micros: u64,
+    },
     /// An fdatasync of this journal was the longest so far.
     Synced {
         /// How long it took, in microseconds.

@@ -83,6 +83,7 @@ impl Journal {
             file,
             progress,
             longest: Duration::ZERO,
+            durable_longest: 0,
         };
         let thread = std::thread::Builder::new()
             .name("journal".into())
@@ -180,7 +181,9 @@ struct Writer {
     shared: Arc<Shared>,
     file: File,
     progress: watch::Sender<Progress>,
+    /// The longest fdatasync, and the longest time from an entry to its being on disk.
     longest: Duration,
+    durable_longest: u64,
 }
 
 impl Writer {
@@ -244,10 +247,19 @@ impl Writer {
         if took > self.longest {
             self.longest = took;
             let micros = took.as_micros() as u64;
-            self.shared
-                .lock()
-                .push(self.shared.micros(), &Entry::Synced { micros });
+            self.note(&Entry::Synced { micros });
+        }
+        let first = u64::from_le_bytes(block[8..BLOCK_HEAD].try_into().expect("eight bytes"));
+        let micros = self.shared.micros().saturating_sub(first);
+        if micros > self.durable_longest {
+            self.durable_longest = micros;
+            self.note(&Entry::Durable { micros });
         }
         Ok(())
+    }
+
+    /// Writes down something about the journal itself.
+    fn note(&self, entry: &Entry) {
+        self.shared.lock().push(self.shared.micros(), entry);
     }
 }

@@ -7,7 +7,7 @@
 use anyhow::{Context, ensure};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper,
-    set_parent_process_death_signal, setsid, test_kill_process_group, waitpid,
+    set_parent_process_death_signal, setsid, test_kill_process, test_kill_process_group, waitpid,
 };
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -26,6 +26,8 @@ pub(super) struct Group {
     leader: Child,
     pid: Pid,
     mark: String,
+    /// Processes beside the leader that carried the mark when they were looked for, and may still be there.
+    known: Vec<Pid>,
     ended: Option<ExitStatus>,
 }
 
@@ -62,6 +64,7 @@ impl Group {
             pid: pid.context("a process has an id")?,
             leader,
             mark,
+            known: Vec::new(),
             ended: None,
         })
     }
@@ -74,10 +77,13 @@ impl Group {
         Ok(self.ended)
     }
 
-    /// Whether any process of the group is left.
+    /// Whether any process is left, in the group or out of it.
     pub(super) fn lives(&mut self) -> bool {
         self.reap();
-        test_kill_process_group(self.pid).is_ok() || !self.marked().is_empty()
+        self.find();
+        // One that was killed carries no mark any more, and is there until it was waited for.
+        self.known.retain(|pid| is_there(*pid));
+        test_kill_process_group(self.pid).is_ok() || !self.known.is_empty()
     }
 
     /// SIGKILL to all at once.
@@ -102,11 +108,21 @@ impl Group {
         }
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
         // The group first, in one call: this is the moment of the crash. Who has ended already is no error.
         let _ = kill_process_group(self.pid, signal);
+        self.find();
+        for pid in &self.known {
+            let _ = kill_process(*pid, signal);
+        }
+    }
+
+    /// Looks for processes that carry the mark.
+    fn find(&mut self) {
         for pid in self.marked() {
-            let _ = kill_process(pid, signal);
+            if !self.known.contains(&pid) {
+                self.known.push(pid);
+            }
         }
     }
 
@@ -153,9 +169,13 @@ impl Group {
 /// Whether a process has this in its environment. One that has ended has none; others' environments cannot be read.
 fn carries(pid: Pid, wanted: &[u8]) -> bool {
     let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
-    // An orphan that has ended is waited for here, and is gone.
     environment.split(|byte| *byte == 0).any(|entry| entry == wanted)
-        && !matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(Some(_)))
+}
+
+/// Whether a process is there. An orphan of ours that has ended is waited for here, and is gone.
+fn is_there(pid: Pid) -> bool {
+    let waited = waitpid(Some(pid), WaitOptions::NOHANG);
+    !matches!(waited, Ok(Some(_))) && test_kill_process(pid).is_ok()
 }
 
 impl Drop for Group {
@@ -197,7 +217,7 @@ mod tests {
         let pids = group.marked();
         drop(group);
         for pid in pids {
-            wait_for(|| rustix::process::test_kill_process(pid).is_err());
+            assert!(test_kill_process(pid).is_err(), "{pid} is left");
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) fn json(verdict: &Verdict, facts: &Facts) -> Value {
         "resurrected": verdict.resurrected,
         "resurrected_late": verdict.count(Flaw::Resurrected),
         "resurrected_oldest_ack_ms": millis(verdict.resurrected_oldest),
+        "resurrected_beyond_sync": verdict.resurrected_beyond_sync,
+        "durable_longest_ms": millis(verdict.durable_longest),
         "settle_bound_ms": verdict.settle_bound.map(millis),
         "settlements_in_flight": verdict.in_flight,
         "torn_transactions": verdict.count(Flaw::Torn),

@@ -205,7 +205,10 @@ fn seen(verdict: &Verdict, facts: &Facts) -> Table {
 
 fn settlements(verdict: &Verdict) -> Table {
     let bound = match verdict.settle_bound {
-        Some(bound) => format!("{:.1} ms (the bound and the longest sync)", millis(bound)),
+        Some(bound) => format!(
+            "{:.1} ms (the bound, and what the journal itself needed at most)",
+            millis(bound)
+        ),
         None => "none: this broker promises nothing".into(),
     };
     let rows = vec![
@@ -218,6 +221,10 @@ fn settlements(verdict: &Verdict) -> Table {
             format!("{:.3} ms", millis(verdict.resurrected_oldest)),
         ),
         ("may come back up to", bound),
+        (
+            "older than the bound and the longest fdatasync alone",
+            count(verdict.resurrected_beyond_sync),
+        ),
         (
             "acks that may not have arrived, and came back",
             count(verdict.in_flight),

@@ -62,6 +62,8 @@ impl Judge {
                 resurrected: 0,
                 resurrected_oldest: Duration::ZERO,
                 settle_bound: None,
+                resurrected_beyond_sync: 0,
+                durable_longest: Duration::ZERO,
                 sync_longest: Duration::ZERO,
                 backlog: None,
                 load: Duration::ZERO,
@@ -170,6 +172,10 @@ impl Judge {
             Entry::Synced { micros } => {
                 let took = Duration::from_micros(*micros);
                 self.verdict.sync_longest = self.verdict.sync_longest.max(took);
+            }
+            Entry::Durable { micros } => {
+                let took = Duration::from_micros(*micros);
+                self.verdict.durable_longest = self.verdict.durable_longest.max(took);
             }
             _ => {}
         }
@@ -285,7 +291,9 @@ impl Judge {
     /// The verdict.
     pub fn sum_up(mut self) -> Verdict {
         self.verdict.settle_bound = match self.promises.settle {
-            SettleBound::After(bound) => Some(bound + self.verdict.sync_longest),
+            SettleBound::After(bound) => {
+                Some(bound + self.verdict.sync_longest.max(self.verdict.durable_longest))
+            }
             SettleBound::None => None,
         };
         for comeback in std::mem::take(&mut self.comebacks) {
@@ -348,6 +356,10 @@ impl Judge {
         let Some(bound) = self.verdict.settle_bound else {
             return;
         };
+        if let SettleBound::After(strict) = self.promises.settle {
+            let beyond = age > strict + self.verdict.sync_longest;
+            self.verdict.resurrected_beyond_sync += u64::from(beyond);
+        }
         // What a commit has answered for is durable, however young it is.
         if transactional || age > bound {
             let note = || {

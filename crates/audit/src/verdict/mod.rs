@@ -21,7 +21,8 @@ use std::time::Duration;
 /// How old a received settlement may be and still be forgotten by a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettleBound {
-    /// This and the longest sync seen; one in a transaction never, once its commit was answered.
+    /// This and the longest that the journal itself needed from an entry to the disk; one in a transaction never, once its commit was
+    /// answered.
     After(Duration),
     /// Nothing is promised.
     None,
@@ -77,8 +78,12 @@ pub struct Verdict {
     pub resurrected: u64,
     /// The largest age of a resurrected ack.
     pub resurrected_oldest: Duration,
-    /// What it is judged against: the bound and the longest sync.
+    /// What it is judged against.
     pub settle_bound: Option<Duration>,
+    /// Resurrected acks that were older than the bound and the longest fdatasync alone, whether or not the machine had a processor.
+    pub resurrected_beyond_sync: u64,
+    /// The longest from an entry of the journal to its being on disk.
+    pub durable_longest: Duration,
     /// The longest fdatasync of the journal.
     pub sync_longest: Duration,
     /// The fewest and the most messages that waited at a fault.
@@ -132,11 +137,12 @@ impl fmt::Display for Verdict {
         writeln!(f, "{}", counts.join(", "))?;
         write!(
             f,
-            "acks that came back after a crash: {} received ones, the oldest {:.1} ms before it, and {} that may not have arrived; longest sync {:.1} ms",
+            "acks that came back after a crash: {} received ones, the oldest {:.1} ms before it, and {} that may not have arrived; longest sync {:.1} ms, from an entry to the disk {:.1} ms",
             self.resurrected,
             millis(self.resurrected_oldest),
             self.in_flight,
-            millis(self.sync_longest)
+            millis(self.sync_longest),
+            millis(self.durable_longest)
         )
     }
 }

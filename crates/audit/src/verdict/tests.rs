@@ -362,6 +362,10 @@ fn a_longer_sync_makes_the_bound_longer() {
     judge.see(1, &Entry::Synced { micros: 70_000 });
     judge.see(2, &Entry::Synced { micros: 60_000 });
     assert_eq!(judge.sum_up().settle_bound, Some(Duration::from_millis(80)));
+    let mut judge = Judge::new(EVERACK);
+    judge.see(1, &Entry::Synced { micros: 70_000 });
+    judge.see(2, &Entry::Durable { micros: 90_000 });
+    assert_eq!(judge.sum_up().settle_bound, Some(Duration::from_millis(100)));
 }
 
 #[test]

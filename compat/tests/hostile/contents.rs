@@ -1,21 +1,21 @@
 //! Messages that are announced and never come, come in too many pieces, or are larger than anybody has agreed to.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use everack_compat::raw::{self, BODY, CONTENT_HEADER, Ending, Fields, Raw, frame};
 
-use crate::scene::{Scene, channel_ends_with, ends_with, told};
+use crate::scene::{Scene, channel_ends_with, ends_with, holds, told};
 use crate::{Case, case, ours};
 
 const MIB: usize = 1 << 20;
 
 pub(crate) const CASES: &[Case] = &[
-    case("a body that announces 2^64 - 1 bytes", 8, |scene| {
+    ours("a body that announces 2^64 - 1 bytes", 8, |scene| {
         absurd(scene, u64::MAX)
     }),
-    case("a body that announces 2^63 bytes", 8, |scene| {
+    ours("a body that announces 2^63 bytes", 8, |scene| {
         absurd(scene, 1 << 63)
     }),
-    case("a body that announces 2^63 - 1 bytes", 8, |scene| {
+    ours("a body that announces 2^63 - 1 bytes", 8, |scene| {
         absurd(scene, (1 << 63) - 1)
     }),
     ours("a body one byte larger than the largest", 8, |scene| {
@@ -52,7 +52,7 @@ pub(crate) const CASES: &[Case] = &[
         160,
         gone_in_the_middle,
     ),
-    case("200,000 body frames without a byte in them", 16, |scene| {
+    ours("200,000 body frames without a byte in them", 16, |scene| {
         let mut raw = scene.login()?;
         raw.send(
             &[
@@ -204,10 +204,7 @@ fn interleaved(scene: &Scene) -> anyhow::Result<String> {
     for round in 0..3u8 {
         on_all(&mut raw, &|number| frame(BODY, number, &[round; 1000]))?;
     }
-    raw.send(&raw::declare("mixed", 1, &[]).on(1))?;
-    let ok = raw.expect(50, 11)?;
-    let count = ok.get(10..14).context("a count is due")?;
-    ensure!(count == 2047u32.to_be_bytes(), "the queue holds {count:?}");
+    holds(&mut raw, "mixed", 2047)?;
     Ok("none; all 2,047 messages arrive".into())
 }
 

@@ -43,7 +43,7 @@ pub(crate) const CASES: &[Case] = &[
         ensure!(taken > 0, "nothing was taken");
         Ok("none; confirms for many messages go in one".into())
     }),
-    case("a publisher that never reads what comes back", 24, |scene| {
+    ours("a publisher that never reads what comes back", 24, |scene| {
         let mut deaf = scene.login_deaf()?;
         let message = raw::message(1, &raw::publish_to("", "nowhere at all", 1), &[7; 10_000]);
         let taken = deaf.send_until_stuck(&message, 200 << 20)?;

@@ -341,14 +341,10 @@ fn round(raw: &mut Raw, publishes: bool) -> anyhow::Result<()> {
         raw.expect(60, 72)?;
     }
     raw.send(&raw::declare(TREASURY, 1 | 2, &[]).on(1))?;
-    let ok = raw.expect(50, 11)?;
-    let count = ok
-        .get(5 + TREASURY.len()..9 + TREASURY.len())
-        .and_then(|count| count.try_into().ok())
-        .map(u32::from_be_bytes);
+    let count = count_in(&raw.expect(50, 11)?, TREASURY)?;
     ensure!(
-        count.map(u64::from) == Some(TREASURES),
-        "the queue of confirmed messages holds {count:?}"
+        u64::from(count) == TREASURES,
+        "the queue of confirmed messages holds {count}"
     );
     Ok(())
 }
@@ -388,6 +384,30 @@ pub(crate) fn confirmed(raw: &mut Raw, wanted: u64) -> anyhow::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// A queue holds so many messages, and goes on to. (RabbitMQ counts a message some time after it was published.)
+pub(crate) fn holds(raw: &mut Raw, queue: &str, wanted: u32) -> anyhow::Result<()> {
+    let deadline = Instant::now() + ROUND_MAX;
+    let mut seen = 0;
+    while seen < 2 {
+        raw.send(&raw::declare(queue, 1, &[]).on(1))?;
+        let count = count_in(&raw.expect(50, 11)?, queue)?;
+        ensure!(
+            count <= wanted && Instant::now() < deadline,
+            "the queue holds {count} messages, not {wanted}"
+        );
+        seen = if count == wanted { seen + 1 } else { 0 };
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// The number of messages in a `queue.declare-ok`.
+fn count_in(ok: &[u8], queue: &str) -> anyhow::Result<u32> {
+    let count = ok.get(5 + queue.len()..9 + queue.len());
+    let count = count.and_then(|count| count.try_into().ok());
+    count.map(u32::from_be_bytes).context("a count is due")
 }
 
 /// The body of the next delivery.

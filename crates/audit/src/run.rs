@@ -71,7 +71,7 @@ fn conclude(journals: &Path, facts: &Facts, report: Option<&Path>, as_json: bool
 fn judge(journals: &Path, promises: Promises) -> anyhow::Result<Verdict> {
     let mut reader = Reader::open(&journals.join(journal::FILE))?;
     let mut judge = Judge::new(promises);
-    while let Some((micros, entry)) = reader.next()? {
+    while let Some((micros, entry)) = reader.entry()? {
         judge.see(micros, &entry);
     }
     Ok(judge.sum_up())

@@ -252,7 +252,7 @@ fn removed_delivery() -> anyhow::Result<()> {
 fn entries(journals: &Path) -> anyhow::Result<Vec<Entry>> {
     let mut reader = Reader::open(&journals.join(FILE))?;
     let mut entries = Vec::new();
-    while let Some((_, entry)) = reader.next()? {
+    while let Some((_, entry)) = reader.entry()? {
         entries.push(entry);
     }
     Ok(entries)

@@ -40,7 +40,7 @@ impl Reader {
     }
 
     /// The next entry and its time in microseconds; `None` at the end.
-    pub fn next(&mut self) -> anyhow::Result<Option<(u64, Entry)>> {
+    pub fn entry(&mut self) -> anyhow::Result<Option<(u64, Entry)>> {
         while self.at == self.block.len() {
             if !self.next_block()? {
                 return Ok(None);
@@ -140,7 +140,7 @@ mod tests {
     fn read(path: &Path) -> Option<(usize, bool)> {
         let mut reader = Reader::open(path).ok()?;
         let (mut count, mut time) = (0, 0);
-        while let Some((micros, entry)) = reader.next().ok()? {
+        while let Some((micros, entry)) = reader.entry().ok()? {
             assert!(micros >= time, "time goes back");
             time = micros;
             count += usize::from(!matches!(entry, Entry::Synced { .. } | Entry::Durable { .. }));

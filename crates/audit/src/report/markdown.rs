@@ -25,8 +25,7 @@ pub(super) fn render(page: &Page, picture: &str) -> String {
     }
     let _ = write!(
         out,
-        "\n![{}]({picture})\n",
-        "rates, backlog and restart times over the run"
+        "\n![rates, backlog and restart times over the run]({picture})\n"
     );
     if !page.broken.is_empty() {
         let _ = write!(

@@ -31,7 +31,7 @@ pub(crate) fn write(folder: &Path, journals: &Path, verdict: &Verdict, facts: &F
     let mut timeline = Timeline::new();
     let mut histories = histories(&verdict.findings.named());
     let mut reader = Reader::open(&journals.join(journal::FILE))?;
-    while let Some((micros, entry)) = reader.next()? {
+    while let Some((micros, entry)) = reader.entry()? {
         timeline.see(micros, &entry);
         if !histories.is_empty() {
             histories.see(micros, &entry);

@@ -204,7 +204,7 @@ pub(crate) const CASES: &[Case] = &[
         64,
         recovers,
     ),
-    ours("a transaction that gathers more than 256 MiB", 320, |scene| {
+    ours("a transaction that gathers more than 256 MiB", 340, |scene| {
         let mut raw = scene.login()?;
         begin_transaction(&mut raw)?;
         let message = raw::message(1, &raw::publish("gathered"), &[7; 1 << 20]);
@@ -215,7 +215,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ours(
         "a transaction of 300,000 empty messages, rolled back",
-        160,
+        64,
         |scene| {
             let mut raw = scene.login()?;
             begin_transaction(&mut raw)?;

@@ -90,7 +90,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
     case(
         "400 clients with half a `start-ok` each, all at once",
-        24,
+        32,
         half_a_login,
     ),
     case("`frame-max` 1", 8, |scene| tuned(scene, raw::tune_ok(100, 1, 0))),

@@ -19,7 +19,7 @@ pub(crate) const CASES: &[Case] = &[
         remove(scene, "unheard")?;
         Ok("none; it is not read either once 1 MiB waits for it".into())
     }),
-    case("100 consumers that never read", 160, |scene| {
+    case("100 consumers that never read", 128, |scene| {
         let mut deaf = Vec::new();
         let mut owner = scene.login()?;
         owner.send(&raw::declare("all-deaf", 2, &[]).on(1))?;
@@ -78,7 +78,7 @@ pub(crate) const CASES: &[Case] = &[
     ),
     ours(
         "8 consumers that never read one body of 60 MiB, and one that does",
-        480,
+        500,
         deaf_to_large,
     ),
 ];

@@ -24,17 +24,17 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ours(
         "a publisher that goes on sending while it is blocked",
-        300,
+        240,
         blocked_publisher,
     ),
     ours(
         "bodies half sent, transactions and answers nobody reads, while memory is short",
-        420,
+        240,
         hoarders,
     ),
     ours(
         "declarations, bindings, consumers and channels while memory is short",
-        300,
+        240,
         growers,
     ),
 ];

@@ -53,7 +53,7 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ours(
         "a binding with 100 KiB of arguments, a hundred times",
-        64,
+        40,
         |scene| {
             let mut raw = scene.login()?;
             raw.send(&raw::declare("much", 4, &[]).on(1))?;

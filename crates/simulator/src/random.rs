@@ -9,12 +9,12 @@ impl Random {
     pub fn new(seed: u64) -> Self {
         // Neighbouring seeds shall not begin alike.
         let mut random = Self(seed ^ 0x51_7c_c1_b7_27_22_0a_95);
-        random.next();
+        random.number();
         random
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Random {
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.number() % bound
     }
 
     /// A number from `least` to `most`, both included.
@@ -57,7 +57,7 @@ impl Random {
 
     /// Another source that depends on this one only by its first number.
     pub fn fork(&mut self) -> Random {
-        Random::new(self.next())
+        Random::new(self.number())
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     fn the_same_seed_gives_the_same_numbers() {
         let numbers = |seed| {
             let mut random = Random::new(seed);
-            [random.next(), random.between(3, 5), random.below(10)]
+            [random.number(), random.between(3, 5), random.below(10)]
         };
         assert_eq!(numbers(1), numbers(1));
         assert_ne!(numbers(1)[0], numbers(2)[0]);

@@ -107,12 +107,10 @@ impl Teller {
         };
         self.client.say(declare);
         self.client.run();
-        if self
+        let answered = self
             .client
-            .answered(|method| matches!(method, Method::QueueDeclareOk(_)))
-        {
-            self.ledger.declared.insert(name.to_owned(), true);
-        } else if before == Some(true) {
+            .answered(|method| matches!(method, Method::QueueDeclareOk(_)));
+        if answered || before == Some(true) {
             self.ledger.declared.insert(name.to_owned(), true);
         }
     }

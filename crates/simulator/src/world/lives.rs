@@ -89,7 +89,7 @@ impl World {
             if let Some(call) = crash {
                 memory.crash_at(*call);
             }
-            let seed = self.random.borrow_mut().next();
+            let seed = self.random.borrow_mut().number();
             let disk = Watched::new(&memory, self.plan.pace, seed, self.flaw);
             let opened = Node::open(&disk, &self.node_plan(), self.flaw, self.now_us.get());
             self.note_calls(&disk);
@@ -119,7 +119,7 @@ impl World {
 
     /// Why a start failed, and what to do about it.
     fn may_try_again(&self, memory: &Memory, disk: &Watched, error: Option<CannotOpen>) -> bool {
-        let seed = self.random.borrow_mut().next();
+        let seed = self.random.borrow_mut().number();
         if memory.crashed() {
             self.desk.borrow_mut().hit("crashes during recovery");
             let outcome = *self.random.borrow_mut().pick(&Outcome::ALL);
@@ -292,7 +292,7 @@ impl World {
         *self.core.borrow_mut() = None;
         *self.disk.borrow_mut() = None;
         drop(core);
-        let seed = self.random.borrow_mut().next();
+        let seed = self.random.borrow_mut().number();
         *self.memory.borrow_mut() = match end {
             End::Power(outcome) => memory.restart(outcome, seed),
             End::Kill | End::Stop => memory.kill(),

@@ -105,7 +105,7 @@ pub fn play(seed: u64, flaw: Flaw, with_lines: bool) -> Told {
         flaw,
         desk: RefCell::new(desk),
         agents,
-        memory: RefCell::new(Memory::new(random.next())),
+        memory: RefCell::new(Memory::new(random.number())),
         disk: RefCell::new(None),
         core: RefCell::new(None),
         node: RefCell::new(None),

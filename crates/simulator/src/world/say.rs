@@ -526,7 +526,10 @@ fn address(random: &mut Random, desk: &Desk) -> Address {
     match random.below(10) {
         0..5 => Address::Queue(queue(random, desk)),
         5..7 => Address::Exchange(FANOUT, ""),
-        7..9 => Address::Exchange(DIRECT, *random.pick(&KEYS)),
+        7..9 => {
+            let key = *random.pick(&KEYS);
+            Address::Exchange(DIRECT, key)
+        }
         _ => Address::Queue(Name::from("nobody")),
     }
 }

@@ -162,6 +162,24 @@ fn a_place_without_a_record_is_missing() {
     }
 }
 
+/// Found by a seed of the simulator: one EIO had a good record called damaged, and its messages set aside for good.
+#[test]
+fn a_read_that_fails_once_is_no_damage() {
+    let disk = Memory::new(1);
+    let (mut log, _) = open(disk.clone());
+    let position = append(&mut log, b"still there");
+    log.sync().expect("the disk syncs");
+    let reader = log.reader();
+    disk.fail_at(disk.calls() + 1, Fault::Io);
+    assert_eq!(
+        reader.read(position, 64).expect("the second try succeeds"),
+        b"still there"[..]
+    );
+    disk.fail_at(disk.calls() + 1, Fault::Io);
+    disk.fail_at(disk.calls() + 2, Fault::Io);
+    assert!(matches!(reader.read(position, 64), Err(ReadError::Damaged(_))));
+}
+
 #[test]
 fn a_record_larger_than_a_segment_gets_its_own() {
     let disk = Memory::new(1);

@@ -361,6 +361,7 @@ impl Book {
             consumer,
         };
         let taken = matches!(copy.fate, Fate::Leaving { since_us: Some(_) });
+        let settled = copy.fate == (Fate::Leaving { since_us: None });
         let stale = unsteady && (held_steadily == Some(true) || taken);
         if stale || copy.fate == Fate::Gone {
             // It had been on its way for long: others have had it since, or its queue has been deleted.
@@ -383,7 +384,7 @@ impl Book {
         let sent = publisher.map_or(0, |publish| publish.sent_us);
         let deleted = queue.deleted_us.is_some_and(|deleted| deleted >= sent);
         // Which of two has it, nobody can tell.
-        let disputed = unsteady && held_steadily == Some(false);
+        let disputed = unsteady && (held_steadily == Some(false) || settled);
         if disputed
             || deleted
             || queue.purging.now() != Presence::Absent

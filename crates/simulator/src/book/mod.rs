@@ -269,13 +269,20 @@ impl Book {
         held.count() as u64
     }
 
-    /// Whether a message is still in the hands that it was given to: not if its queue has been deleted, or a transaction of which nobody
-    /// has heard may have settled it meanwhile.
+    /// Whether a message is still in the hands that it was given to: not if its queue has been deleted or may be so by now, or a transaction
+    /// of which nobody has heard may have settled it meanwhile.
     pub fn is_held(&self, held: &Held) -> bool {
-        let deleted = self.queues.get(&held.queue).and_then(|queue| queue.deleted_us);
-        let copy = self.copy(&held.queue, held.number);
-        deleted.is_none_or(|deleted| deleted < self.life_began_us)
-            && copy.is_some_and(|copy| copy.doubt.is_none())
+        let Some(queue) = self.queues.get(&held.queue) else {
+            return false;
+        };
+        let stayed = queue
+            .deleted_us
+            .is_none_or(|deleted| deleted < self.life_began_us);
+        let certain = queue
+            .copies
+            .get(&held.number)
+            .is_some_and(|copy| copy.doubt.is_none());
+        stayed && certain && queue.there.now() == Presence::Present
     }
 
     /// Whether the broker may have taken back what a channel holds without anybody having been told.

@@ -12,8 +12,10 @@ pub(super) const PROPERTY: Property = Property {
 
 fn broken_by(book: &Book, event: &Event) -> Option<String> {
     match event {
-        // What was on its way when its queue was deleted arrives.
-        Event::Delivered(delivered) if !deleted_in_this_life(book, &delivered.queue) => {
+        // What was on its way when its queue was deleted arrives; and so does what the broker has taken back from a channel since.
+        Event::Delivered(delivered)
+            if !deleted_in_this_life(book, &delivered.queue) && !book.is_unsteady(delivered.channel) =>
+        {
             gone(book, &delivered.queue, delivered.number?)
         }
         Event::Audited(name, found, _) => {

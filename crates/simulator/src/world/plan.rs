@@ -106,9 +106,12 @@ impl Plan {
         Self {
             agents: random.between(2, 4) as usize,
             lives: (0..lives)
-                .map(|index| Life::draw(random, trouble, index))
+                .map(|index| match trouble {
+                    STORM => Life::in_storm(random),
+                    _ => Life::draw(random, trouble, index),
+                })
                 .collect(),
-            taste: taste(random, trouble),
+            taste: if trouble == STORM { STORMY } else { taste(random) },
             upkeep_us: if trouble == STORM {
                 400_000
             } else {
@@ -123,8 +126,26 @@ impl Plan {
 }
 
 impl Life {
+    fn in_storm(random: &mut Random) -> Self {
+        Self {
+            steps: 4_000,
+            end: End::Power(*random.pick(&[Outcome::Prefix, Outcome::Sectors])),
+            crash_call: Some(random.between(60, 300)),
+            audited: random.once_in(2),
+            ..Self::draw(random, STORM, 0)
+        }
+        .without_delay()
+    }
+
+    /// Recovery is left alone, and nobody rests.
+    fn without_delay(mut self) -> Self {
+        self.crash_in_recovery.clear();
+        self.siesta = None;
+        self
+    }
+
     fn draw(random: &mut Random, trouble: u64, index: u64) -> Self {
-        let steps = random.between(200, if trouble == STORM { 1_500 } else { 3_000 });
+        let steps = random.between(200, 3_000);
         let some = |random: &mut Random, one_in: u64, most: u64| {
             random.once_in(one_in).then(|| random.between(1, most))
         };
@@ -142,11 +163,7 @@ impl Life {
         });
         Self {
             steps,
-            end: if trouble == STORM {
-                End::Power(*random.pick(&[Outcome::Prefix, Outcome::Sectors]))
-            } else {
-                End::draw(random)
-            },
+            end: End::draw(random),
             crash_call: some(random, 3, 900),
             crash_in_upkeep: some(random, 4, 50),
             crash_in_recovery,
@@ -162,10 +179,33 @@ impl Life {
     }
 }
 
-/// The kind of trouble that is none: transactions above all, small lives, and no upkeep that would hide what they left in the log.
+/// The kind of trouble that is none: transactions of some sectors, one after the other; the power goes while they are written; and no
+/// upkeep hides what they leave in the log.
 const STORM: u64 = 11;
 
-fn taste(random: &mut Random, trouble: u64) -> Taste {
+const STORMY: Taste = Taste {
+    publish: 12,
+    get: 6,
+    consume: 1,
+    cancel: 0,
+    settle: 6,
+    put_back: 1,
+    recover: 0,
+    declare: 1,
+    delete: 0,
+    bind: 2,
+    purge: 0,
+    commit: 30,
+    close_channel: 0,
+    close: 0,
+    die: 0,
+    dawdle: 1,
+    huge_in: 4000,
+    bytes_max: 900,
+    transactions: 100,
+};
+
+fn taste(random: &mut Random) -> Taste {
     let mut some = |usual: u64| usual * [0, 1, 1, 3][random.below(4) as usize];
     Taste {
         publish: some(8) + 4,
@@ -186,10 +226,6 @@ fn taste(random: &mut Random, trouble: u64) -> Taste {
         dawdle: some(1),
         huge_in: *random.pick(&[40, 400, 4000]),
         bytes_max: *random.pick(&[30, 300, 3000]),
-        transactions: if trouble == STORM {
-            100
-        } else {
-            *random.pick(&[0, 20, 60])
-        },
+        transactions: *random.pick(&[0, 20, 60]),
     }
 }

@@ -66,7 +66,7 @@ impl Table {
             let (peak, after) = row.mib.map_or(("?".into(), "?".into()), |(peak, after)| {
                 (peak.to_string(), after.to_string())
             });
-            let answer = row.answer.replace('|', "\\|");
+            let answer = row.answer.replace('|', "\\|").replace(char::is_control, "?");
             let _ = writeln!(
                 page,
                 "| {} | {peak} | {after} | {} | {} | {answer} |",

@@ -2,7 +2,7 @@
 
 use super::demand::number;
 use super::part::Outcome;
-use super::{Scale, Site, machine};
+use super::{Scale, Site, machine, parts};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::fs;
@@ -22,107 +22,150 @@ const COMPARED: &[(&str, &str)] = &[
         "resurrected_oldest_ack_ms",
         "oldest of those settlements, ms before the crash",
     ),
-    ("sync_longest_ms", "longest sync of the audit's own journal, ms"),
+    ("sync_longest_ms", "longest sync seen, ms"),
     ("unconfirmed_delivered", "never confirmed, delivered all the same"),
 ];
 
+/// Writes both files. Parts of an earlier campaign in the same folder that were not run this time stay as they were.
 pub(crate) fn write(folder: &Path, site: &Site, outcomes: &[Outcome]) -> anyhow::Result<()> {
+    let file = folder.join("figures.json");
     let machine = machine::describe(&site.scratch);
-    let parts: Vec<Value> = outcomes.iter().map(part).collect();
-    let all = json!({ "machine": machine, "full": site.scale == Scale::Full, "parts": parts });
+    let parts = parts::ALL.iter().filter_map(|part| {
+        let outcome = outcomes.iter().find(|outcome| outcome.part.name == part.name);
+        outcome
+            .map(|outcome| part_of(outcome, site, &machine))
+            .or_else(|| earlier(&file, part.name))
+    });
+    let parts: Vec<Value> = parts.collect();
     fs::create_dir_all(folder)?;
-    let text = serde_json::to_string_pretty(&all)? + "\n";
-    fs::write(folder.join("figures.json"), text).context("cannot write the figures")?;
-    fs::write(folder.join("figures.md"), page(&machine, site, outcomes)).context("cannot write the page")
+    let text = serde_json::to_string_pretty(&json!({ "parts": parts }))? + "\n";
+    fs::write(&file, text).context("cannot write the figures")?;
+    fs::write(folder.join("figures.md"), page(&parts)).context("cannot write the page")
 }
 
-fn part(outcome: &Outcome) -> Value {
+/// What a folder has of a part from before.
+fn earlier(file: &Path, name: &str) -> Option<Value> {
+    let all: Value = serde_json::from_str(&fs::read_to_string(file).ok()?).ok()?;
+    let parts = all["parts"].as_array()?;
+    parts.iter().find(|part| part["name"] == name).cloned()
+}
+
+fn part_of(outcome: &Outcome, site: &Site, machine: &Value) -> Value {
     json!({
         "name": outcome.part.name,
         "title": outcome.part.title,
+        "full": site.scale == Scale::Full,
+        "judged": !outcome.part.demands.is_empty(),
         "seconds": outcome.took.as_secs(),
         "complaints": outcome.complaints,
         "figures": outcome.figures,
+        "machine": machine,
     })
 }
 
-fn page(machine: &Value, site: &Site, outcomes: &[Outcome]) -> String {
-    let word = |key: &str| machine[key].as_str().unwrap_or_default().to_owned();
-    let extent = if site.scale == Scale::Full {
-        "full"
-    } else {
-        "short"
-    };
-    let dirty = if machine["tree_is_clean"] == Value::Bool(true) {
-        ""
-    } else {
-        ", with changes"
-    };
-    let mut page = format!(
-        "# Figures of one campaign\n\nWritten by `cargo xtask campaign` ({extent}), not by hand. Commit {}{dirty}, {}, {} cores ({}), {}, {}, {}.\n\n",
-        word("commit"),
-        word("date"),
-        machine["cores"],
-        word("processor"),
-        word("memory"),
-        word("kernel"),
-        word("file_system"),
-    );
-    page += "| part | | took |\n|---|---|---|\n";
-    for outcome in outcomes {
-        let mark = match (outcome.is_good(), outcome.part.demands.is_empty()) {
-            (false, _) => format!("**not shown**: {}", outcome.complaints.join("; ")),
-            (true, true) => "reported, not judged".to_owned(),
-            (true, false) => "shown".to_owned(),
+fn page(parts: &[Value]) -> String {
+    let mut page = "# Figures of the campaign\n\nWritten by `cargo xtask campaign`, not by hand. A short run does a tenth of a whole one.\n\n\
+                    | part | | run | took | commit | date |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for part in parts {
+        let machine = &part["machine"];
+        let changed = if machine["tree_is_clean"] == Value::Bool(true) {
+            ""
+        } else {
+            ", changed"
         };
         page += &format!(
-            "| {} | {mark} | {} s |\n",
-            outcome.part.title,
-            outcome.took.as_secs()
+            "| {} | {} | {} | {} s | {}{changed} | {} |\n",
+            text(&part["title"]),
+            finding(part),
+            if part["full"] == Value::Bool(true) {
+                "whole"
+            } else {
+                "short"
+            },
+            part["seconds"],
+            text(&machine["commit"]),
+            text(&machine["date"]),
         );
     }
     for (family, title) in [
         ("kill-", "SIGKILL under load, with a backlog"),
         ("cut-", "Power cuts under load, with a backlog"),
     ] {
-        page += &side_by_side(family, title, outcomes);
+        page += &side_by_side(family, title, parts);
     }
-    for outcome in outcomes.iter().filter(|outcome| !is_compared(outcome)) {
-        page += &format!("\n## {}\n\n{}", outcome.part.title, all_figures(&outcome.figures));
+    for part in parts.iter().filter(|part| !is_compared(part)) {
+        page += &format!(
+            "\n## {}\n\n{}",
+            text(&part["title"]),
+            all_figures(&part["figures"])
+        );
     }
-    page
+    page + &machines(parts)
 }
 
-fn is_compared(outcome: &Outcome) -> bool {
-    outcome.part.name.starts_with("kill-") || outcome.part.name.starts_with("cut-")
+/// What a part showed, in a few words.
+fn finding(part: &Value) -> String {
+    let complaints = part["complaints"].as_array().map_or(&[][..], Vec::as_slice);
+    match (complaints.is_empty(), part["judged"] == Value::Bool(true)) {
+        (false, _) => format!("**not shown**: {}", plain_list(complaints)),
+        (true, true) => "shown".to_owned(),
+        (true, false) => "reported, not judged".to_owned(),
+    }
+}
+
+/// The machines, each once.
+fn machines(parts: &[Value]) -> String {
+    let of = |part: &Value| {
+        let machine = &part["machine"];
+        let words = ["processor", "memory", "kernel", "file_system"].map(|key| text(&machine[key]));
+        format!("{} cores, {}", machine["cores"], words.join(", "))
+    };
+    let mut lines: Vec<String> = parts.iter().map(of).collect();
+    lines.sort();
+    lines.dedup();
+    format!("\n## Machine\n\n{}\n", lines.join("\n\n"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn is_compared(part: &Value) -> bool {
+    let name = text(&part["name"]);
+    name.starts_with("kill-") || name.starts_with("cut-")
 }
 
 /// The parts of one family as columns.
-fn side_by_side(family: &str, title: &str, outcomes: &[Outcome]) -> String {
-    let columns: Vec<&Outcome> = outcomes
+fn side_by_side(family: &str, title: &str, parts: &[Value]) -> String {
+    let columns: Vec<&Value> = parts
         .iter()
-        .filter(|outcome| outcome.part.name.starts_with(family))
+        .filter(|part| text(&part["name"]).starts_with(family))
         .collect();
     if columns.is_empty() {
         return String::new();
     }
     let names = columns
         .iter()
-        .map(|outcome| outcome.part.name.trim_start_matches(family));
+        .map(|part| text(&part["name"]).trim_start_matches(family));
     let mut table = format!(
         "\n## {title}\n\n| | {} |\n|---|",
         names.collect::<Vec<_>>().join(" | ")
     );
     table += &"---|".repeat(columns.len());
     for (key, heading) in COMPARED {
-        let cells = columns.iter().map(|outcome| cell(&outcome.figures, key));
+        let cells = columns.iter().map(|part| cell(&part["figures"], key));
         table += &format!("\n| {heading} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
     table + "\n"
 }
 
+/// A figure, or what stands in its place: an audit counts crashes, a campaign of power cuts counts cuts.
 fn cell(figures: &Value, key: &str) -> String {
-    number(figures, key).map_or_else(|| "not measured".to_owned(), short)
+    let other = if key == "crashes" { "cuts" } else { key };
+    number(figures, key)
+        .or_else(|| number(figures, other))
+        .map_or_else(|| "not measured".to_owned(), short)
 }
 
 /// Everything a part counted, nested objects with dots.

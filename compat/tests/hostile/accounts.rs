@@ -24,7 +24,7 @@ pub(crate) const CASES: &[Case] = &[
         refused(scene, "PLAIN", &response)
     }),
     case("a mechanism that nobody has heard of", 8, |scene| {
-        refused(scene, &"X".repeat(255), b"\0guest\0guest")
+        refused(scene, &"M".repeat(255), b"\0guest\0guest")
     }),
     case("a mechanism without a name", 8, |scene| {
         refused(scene, "", b"\0guest\0guest")

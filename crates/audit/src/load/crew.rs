@@ -285,10 +285,16 @@ impl Shared {
             };
             let cuts = worker.end();
             let alive = same(ear.now());
-            if cuts || !alive {
+            if cuts || !alive || ear.now().ending {
                 drop(session);
-            } else if !session.close().await && same(ear.now()) && !ear.now().ending {
-                self.broken.fetch_add(1, Ordering::Relaxed);
+            } else {
+                // A goodbye to a broker that has died meanwhile would wait for an answer, and the next start for it.
+                let mut ending = ear.clone();
+                let lost = tokio::select! {
+                    polite = session.close() => !polite && same(ear.now()) && !ear.now().ending,
+                    () = ending.life_over(phase.life) => false,
+                };
+                self.broken.fetch_add(u64::from(lost), Ordering::Relaxed);
             }
             self.sessions.fetch_sub(1, Ordering::AcqRel);
             worked?;

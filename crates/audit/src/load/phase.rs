@@ -44,7 +44,8 @@ impl Ear {
     /// Waits until this life is over.
     pub(crate) async fn life_over(&mut self, life: u32) {
         // An error means that the run is over, and every life with it.
-        let _ = self.0.wait_for(|phase| phase.life != life || !phase.up).await;
+        let over = |phase: &Phase| phase.life != life || !phase.up;
+        let _ = self.0.wait_for(over).await;
     }
 
     /// Waits until the run has come this far.

@@ -2,16 +2,14 @@
 //! write it reads, and both mean the same. Where it is known to differ (byte strings that are not UTF-8,
 //! names that occur twice, unsigned 16 bit numbers) the cases stay out of the way.
 
-use std::io::Cursor;
-
-use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, WriteContext, gen_frame, parse_frame};
+use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, parse_frame};
 use amq_protocol::protocol::{AMQPClass, basic as their_basic};
-use amq_protocol::types::{AMQPValue, DecimalValue, FieldArray, FieldTable};
 use everack_amqp::wire::frame::{self, ContentHeader, Head};
 use everack_amqp::wire::method::Method;
 use everack_amqp::wire::primitive::ShortString;
 use everack_amqp::wire::properties::Properties;
 use everack_amqp::wire::table::{Table, Value};
+use everack_fuzz_checks::oracle::{self, written};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -49,41 +47,6 @@ fn table() -> impl Strategy<Value = Table> {
     btree_map(short(), value(), 0..6).prop_map(|map| map.into_iter().collect())
 }
 
-fn theirs(value: &Value) -> AMQPValue {
-    match value {
-        Value::Bool(it) => AMQPValue::Boolean(*it),
-        Value::I8(it) => AMQPValue::ShortShortInt(*it),
-        Value::U8(it) => AMQPValue::ShortShortUInt(*it),
-        Value::I16(it) => AMQPValue::ShortInt(*it),
-        Value::U16(it) => AMQPValue::ShortUInt(*it),
-        Value::I32(it) => AMQPValue::LongInt(*it),
-        Value::U32(it) => AMQPValue::LongUInt(*it),
-        Value::I64(it) => AMQPValue::LongLongInt(*it),
-        Value::F32(it) => AMQPValue::Float(*it),
-        Value::F64(it) => AMQPValue::Double(*it),
-        Value::Decimal { scale, value } => AMQPValue::DecimalValue(DecimalValue {
-            scale: *scale,
-            value: *value,
-        }),
-        Value::String(it) => AMQPValue::LongString(it.clone().into()),
-        Value::Bytes(it) => AMQPValue::ByteArray(it.clone().into()),
-        Value::Timestamp(it) => AMQPValue::Timestamp(*it),
-        Value::Array(it) => {
-            AMQPValue::FieldArray(FieldArray::from(it.iter().map(theirs).collect::<Vec<_>>()))
-        }
-        Value::Table(it) => AMQPValue::FieldTable(their_table(it)),
-        Value::Void => AMQPValue::Void,
-    }
-}
-
-fn their_table(table: &Table) -> FieldTable {
-    let mut out = FieldTable::default();
-    for (name, value) in table.iter() {
-        out.insert(name.to_string().into(), theirs(value));
-    }
-    out
-}
-
 /// Their reading of our frame, written again, is our frame; ours of theirs as well.
 #[track_caller]
 fn check_method(method: &Method) {
@@ -98,14 +61,6 @@ fn check_method(method: &Method) {
     let payload = &again[7..7 + head.size as usize];
     let id = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
     assert_eq!(Method::decode(id(0), id(2), &payload[4..]).unwrap(), *method);
-}
-
-fn written(frame: &AMQPFrame) -> Vec<u8> {
-    let mut buffer = vec![0; 1 << 16];
-    let context = WriteContext::from(Cursor::new(&mut buffer[..]));
-    let (_, length) = gen_frame(frame)(context).unwrap().into_inner();
-    buffer.truncate(length as usize);
-    buffer
 }
 
 /// Fills a method's arguments with bytes that make sense for any type, until it decodes.
@@ -157,7 +112,7 @@ proptest! {
             exclusive: false,
             auto_delete: true,
             nowait: false,
-            arguments: their_table(&table),
+            arguments: oracle::table(&table),
         };
         let class = AMQPClass::Queue(amq_protocol::protocol::queue::AMQPMethod::Declare(declare));
         let theirs = written(&AMQPFrame::Method(1, class));
@@ -195,7 +150,7 @@ proptest! {
         let their = |index: usize| texts[index].as_ref().map(|text| text.to_string().into());
         if let Some(it) = their(0) { theirs = theirs.with_content_type(it) }
         if let Some(it) = their(1) { theirs = theirs.with_content_encoding(it) }
-        if let Some(it) = &ours.headers { theirs = theirs.with_headers(their_table(it)) }
+        if let Some(it) = &ours.headers { theirs = theirs.with_headers(oracle::table(it)) }
         if let Some(it) = numbers.0 { theirs = theirs.with_delivery_mode(it) }
         if let Some(it) = numbers.1 { theirs = theirs.with_priority(it) }
         if let Some(it) = their(2) { theirs = theirs.with_correlation_id(it) }

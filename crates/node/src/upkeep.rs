@@ -3,7 +3,7 @@
 //! ```text
 //! when the log outgrows its bound, or enough has been appended:
 //!   1. mostly dead segments: their survivors are written again at the end of the log
-//!   2. segments without live bytes and readers are noted
+//!   2. segments without live messages and readers are noted
 //!   3. a checkpoint is taken, queue by queue
 //!   4. the noted segments go, if they lie before everything that a start would replay
 //! ```
@@ -26,6 +26,7 @@ use everack_storage::{Checkpoints, Found, Maintenance, Position, Reader, Segment
 use crate::catalog_service::CatalogService;
 use crate::partition::Partition;
 use crate::progress::Progress;
+use crate::space::Usage;
 
 /// Records of one segment that are rescued at a time, in bytes: bounds what is in flight.
 const RESCUE_BYTES_IN_FLIGHT: usize = 8 << 20;
@@ -112,7 +113,7 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         let rescued = self.rescue_survivors();
         // What was written again does not count as new, or one round would call for the next.
         let appended = self.machines.progress().appended_bytes();
-        // What is written and not yet applied shows no live bytes: segments that hold any of it are not looked at.
+        // What is written and not yet applied shows no live messages: segments that hold any of it are not looked at.
         let floor = self.applied();
         let dead = self.dead_segments(floor);
         let Some(covers) = self.checkpoint() else {
@@ -156,8 +157,9 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         let mut rescued = 0;
         while rescued < RESCUE_SEGMENTS_MAX && self.excess(&segments) > 0 {
             let mostly_dead = segments.iter().position(|segment| {
-                let (live, _) = self.usage(segment.number);
-                !segment.active && !segment.damaged && live > 0 && live * 2 < segment.bytes
+                let live = self.usage(segment.number);
+                let little = live.messages > 0 && live.bytes * 2 < segment.bytes;
+                !segment.active && !segment.damaged && little
             });
             let Some(index) = mostly_dead else { break };
             let segment = segments.remove(index);
@@ -236,7 +238,7 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         let segments = self.maintenance.segments().into_iter();
         let dead = segments.filter(|segment| {
             let applied = segment.number < floor.segment();
-            applied && !segment.active && self.usage(segment.number) == (0, false)
+            applied && !segment.active && self.usage(segment.number).is_none()
         });
         dead.map(|segment| segment.number).collect()
     }
@@ -313,14 +315,13 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         Some(cut.applied)
     }
 
-    /// Live bytes of a segment over all partitions, and whether a delivery on its way still reads from it.
-    fn usage(&self, segment: SegmentNumber) -> (u64, bool) {
-        (0..self.machines.partitions()).fold((0, false), |(bytes, pinned), index| {
-            let (live, pin) = self
-                .machines
-                .partition(index, |partition| partition.space().usage(segment.0));
-            (bytes + live, pinned | pin)
-        })
+    /// What a segment is needed for, over all partitions.
+    fn usage(&self, segment: SegmentNumber) -> Usage {
+        let usages = (0..self.machines.partitions()).map(|index| {
+            self.machines
+                .partition(index, |partition| partition.space().usage(segment.0))
+        });
+        usages.fold(Usage::default(), Usage::and)
     }
 
     fn live_bytes(&self) -> u64 {

@@ -62,7 +62,10 @@ pub(crate) fn request(flaw: Flaw, mut request: Request) -> Option<Request> {
 pub(crate) fn retire_early(maintenance: &Maintenance<Watched>, partitions: &[RefCell<Partition>]) {
     let segments = maintenance.segments().into_iter();
     for segment in segments.filter(|segment| !segment.active) {
-        let live = |partition: &RefCell<Partition>| partition.borrow_mut().space().usage(segment.number.0).0;
+        let live = |partition: &RefCell<Partition>| {
+            let usage = partition.borrow_mut().space().usage(segment.number.0);
+            usage.messages
+        };
         if partitions.iter().map(live).sum::<u64>() == 0 {
             // The disk may crash here as anywhere.
             let _ = maintenance.retire(segment.number);

@@ -112,14 +112,24 @@ pub(super) fn segment(location: Location) -> u64 {
 }
 
 impl<C: Content> Run<C> {
-    /// Bytes of the first `count` messages: measured if the content is at hand, else their even share.
+    /// The part of the run's bytes that its first `count` messages get: as much of them as they are of the content, if it is at hand, else
+    /// their even share. What a run is charged is not what its content measures, so each message keeps a byte as long as there is one for
+    /// each: a message that weighs nothing would look like none.
     fn share(&self, count: u16) -> u32 {
-        match &self.content {
-            Some(content) => content
-                .bytes(self.from, self.from + count)
-                .min(u64::from(self.bytes)) as u32,
-            None => (u64::from(self.bytes) * u64::from(count) / u64::from(self.count())) as u32,
-        }
+        let (part, whole) = match &self.content {
+            Some(content) => (
+                content.bytes(self.from, self.from + count),
+                content.bytes(self.from, self.to),
+            ),
+            None => (0, 0),
+        };
+        let (part, whole) = match whole {
+            0 => (u64::from(count), u64::from(self.count())),
+            _ => (part.min(whole), whole),
+        };
+        let share = u128::from(self.bytes) * u128::from(part) / u128::from(whole);
+        let most = self.bytes.saturating_sub(u32::from(self.count() - count));
+        (share as u32).clamp(u32::from(count).min(most), most)
     }
 
     /// Replaces content that pins much for little by a copy. Only transient runs: the indices of a durable one

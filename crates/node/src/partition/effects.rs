@@ -36,7 +36,7 @@ impl Partition {
                 reason,
             } => {
                 if location.is_durable() {
-                    self.space.subtract(location, bytes);
+                    self.space.subtract(location, u64::from(count), bytes);
                     self.log_settled(Range { queue, first, count }, reason);
                 }
             }
@@ -50,10 +50,14 @@ impl Partition {
             }
             Effect::Returned { .. } => (),
             Effect::Relocated {
-                old, location, bytes, ..
+                count,
+                old,
+                location,
+                bytes,
+                ..
             } => {
-                self.space.subtract(old, bytes);
-                self.space.add(location, bytes);
+                self.space.subtract(old, u64::from(count), bytes);
+                self.space.add(location, u64::from(count), bytes);
             }
             Effect::ConsumeOk { ticket } => self.answer(ticket, Answer::ConsumeOk, outbox),
             Effect::Cancelled { ticket } => self.cancelled(ticket, outbox),
@@ -80,7 +84,8 @@ impl Partition {
             // The queue was deleted after these messages had been written: the delete came first.
             Effect::Orphaned { run, .. } => {
                 if run.location.is_durable() {
-                    self.space.subtract(run.location, u64::from(run.bytes));
+                    let (count, bytes) = (u64::from(run.count()), u64::from(run.bytes));
+                    self.space.subtract(run.location, count, bytes);
                 }
             }
         }
@@ -179,7 +184,8 @@ impl Partition {
                 let fanout = record::fanout(&targets);
                 for target in &targets {
                     let bytes = record::charged_bytes(&messages, target.from, target.to, fanout);
-                    self.space.add(location, u64::from(bytes));
+                    self.space
+                        .add(location, u64::from(target.to - target.from), u64::from(bytes));
                     let run = queue_run(*target, location, messages.clone(), bytes);
                     self.machine.apply(
                         Command::Enqueue {

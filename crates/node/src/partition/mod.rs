@@ -139,7 +139,7 @@ impl Partition {
         let space = &mut self.space;
         let runs = image
             .into_live_runs()
-            .inspect(|run| space.add(run.location, u64::from(run.bytes)));
+            .inspect(|run| space.add(run.location, u64::from(run.to - run.from), u64::from(run.bytes)));
         self.machine.restore_queue(restored, runs);
     }
 
@@ -154,7 +154,7 @@ impl Partition {
         self.machine.compact();
     }
 
-    /// Live bytes and pins of the partition by segment.
+    /// Live messages and pins of the partition by segment.
     pub fn space(&mut self) -> &mut Space {
         &mut self.space
     }

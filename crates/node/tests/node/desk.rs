@@ -66,7 +66,12 @@ impl Wake for Nobody {
 
 impl Desk {
     pub(crate) fn new() -> Rc<Self> {
-        let desk = Self::open(Memory::new(7));
+        Self::begin(&PLAN)
+    }
+
+    /// A new node on an empty disk.
+    pub(crate) fn begin(plan: &Plan) -> Rc<Self> {
+        let desk = Self::open(Memory::new(7), plan);
         let (user, vhost) = (Name::from("guest"), Name::from("/"));
         let all = || ".*".to_owned();
         desk.command(Command::DeclareVhost { vhost: vhost.clone() });
@@ -86,8 +91,8 @@ impl Desk {
         desk
     }
 
-    pub(crate) fn open(disk: Memory) -> Rc<Self> {
-        let opened = opening::open(disk.clone(), &PLAN).expect("the disk opens");
+    pub(crate) fn open(disk: Memory, plan: &Plan) -> Rc<Self> {
+        let opened = opening::open(disk.clone(), plan).expect("the disk opens");
         let Opened {
             log,
             checkpoints: _,
@@ -119,7 +124,7 @@ impl Desk {
 
     /// Kill -9, and a start on what was written.
     pub(crate) fn restart(&self) -> Rc<Self> {
-        Self::open(self.disk.kill())
+        Self::open(self.disk.kill(), &PLAN)
     }
 
     pub(crate) fn command(&self, command: Command) {

@@ -1,7 +1,7 @@
 //! Small cases about upkeep: removal, relocation, memory, restart.
 
 use crate::ids::{ConsumerId, QueueId, Seq};
-use crate::partition::{Command, Limits, Partition, Restored, SettleReason};
+use crate::partition::{Command, Limits, Partition, Restored, Run, SettleReason};
 
 use super::harness::{Batch, Bench, QUEUE, TICKET, check, check_with, run};
 
@@ -222,6 +222,34 @@ fn little_does_not_pin_much() {
         bench.round(),
         "1: consuming\nc1 <- 1..4 #0\nc1 <- 4..7 #3 @1:7[50] lean"
     );
+}
+
+#[test]
+fn every_message_of_a_run_keeps_bytes_of_its_own() {
+    // What a run is charged may be more or less than its batch measures: queues share it, and the log keeps less than came over the wire.
+    let charged = |bytes| Run {
+        bytes,
+        ..run(1, 3, 7)
+    };
+    let settled_one_by_one = |bench: &mut Bench| {
+        bench.consume(1, 0);
+        bench.round();
+        bench.ack(1, 0, 1);
+        bench.round()
+    };
+    for (bytes, first) in [(3, 1), (4, 1), (10, 3), (30, 10), (300, 100)] {
+        let mut bench = Bench::new();
+        bench.enqueue(charged(bytes));
+        assert_eq!(
+            settled_one_by_one(&mut bench),
+            format!("q1 1 {first}b @1:7 done"),
+            "of {bytes} bytes"
+        );
+        bench.ack(1, 1, 1);
+        assert!(!bench.round().contains(" 0b "), "of {bytes} bytes");
+        bench.ack(1, 2, 1);
+        assert!(!bench.round().contains(" 0b "), "of {bytes} bytes");
+    }
 }
 
 #[test]

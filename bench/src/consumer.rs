@@ -43,8 +43,10 @@ struct Consuming {
     now: u64,
     acks: Vec<u8>,
     unacked: u32,
-    /// Of the delivery in hand.
+    /// Of the delivery in hand, whose content may still be on its way.
     tag: u64,
+    /// Of the last delivery that is here whole: what an ack of a batch may name.
+    whole_tag: u64,
     queue: usize,
     redelivered: bool,
 }
@@ -52,25 +54,7 @@ struct Consuming {
 impl Consumer {
     /// Takes over a connection that consumes already.
     pub fn new(link: Link, scanner: Scanner, orders: Orders, board: Arc<Board>) -> Self {
-        let lanes = if orders.check {
-            orders.queues * orders.producers
-        } else {
-            0
-        };
-        let state = Consuming {
-            orders,
-            board,
-            totals: Totals::default(),
-            last_ids: vec![0; lanes],
-            end_to_end: Histogram::default(),
-            timed: false,
-            now: 0,
-            acks: Vec::new(),
-            unacked: 0,
-            tag: 0,
-            queue: 0,
-            redelivered: false,
-        };
+        let state = Consuming::new(orders, board);
         Self { link, scanner, state }
     }
 
@@ -150,6 +134,29 @@ impl Consumer {
 }
 
 impl Consuming {
+    fn new(orders: Orders, board: Arc<Board>) -> Self {
+        let lanes = if orders.check {
+            orders.queues * orders.producers
+        } else {
+            0
+        };
+        Self {
+            orders,
+            board,
+            totals: Totals::default(),
+            last_ids: vec![0; lanes],
+            end_to_end: Histogram::default(),
+            timed: false,
+            now: 0,
+            acks: Vec::new(),
+            unacked: 0,
+            tag: 0,
+            whole_tag: 0,
+            queue: 0,
+            redelivered: false,
+        }
+    }
+
     #[inline]
     fn ack(&mut self) {
         match self.orders.ack {
@@ -169,7 +176,7 @@ impl Consuming {
 
     fn ack_batch(&mut self) {
         if self.unacked > 0 {
-            wire::ack(&mut self.acks, self.tag, true);
+            wire::ack(&mut self.acks, self.whole_tag, true);
             self.totals.acked += u64::from(self.unacked);
             self.unacked = 0;
         }
@@ -223,6 +230,7 @@ impl Sink for Consuming {
         {
             self.time(u64::from_be_bytes(*stamp));
         }
+        self.whole_tag = self.tag;
         self.ack();
     }
 
@@ -239,5 +247,35 @@ impl Sink for Consuming {
             id::CONNECTION_BLOCKED | id::CONNECTION_UNBLOCKED => Ok(()),
             _ => Err(Error::Protocol("a method that a consumer does not expect")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_acknowledged_has_arrived_whole() {
+        let orders = Orders {
+            ack: Ack::Multiple(100.try_into().expect("not zero")),
+            check: false,
+            queues: 1,
+            producers: 1,
+        };
+        let mut state = Consuming::new(orders, Arc::new(Board::new(1)));
+        let acks = |tags: &[u64]| {
+            let mut bytes = Vec::new();
+            tags.iter().for_each(|tag| wire::ack(&mut bytes, *tag, true));
+            bytes
+        };
+        state.deliver(b"0", 1, false);
+        state.content(0, b"");
+        // The second delivery's method is here, its content is on its way: nothing came for a while.
+        state.deliver(b"0", 2, false);
+        state.ack_batch();
+        assert_eq!(state.acks, acks(&[1]));
+        state.content(0, b"");
+        state.ack_batch();
+        assert_eq!(state.acks, acks(&[1, 2]));
     }
 }

@@ -6,22 +6,29 @@ use everack_storage::{
     Retired, SegmentInfo, SegmentNumber,
 };
 
-/// Where facts are written. Held by one thread.
+/// Where facts are written. Held by one thread at a time.
 pub trait CommitLog: Send + 'static {
     /// For reading from any thread.
     type Reader: LogReader;
     /// For the thread that retires segments.
     type Upkeep: LogUpkeep;
+    /// A commit that was begun, for whoever waits for it.
+    type Commit: Commit;
 
-    /// Write records; they are promised to nobody before `commit`. Returns the position that the offsets given by
+    /// Write records; they are promised to nobody before they are committed. Returns the position that the offsets given by
     /// `frames` count from. `Full` leaves the log and the frames as they were.
     fn append(&mut self, frames: &mut Frames) -> Result<Position, AppendError>;
 
     /// As `append`, for facts that free space: settlements, deletions.
     fn append_reserved(&mut self, frames: &mut Frames) -> Result<Position, AppendError>;
 
+    /// Begin to commit everything appended. Records may be appended, and further commits begun, before it has ended.
+    fn begin_commit(&mut self) -> Self::Commit;
+
     /// Wait until everything appended is committed. Returns the position before which every record is.
-    fn commit(&mut self) -> Result<Position, Fatal>;
+    fn commit(&mut self) -> Result<Position, Fatal> {
+        self.begin_commit().wait()
+    }
 
     /// To be called when nothing has come for a while.
     fn idle(&mut self) -> Result<(), Fatal>;
@@ -40,6 +47,12 @@ pub trait CommitLog: Send + 'static {
 
     /// A handle for retiring segments.
     fn upkeep(&self) -> Self::Upkeep;
+}
+
+/// A commit under way. What it covers may be promised when it has succeeded, and every one begun before it has too.
+pub trait Commit: Send + 'static {
+    /// Wait for it. Returns the position before which every record is committed.
+    fn wait(self) -> Result<Position, Fatal>;
 }
 
 /// Reads records by position.

@@ -1,6 +1,6 @@
 //! What "committed" means: nothing kept ([`Volatile`]), our own fsync ([`Standalone`]), later a majority's.
 //!
-//! The node writes its facts through [`CommitLog`] and confirms what [`CommitLog::commit`] has returned; which of these
+//! The node writes its facts through [`CommitLog`] and confirms what a [`Commit`] has returned; which of these
 //! it talks to is chosen when the process starts. Payloads are opaque in here: this crate knows records and positions,
 //! no queues and no messages.
 //!
@@ -12,9 +12,9 @@ mod commit_log;
 mod standalone;
 mod volatile;
 
-pub use commit_log::{CommitLog, LogReader, LogUpkeep};
+pub use commit_log::{Commit, CommitLog, LogReader, LogUpkeep};
 pub use standalone::Standalone;
-pub use volatile::{Volatile, VolatileReader, VolatileUpkeep};
+pub use volatile::{Volatile, VolatileCommit, VolatileReader, VolatileUpkeep};
 
 pub use everack_storage::{
     AppendError, Damage, Fatal, Found, Frames, Position, Prepared, ReadError, ReplayError, Replayed,

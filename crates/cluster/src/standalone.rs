@@ -1,10 +1,10 @@
 //! One node: committed is what our own disk has synced.
 
-use crate::{CommitLog, LogReader, LogUpkeep};
+use crate::{Commit, CommitLog, LogReader, LogUpkeep};
 use bytes::Bytes;
 use everack_storage::{
-    AppendError, Fatal, Found, Frames, Log, Maintenance, Position, Prepared, ReadError, Reader, ReplayError,
-    Replayed, RetireError, Retired, SegmentInfo, SegmentNumber, disk::Disk,
+    AppendError, Fatal, Found, Frames, Log, LogSync, Maintenance, Position, Prepared, ReadError, Reader,
+    ReplayError, Replayed, RetireError, Retired, SegmentInfo, SegmentNumber, disk::Disk,
 };
 
 /// Commits by fdatasync.
@@ -22,6 +22,7 @@ impl<D: Disk> Standalone<D> {
 impl<D: Disk> CommitLog for Standalone<D> {
     type Reader = Reader<D>;
     type Upkeep = Maintenance<D>;
+    type Commit = LogSync<D>;
 
     fn append(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
         self.log.append(frames)
@@ -31,13 +32,8 @@ impl<D: Disk> CommitLog for Standalone<D> {
         self.log.append_reserved(frames)
     }
 
-    fn commit(&mut self) -> Result<Position, Fatal> {
-        let committed = self.log.sync()?;
-        assert!(
-            committed <= self.log.end(),
-            "nothing is committed that was not appended"
-        );
-        Ok(committed)
+    fn begin_commit(&mut self) -> LogSync<D> {
+        self.log.begin_sync()
     }
 
     fn idle(&mut self) -> Result<(), Fatal> {
@@ -62,6 +58,12 @@ impl<D: Disk> CommitLog for Standalone<D> {
 
     fn upkeep(&self) -> Maintenance<D> {
         self.log.maintenance()
+    }
+}
+
+impl<D: Disk> Commit for LogSync<D> {
+    fn wait(self) -> Result<Position, Fatal> {
+        self.run()
     }
 }
 

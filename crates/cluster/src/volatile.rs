@@ -1,6 +1,6 @@
 //! No disk: everything is committed at once and gone with the process. For brokers that need not remember, and tests.
 
-use crate::{CommitLog, LogReader, LogUpkeep};
+use crate::{Commit, CommitLog, LogReader, LogUpkeep};
 use bytes::Bytes;
 use everack_storage::{
     AppendError, Fatal, Found, Frames, Position, Prepared, ReadError, ReplayError, Replayed, RetireError,
@@ -60,6 +60,7 @@ impl Volatile {
 impl CommitLog for Volatile {
     type Reader = VolatileReader;
     type Upkeep = VolatileUpkeep;
+    type Commit = VolatileCommit;
 
     fn append(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
         let bytes = frames.bytes() as u64;
@@ -83,8 +84,8 @@ impl CommitLog for Volatile {
         self.append(frames)
     }
 
-    fn commit(&mut self) -> Result<Position, Fatal> {
-        Ok(self.end)
+    fn begin_commit(&mut self) -> VolatileCommit {
+        VolatileCommit(self.end)
     }
 
     fn idle(&mut self) -> Result<(), Fatal> {
@@ -113,6 +114,16 @@ impl CommitLog for Volatile {
         VolatileUpkeep {
             segments: self.segments.clone(),
         }
+    }
+}
+
+/// A commit of [`Volatile`]: there is nothing to wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct VolatileCommit(Position);
+
+impl Commit for VolatileCommit {
+    fn wait(self) -> Result<Position, Fatal> {
+        Ok(self.0)
     }
 }
 

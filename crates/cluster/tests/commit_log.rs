@@ -1,11 +1,11 @@
 //! What a node may rely on, whichever commit log it was given.
 
 use everack_cluster::{
-    CommitLog, Found, Frames, LogReader, LogUpkeep, Position, ReadError, Standalone, Volatile,
+    Commit as _, CommitLog, Found, Frames, LogReader, LogUpkeep, Position, ReadError, Standalone, Volatile,
 };
 use everack_storage::{
     Log, Options,
-    disk::{Memory, Outcome},
+    disk::{Fault, Memory, Outcome},
 };
 use std::convert::Infallible;
 
@@ -96,6 +96,51 @@ fn volatile() {
 #[test]
 fn standalone_on_memory() {
     check(standalone(&Memory::new(1)));
+}
+
+/// Commits may be waited for in any order, by anybody, while records are appended behind them.
+fn check_overlapping(mut log: impl CommitLog) {
+    let start = log.committed();
+    let first = append(&mut log, b"first");
+    let first_commit = log.begin_commit();
+    let second = append(&mut log, b"second");
+    let second_commit = log.begin_commit();
+    let third = append(&mut log, b"third");
+    let nothing_new = log.begin_commit();
+    assert!(start <= first);
+    let committed = std::thread::spawn(move || second_commit.wait()).join();
+    let committed = committed.expect("no panic").expect("it commits");
+    assert!(
+        second < committed && committed <= third,
+        "what it covers, and no more"
+    );
+    assert_eq!(log.committed(), committed);
+    assert_eq!(
+        first_commit.wait().expect("it commits"),
+        committed,
+        "it never moves back"
+    );
+    assert!(third < nothing_new.wait().expect("it commits"));
+}
+
+#[test]
+fn standalone_commits_overlap() {
+    check_overlapping(standalone(&Memory::new(1)));
+}
+
+#[test]
+fn standalone_commits_that_overlap_fail_together() {
+    let disk = Memory::new(1);
+    let mut log = standalone(&disk);
+    append(&mut log, b"first");
+    let first = log.begin_commit();
+    append(&mut log, b"second");
+    let second = log.begin_commit();
+    disk.fail_at(disk.calls() + 1, Fault::Io);
+    first.wait().expect_err("the disk fails");
+    second
+        .wait()
+        .expect_err("what the first was to cover is lost, and so is nothing promised");
 }
 
 #[test]

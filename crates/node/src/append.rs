@@ -6,7 +6,7 @@
 //! only be settled after its own publish has been made durable.
 
 use everack_broker::ids::PartitionId;
-use everack_storage::Frames;
+use everack_storage::{Frames, Position};
 
 /// Numbers the jobs of one origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,9 @@ pub struct Share {
     pub job: JobId,
 }
 
+/// One origin's share of what was written: its job, the position that the job's offsets count from, and the job's end.
+pub type Written = (Share, Position, Position);
+
 /// Frames to be written and synced as one.
 #[derive(Debug)]
 pub struct AppendJob {
@@ -49,9 +52,6 @@ pub struct AppendJob {
     /// What happens to it while the disk is full.
     pub lane: Lane,
     /// Whether somebody waits for it. What nobody waits for (settlements) may ride along with the next sync, but waits no
-    /// longer than [`LAZY_WAIT_MILLIS_MAX`].
+    /// longer than [`LAZY_WAIT_MILLIS_MAX`](crate::rounds::LAZY_WAIT_MILLIS_MAX).
     pub urgent: bool,
 }
-
-/// The longest that a settlement waits for the sync that makes it durable (design, section 1: 10 ms, less the sync).
-pub const LAZY_WAIT_MILLIS_MAX: u64 = 5;

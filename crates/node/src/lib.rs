@@ -6,6 +6,7 @@
 //! | [`partition`] | the queue machine with the log in front of it |
 //! | [`catalog_service`] | the topology machine with the log in front of it |
 //! | [`record`] | what the log's records mean, byte by byte |
+//! | [`rounds`], [`commits`] | when the log is written and synced, and in which order that is told |
 //! | [`recovery`] | from a checkpoint and the log behind it back to the machines |
 //! | [`request`], [`notice`], [`append`], [`outbox`] | what travels between them: closed enums and plain data |
 //! | [`report`], [`ledger`] | what the machines say of themselves when somebody looks |
@@ -30,11 +31,13 @@ pub mod partition;
 pub mod transaction;
 
 pub mod append;
+pub mod commits;
 pub mod opening;
 pub mod progress;
 pub mod recall;
 pub mod record;
 pub mod recovery;
+pub mod rounds;
 pub mod space;
 pub mod upkeep;
 

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::data_directory::DataDirectory;
 use crate::engine::Engine;
 use crate::engine::clock::Clock;
-use crate::engine::disk_thread::DiskThread;
+use crate::engine::disk_threads::DiskThreads;
 use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
 use crate::http::{self, Served};
 use crate::net::{Peer, Stream, connection_task};
@@ -132,7 +132,7 @@ impl Everack {
         let engine = Engine::new(shared, recall, clock, catalog, partitions, progress, runtime);
         set_limits(&engine, &config.load());
         let upkeep_stop = Arc::new(AtomicBool::new(false));
-        let disk = DiskThread::new(log, engine.clone());
+        let disk = DiskThreads::new(log, engine.clone());
         let disk = std::thread::Builder::new()
             .name("disk".into())
             .spawn(move || disk.run())?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that ordinary seeds have to reach.
-pub const KINDS: [&str; 66] = [
+pub const KINDS: [&str; 68] = [
     "messages sent",
     "messages confirmed",
     "messages returned",
@@ -50,6 +50,8 @@ pub const KINDS: [&str; 66] = [
     "survivors written again",
     "checkpoints",
     "log marked while idle",
+    "rounds beside a long sync",
+    "syncs that ended before an older one",
     "messages in the log read back",
     "power lost: nothing survives",
     "power lost: a prefix survives",

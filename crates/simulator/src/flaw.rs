@@ -37,13 +37,15 @@ pub enum Flaw {
     ConfirmsWithoutRoom,
     /// Settlements are left lying until somebody waits for a sync.
     DelaysSettlements,
+    /// Nothing is written while a sync is under way, however long it takes.
+    WaitsForLongSyncs,
     /// What is read back from the log is handed out with a bit turned over.
     TurnsBits,
 }
 
 impl Flaw {
     /// All of them but none.
-    pub const ALL: [Flaw; 16] = [
+    pub const ALL: [Flaw; 17] = [
         Flaw::ConfirmsEarly,
         Flaw::ForgetsSettlements,
         Flaw::RetiresEarly,
@@ -59,6 +61,7 @@ impl Flaw {
         Flaw::HidesRedelivery,
         Flaw::ConfirmsWithoutRoom,
         Flaw::DelaysSettlements,
+        Flaw::WaitsForLongSyncs,
         Flaw::TurnsBits,
     ];
 

@@ -1,10 +1,14 @@
-//! What the disk thread does, in two steps: take what waits and write it; later, when the sync is over, tell the origins. What comes
-//! meanwhile waits for the next time, as in `server/src/engine/disk_thread.rs` and `disk_queue.rs`, whose rules are repeated here: urgent
-//! work at once, what nobody waits for after [`LAZY_WAIT_MILLIS_MAX`], and what finds the disk full is parked in its order.
+//! What the disk threads do, in steps: take what waits and write it; later, when the sync is over, tell the origins; and when it
+//! takes long, write and sync what came meanwhile beside it. When and in which order is decided by the same code as in a process
+//! ([`Rounds`], [`Commits`]); as in `server/src/engine/disk_threads.rs`, what finds the disk full is parked in its order.
 
-use everack_cluster::{CommitLog, Standalone};
+use std::collections::VecDeque;
+
+use everack_cluster::{Commit as _, CommitLog, Standalone};
 use everack_node::alarms::Resource;
-use everack_node::append::{AppendJob, JobId, LAZY_WAIT_MILLIS_MAX, Lane, Origin, Share};
+use everack_node::append::{AppendJob, JobId, Lane, Origin, Written};
+use everack_node::commits::Commits;
+use everack_node::rounds::Rounds;
 use everack_storage::{AppendError, Position};
 
 use crate::disk::Watched;
@@ -19,18 +23,24 @@ const TORN_US: u64 = 5_000;
 /// How long without work before the log is marked as quiet, in microseconds.
 const IDLE_US: u64 = 1_000_000;
 
+/// Rounds in which a segment ended that are remembered; more of them do not fit into the time of a settlement.
+const LONG_WRITES_KEPT: usize = 64;
+
 /// See the module documentation.
 pub struct Writer {
     log: Option<Standalone<Watched>>,
     waiting: Vec<AppendJob>,
-    urgent: bool,
-    lazy_since: u64,
+    rounds: Rounds,
     /// Jobs that found the disk full, in their order.
     parked: Vec<AppendJob>,
     retry_at: u64,
-    /// Written, and not synced yet.
-    committed: Vec<(Share, Position, Position)>,
-    syncing_until: Option<u64>,
+    /// Written in this round.
+    written: Vec<Written>,
+    commits: Commits,
+    /// Syncs under way, as they were begun.
+    syncs: VecDeque<UnderWay>,
+    /// When the writes of the last rounds in which a segment ended were over, and how long they took.
+    long_writes: VecDeque<(u64, u64)>,
     /// With the bug that tears transactions: those of which a part is written.
     torn: Vec<AppendJob>,
     marked: bool,
@@ -39,13 +49,30 @@ pub struct Writer {
     pub tally: Tally,
 }
 
+/// A sync under way.
+struct UnderWay {
+    number: u64,
+    commit: <Standalone<Watched> as CommitLog>::Commit,
+    /// The changes of the disk that it covers.
+    changes: u64,
+    until: u64,
+}
+
 /// Counts of what a writer has been through.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Times that jobs were written and synced.
     pub rounds: u64,
-    /// The longest of them, in simulated microseconds, from taking the jobs to telling their origins.
+    /// Rounds that were begun while another's sync was under way.
+    pub overtaking: u64,
+    /// Syncs that ended before one that was begun before them.
+    pub overtaken: u64,
+    /// The longest round, in simulated microseconds, from taking the jobs to their sync's end.
     pub longest_us: u64,
+    /// The longest sync.
+    pub longest_sync_us: u64,
+    /// So many syncs were under way that a round had to wait for one of them.
+    pub crowded: bool,
     /// Jobs that found the disk full.
     pub parked: u64,
     /// Times that all parked jobs found room again.
@@ -67,12 +94,13 @@ impl Writer {
         Self {
             log: Some(log),
             waiting: Vec::new(),
-            urgent: false,
-            lazy_since: 0,
+            rounds: Rounds::default(),
             parked: Vec::new(),
             retry_at: 0,
-            committed: Vec::new(),
-            syncing_until: None,
+            written: Vec::new(),
+            commits: Commits::default(),
+            syncs: VecDeque::new(),
+            long_writes: VecDeque::new(),
             torn: Vec::new(),
             marked: true,
             busy_at: 0,
@@ -82,11 +110,36 @@ impl Writer {
 
     pub(crate) fn push_all(&mut self, jobs: impl IntoIterator<Item = AppendJob>, now_us: u64) {
         for job in jobs {
-            self.urgent |= job.urgent;
-            if self.waiting.is_empty() {
-                self.lazy_since = now_us;
-            }
+            self.rounds.job_came(job.urgent, now_us);
             self.waiting.push(job);
+        }
+        self.tally.crowded |= self.rounds.is_full() && !self.waiting.is_empty();
+    }
+
+    /// A settlement that was received longer before a crash at `now_us` than this is durable: 10 ms and the longest sync. Where
+    /// the log went on to another segment meanwhile, the syncs of that come on top; and where more syncs were under way than may
+    /// be, the wait for one of them.
+    pub fn settled_within_us(&self, now_us: u64) -> u64 {
+        let crowd_us = if self.tally.crowded {
+            self.tally.longest_us
+        } else {
+            0
+        };
+        let bound_us = 10_000 + self.tally.longest_sync_us + crowd_us;
+        // From the last one back: each that ended within the time that a settlement may wait makes that time longer.
+        let wait = |bound_us: u64, (end_us, write_us): &(u64, u64)| {
+            let counts = end_us + bound_us >= now_us;
+            bound_us + if counts { *write_us } else { 0 }
+        };
+        self.long_writes.iter().rev().fold(bound_us, wait)
+    }
+
+    fn note_write(&mut self, end_us: u64, write_us: u64) {
+        if write_us > 0 {
+            self.long_writes.push_back((end_us, write_us));
+            if self.long_writes.len() > LONG_WRITES_KEPT {
+                self.long_writes.pop_front();
+            }
         }
     }
 
@@ -112,57 +165,55 @@ impl Writer {
 
     /// Whether a sync is under way.
     pub fn is_syncing(&self) -> bool {
-        self.syncing_until.is_some()
+        !self.syncs.is_empty()
     }
 
     /// When it has something to do next, in simulated microseconds.
     pub fn due(&self, flaw: Flaw) -> u64 {
-        if let Some(until) = self.syncing_until {
-            return until;
-        }
-        let lazy = self.lazy_since + LAZY_WAIT_MILLIS_MAX * 1000;
-        let jobs = match (self.waiting.is_empty(), self.urgent) {
-            (true, _) => u64::MAX,
-            (_, true) => 0,
-            _ if flaw == Flaw::DelaysSettlements => u64::MAX,
-            _ => lazy,
+        let ends = self.syncs.iter().map(|sync| sync.until).min();
+        let jobs = match self.rounds.due_us() {
+            Some(_) if flaw == Flaw::DelaysSettlements && !self.rounds.is_urgent() => u64::MAX,
+            Some(_) if flaw == Flaw::WaitsForLongSyncs && self.is_syncing() => u64::MAX,
+            due_us => due_us.unwrap_or(u64::MAX),
         };
-        let torn = if self.torn.is_empty() {
-            u64::MAX
-        } else {
-            self.busy_at + TORN_US
-        };
-        let retry = if self.parked.is_empty() {
-            u64::MAX
-        } else {
-            self.retry_at
-        };
-        let mark = if self.marked {
-            u64::MAX
-        } else {
-            self.busy_at + IDLE_US
-        };
-        jobs.min(torn).min(retry).min(mark)
+        let busy = self.rounds.is_busy();
+        let unless = |never: bool, at: u64| if never { u64::MAX } else { at };
+        let torn = unless(busy || self.torn.is_empty(), self.busy_at + TORN_US);
+        let retry = unless(busy || self.parked.is_empty(), self.retry_at);
+        let mark = unless(busy || self.marked, self.busy_at + IDLE_US);
+        let rounds = torn.min(retry).min(mark).min(jobs);
+        rounds.min(ends.unwrap_or(u64::MAX))
     }
 }
 
 impl Core {
     /// Writes, syncs and tells all at once, lazy or not; says whether anything moved.
     pub(crate) fn write_at_once(&self) -> bool {
+        let mut moved = self.end_syncs();
         if self.is_dead() || self.writer.borrow().nothing_waits() {
-            return false;
+            return moved;
         }
         self.begin_round();
-        self.end_round()
+        moved |= self.end_syncs();
+        moved
     }
 
-    /// The next step of the disk thread, once it is due.
+    /// Waits for all syncs that are under way; says whether anybody was told of anything.
+    fn end_syncs(&self) -> bool {
+        let mut told = false;
+        while !self.is_dead() && self.writer.borrow().is_syncing() {
+            told |= self.end_sync();
+        }
+        told
+    }
+
+    /// The next step of the disk threads, once it is due.
     pub fn write(&self) {
         if self.is_dead() {
             return;
         }
-        if self.writer.borrow().is_syncing() {
-            self.end_round();
+        if self.writer.borrow().sync_ends(self.now_us()) {
+            self.end_sync();
         } else if self.writer.borrow().nothing_waits() {
             self.mark();
         } else {
@@ -185,7 +236,7 @@ impl Core {
         let writer = &mut *self.writer.borrow_mut();
         let now = self.now_us();
         self.disk.take_elapsed();
-        writer.urgent = false;
+        writer.rounds.begin();
         let jobs = std::mem::take(&mut writer.waiting);
         let halves = std::mem::take(&mut writer.torn);
         let parked = std::mem::take(&mut writer.parked);
@@ -201,12 +252,30 @@ impl Core {
             writer.tally.full_until_us = Some(now);
             writer.tally.full_from_us = None;
         }
-        if !writer.committed.is_empty() && !self.is_dead() {
-            let micros = self.disk.take_elapsed() + self.disk.sync_micros();
-            writer.syncing_until = Some(now + micros);
-            writer.tally.rounds += 1;
-            writer.tally.longest_us = writer.tally.longest_us.max(micros);
+        if writer.written.is_empty() || self.is_dead() {
+            writer.rounds.nothing_written();
+        } else {
+            self.begin_sync(writer, now);
         }
+    }
+
+    fn begin_sync(&self, writer: &mut Writer, now: u64) {
+        let (write_us, sync_us) = (self.disk.take_elapsed(), self.disk.sync_micros());
+        let tally = &mut writer.tally;
+        tally.rounds += 1;
+        tally.overtaking += u64::from(!writer.syncs.is_empty());
+        tally.longest_us = tally.longest_us.max(write_us + sync_us);
+        tally.longest_sync_us = tally.longest_sync_us.max(sync_us);
+        writer.note_write(now + write_us, write_us);
+        writer.rounds.written(now + write_us);
+        let commit = writer.log().begin_commit();
+        let number = writer.commits.begin(std::mem::take(&mut writer.written));
+        writer.syncs.push_back(UnderWay {
+            number,
+            commit,
+            changes: self.disk.memory().changes(),
+            until: now + write_us + sync_us,
+        });
     }
 
     fn append(&self, writer: &mut Writer, mut job: AppendJob) {
@@ -220,7 +289,7 @@ impl Core {
         if self.flaw == Flaw::ForgetsSettlements && flawed::only_settles(&job) {
             let end = writer.log().appended();
             writer
-                .committed
+                .written
                 .extend(job.shares.into_iter().map(|share| (share, end, end)));
             return;
         }
@@ -230,7 +299,7 @@ impl Core {
             if writer.log().append(&mut first).is_ok() {
                 let end = writer.log().appended();
                 self.progress.appended(end, first.bytes() as u64);
-                writer.committed.push(flawed::nobody(end));
+                writer.written.push(flawed::nobody(end));
             }
             writer.torn.push(job);
             return;
@@ -244,7 +313,7 @@ impl Core {
             Err(AppendError::Full) if self.flaw == Flaw::ConfirmsWithoutRoom => {
                 let end = writer.log().appended();
                 writer
-                    .committed
+                    .written
                     .extend(job.shares.into_iter().map(|share| (share, end, end)));
             }
             Err(AppendError::Full) => self.park(writer, job),
@@ -259,10 +328,10 @@ impl Core {
         tally.rescues += u64::from(flawed::kinds(job).any(|kind| kind == flawed::MOVED));
         tally.shared_transactions += u64::from(job.shares.len() > 1);
         writer
-            .committed
+            .written
             .extend(job.shares.iter().map(|share| (*share, base, end)));
         if job.shares.is_empty() {
-            writer.committed.push(flawed::nobody(end));
+            writer.written.push(flawed::nobody(end));
         }
     }
 
@@ -274,39 +343,42 @@ impl Core {
         writer.parked.push(job);
     }
 
-    /// The sync is over. Says whether anybody was told of anything.
-    fn end_round(&self) -> bool {
+    /// The next sync is over. Says whether anybody was told of anything.
+    fn end_sync(&self) -> bool {
         let mut writer = self.writer.borrow_mut();
-        writer.syncing_until = None;
+        let sync = writer.take_sync();
+        writer.rounds.ended();
         writer.busy_at = self.now_us();
         writer.marked = false;
-        if writer.committed.is_empty() || self.is_dead() {
+        if self.is_dead() {
             return false;
         }
+        self.disk.memory().next_sync_covers(sync.changes);
         let durable = match self.flaw {
             Flaw::ConfirmsEarly => Ok(writer.log().appended()),
-            _ => writer.log().commit(),
+            _ => sync.commit.wait(),
         };
-        match durable {
-            Ok(durable) => self.progress.committed(durable),
-            Err(_) if self.flaw == Flaw::IgnoresSyncErrors && !self.is_dead() => {
-                let appended = writer.log().appended();
-                self.progress.committed(appended);
-            }
+        let durable = match durable {
+            Ok(durable) => durable,
+            Err(_) if self.flaw == Flaw::IgnoresSyncErrors && !self.is_dead() => writer.log().appended(),
             Err(_) => {
                 // A process ends here, and nothing is confirmed any more.
                 self.die();
                 return false;
             }
-        }
-        let told = std::mem::take(&mut writer.committed);
+        };
+        writer.commits.ended(sync.number, durable);
+        let told: Vec<_> = std::iter::from_fn(|| writer.commits.next_ended()).collect();
         drop(writer);
-        for (share, base, end) in told {
-            if !flawed::is_nobody(share) {
-                self.tell(share, base, end);
+        for (durable, written) in &told {
+            self.progress.committed(*durable);
+            for (share, base, end) in written {
+                if !flawed::is_nobody(*share) {
+                    self.tell(*share, *base, *end);
+                }
             }
         }
-        true
+        !told.is_empty()
     }
 
     fn mark(&self) {
@@ -324,7 +396,21 @@ impl Writer {
         self.log.as_mut().expect("the log is there until it is closed")
     }
 
+    /// Whether a sync is over by now.
+    fn sync_ends(&self, now: u64) -> bool {
+        self.syncs.iter().any(|sync| sync.until <= now)
+    }
+
+    /// The sync that ends first.
+    fn take_sync(&mut self) -> UnderWay {
+        let ends = self.syncs.iter().enumerate().min_by_key(|(_, sync)| sync.until);
+        let index = ends.expect("a sync is under way").0;
+        self.tally.overtaken += u64::from(index > 0);
+        self.syncs.remove(index).expect("it is under way")
+    }
+
+    /// Nothing waits to be written.
     fn nothing_waits(&self) -> bool {
-        self.waiting.is_empty() && self.parked.is_empty() && self.torn.is_empty() && self.committed.is_empty()
+        self.waiting.is_empty() && self.parked.is_empty() && self.torn.is_empty()
     }
 }

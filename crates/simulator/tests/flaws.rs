@@ -5,10 +5,11 @@ use everack_simulator::campaign;
 use everack_simulator::flaw::Flaw;
 
 /// Bugs that take more seeds than these.
-const RARE: [Flaw; 3] = [
+const RARE: [Flaw; 4] = [
     Flaw::ReusesTransactionNumbers,
     Flaw::IgnoresSyncErrors,
     Flaw::TearsTransactions,
+    Flaw::WaitsForLongSyncs,
 ];
 const SEEDS: u64 = 100;
 

@@ -8,7 +8,7 @@
 //!
 //! | handle | held by | does |
 //! |---|---|---|
-//! | [`Log`] | one disk thread | append, sync, mark |
+//! | [`Log`] | one thread at a time | append, sync ([`LogSync`], to be waited for by any thread), mark |
 //! | [`Reader`] (clones) | any thread | read one record, replay all |
 //! | [`Maintenance`] (clones) | a maintenance thread | retire segments, prepare the next |
 //!
@@ -25,6 +25,7 @@ pub mod segment;
 
 mod fatal;
 mod log;
+mod log_sync;
 mod maintenance;
 mod reader;
 mod recovery;
@@ -40,6 +41,7 @@ pub use fatal::{AppendError, Fatal};
 pub use frames::Frames;
 pub use inspect::inspect;
 pub use log::{Log, Options};
+pub use log_sync::LogSync;
 pub use maintenance::{Maintenance, Prepared, RetireError, Retired, SegmentInfo};
 pub use position::{Position, SegmentNumber};
 pub use reader::{Found, ReadError, Reader, ReplayError, Replayed};

@@ -1,13 +1,14 @@
-//! The appending side of the log: one thread, one write an append, one sync for all that waits.
+//! The appending side of the log: one thread at a time, one write an append, one sync for all that waits.
 //!
 //! ```text
 //!  durable <= appended
 //!     |          `- written by `append`: may be read, promised to nobody
-//!     `- covered by the last `sync` that returned
+//!     `- covered by a sync that returned
 //! ```
 
 use crate::{
-    AppendError, Fatal, Frames, Maintenance, OpenError, Position, Reader, RecoveryReport, SegmentNumber,
+    AppendError, Fatal, Frames, LogSync, Maintenance, OpenError, Position, Reader, RecoveryReport,
+    SegmentNumber,
     disk::{Disk, File, is_full},
     record::{self, EndReason, HEAD_FRAME_BYTES, Head, SECTOR_BYTES, sector_up},
     recovery,
@@ -66,8 +67,6 @@ impl Options {
 pub struct Log<D: Disk> {
     shared: Arc<Shared<D>>,
     active: Active<D::File>,
-    /// Everything before it is on the medium.
-    durable: Position,
     /// What the last group head in the log says of `durable`.
     told: Position,
 }
@@ -106,11 +105,11 @@ impl<D: Disk> Log<D> {
             .appended
             .store(Position::new(number, active.end as u32).0, Ordering::Release);
         let durable = shared.appended();
+        shared.made_durable(durable);
         Ok((
             Log {
                 shared,
                 active,
-                durable,
                 told: durable,
             },
             report,
@@ -135,16 +134,17 @@ impl<D: Disk> Log<D> {
 
     /// Make everything appended durable. Returns the position before which every record is.
     pub fn sync(&mut self) -> Result<Position, Fatal> {
-        self.shared.check()?;
-        if self.active.dirty {
-            self.active
-                .file
-                .sync_data()
-                .map_err(|error| self.shared.poison("syncing", error))?;
-            self.active.dirty = false;
-            self.durable = self.end();
-        }
-        Ok(self.durable)
+        self.begin_sync().run()
+    }
+
+    /// Begin to make everything appended durable; another thread may carry it out while this one appends.
+    pub fn begin_sync(&mut self) -> LogSync<D> {
+        let dirty = std::mem::replace(&mut self.active.dirty, false);
+        LogSync::new(
+            self.shared.clone(),
+            dirty.then(|| self.active.file.clone()),
+            self.end(),
+        )
     }
 
     /// Note in the log how far it is durable, if it does not say so yet; to be called when nothing has come for a
@@ -153,7 +153,7 @@ impl<D: Disk> Log<D> {
     pub fn mark(&mut self) -> Result<(), Fatal> {
         self.shared.check()?;
         let room = self.active.end + 2 * SECTOR_BYTES <= self.active.length;
-        if self.told >= self.durable || self.active.ended || !room {
+        if self.told >= self.durable() || self.active.ended || !room {
             return Ok(());
         }
         let mut frames = Frames::with_capacity(0);
@@ -177,7 +177,7 @@ impl<D: Disk> Log<D> {
 
     /// Everything before this position is durable.
     pub fn durable(&self) -> Position {
-        self.durable
+        self.shared.durable()
     }
 
     /// Where the next group will start, if it fits.
@@ -219,7 +219,7 @@ impl<D: Disk> Log<D> {
     fn write(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
         let base = self.end();
         let head = Head {
-            durable: self.durable,
+            durable: self.durable(),
             group_bytes: frames.bytes() as u32,
             records: frames.records(),
         };
@@ -234,7 +234,7 @@ impl<D: Disk> Log<D> {
             Err(error) if is_full(&error) => return Err(self.abandon_segment()),
             Err(error) => return Err(self.shared.poison("writing", error).into()),
         }
-        self.told = self.durable;
+        self.told = head.durable;
         self.active.dirty = true;
         self.active.end = sector_up(self.active.end + unpadded as u64);
         self.shared.appended.store(self.end().0, Ordering::Release);
@@ -268,7 +268,7 @@ impl<D: Disk> Log<D> {
         if !self.active.ended {
             self.end_segment(EndReason::Rolled)?;
         }
-        let started = start_segment(&self.shared, name, next, self.durable);
+        let started = start_segment(&self.shared, name, next, self.durable());
         let failed = |error| self.shared.poison("starting a segment", error);
         self.active = started.map_err(failed)?.ok_or(AppendError::Full)?;
         self.shared.appended.store(self.end().0, Ordering::Release);
@@ -280,10 +280,10 @@ impl<D: Disk> Log<D> {
         let mask = self.shared.mask(self.active.number);
         let file = &self.active.file;
         let end =
-            recovery::write_end(&**file, mask, self.active.end, self.durable, reason).map_err(failed)?;
+            recovery::write_end(&**file, mask, self.active.end, self.durable(), reason).map_err(failed)?;
         self.active.ended = true;
         self.active.dirty = false;
-        self.durable = self.end();
+        self.shared.made_durable(self.end());
         if reason != EndReason::Rolled {
             let length = end + SECTOR_BYTES;
             file.truncate(length)

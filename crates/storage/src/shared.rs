@@ -26,6 +26,8 @@ pub(crate) struct Shared<D: Disk> {
     pub(crate) segments: RwLock<BTreeMap<SegmentNumber, Arc<Segment<D::File>>>>,
     /// A `Position`: everything before it has been written, and may be read.
     pub(crate) appended: AtomicU64,
+    /// A `Position`: everything before it is on the medium.
+    durable: AtomicU64,
     pub(crate) supply: Supply<D>,
     /// Sealed segments whose files are open, in the order they were opened.
     open: Mutex<VecDeque<SegmentNumber>>,
@@ -42,6 +44,7 @@ impl<D: Disk> Shared<D> {
             identity,
             segments: RwLock::default(),
             appended: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
             supply,
             open: Mutex::default(),
             fatal: OnceLock::new(),
@@ -67,6 +70,15 @@ impl<D: Disk> Shared<D> {
 
     pub(crate) fn appended(&self) -> Position {
         Position(self.appended.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn durable(&self) -> Position {
+        Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Everything before `end` is on the medium. Never moves back.
+    pub(crate) fn made_durable(&self, end: Position) {
+        self.durable.fetch_max(end.0, Ordering::AcqRel);
     }
 
     pub(crate) fn segment(&self, number: SegmentNumber) -> Option<Arc<Segment<D::File>>> {

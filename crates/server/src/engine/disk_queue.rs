@@ -1,99 +1,311 @@
-//! The jobs that wait for the disk thread.
+//! The jobs that wait for the log, and the threads that wait for jobs. When a round may begin is decided by
+//! [`everack_node::rounds`]; here is who begins it, and who is woken.
 //!
-//! Group commit without a timer: the thread takes all that is there, writes and syncs it, and finds what came meanwhile. Only
-//! what nobody waits for (settlements) is let lie for a few milliseconds, to ride along with a sync that somebody does wait for.
+//! One thread, the first, takes whatever comes while no sync is under way; it alone is woken by those who bring jobs. While it waits
+//! for its sync, one of the others keeps watch: it looks every few milliseconds whether jobs have waited too long for that
+//! sync, and then writes and syncs them beside it. So a usual round costs no wake-up more, and when nothing moves, nobody looks.
 
 use std::time::{Duration, Instant};
 
-use everack_node::append::{AppendJob, LAZY_WAIT_MILLIS_MAX};
-use parking_lot::{Condvar, Mutex};
+use everack_node::append::AppendJob;
+use everack_node::rounds::{OVERTAKE_MILLIS, Rounds};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// See the module documentation.
-#[derive(Default)]
 pub(crate) struct DiskQueue {
+    start: Instant,
     state: Mutex<State>,
-    changed: Condvar,
+    first: Condvar,
+    watcher: Condvar,
+    /// Those who will keep watch after the present watcher.
+    reserves: Condvar,
 }
 
 #[derive(Default)]
 struct State {
+    rounds: Rounds,
     jobs: Vec<AppendJob>,
-    urgent: bool,
-    lazy_since: Option<Instant>,
-    sleeping: bool,
+    first_sleeps: bool,
+    /// One of the others keeps watch.
+    watched: bool,
+    /// The watcher wants to be told when something moves.
+    watcher_sleeps: bool,
+    /// Rounds that were begun, so that the watcher sees whether anything moves.
+    begun: u64,
     stopping: bool,
 }
 
-/// What the disk thread is to do next.
+/// What a thread is to do next. All but `Stop` give it the log to itself, until it says [`DiskQueue::written`] or
+/// [`DiskQueue::nothing_written`].
 pub(crate) enum Work {
     /// The jobs are in the vector that was passed in.
     Jobs,
-    /// Nothing came within the time given.
+    /// Nothing came within the time given, and no sync is under way.
     Idle,
-    /// The process stops and everything has been taken.
+    /// The process stops; for the first thread: everything has been taken, and no sync is under way.
     Stop,
 }
 
+const OVERTAKE: Duration = Duration::from_millis(OVERTAKE_MILLIS);
+
 impl DiskQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            state: Mutex::default(),
+            first: Condvar::new(),
+            watcher: Condvar::new(),
+            reserves: Condvar::new(),
+        }
+    }
+
     pub(crate) fn push_all(&self, jobs: impl IntoIterator<Item = AppendJob>) {
+        let now_us = self.now_us();
         let mut state = self.state.lock();
         for job in jobs {
-            state.urgent |= job.urgent;
-            if state.jobs.is_empty() {
-                state.lazy_since = Some(Instant::now());
-            }
+            state.rounds.job_came(job.urgent, now_us);
             state.jobs.push(job);
         }
-        let wake = state.sleeping;
+        let wake = state.first_sleeps;
         drop(state);
         if wake {
-            self.changed.notify_one();
+            self.first.notify_one();
         }
     }
 
-    /// Lets the disk thread end once it has taken what is there.
+    /// Lets the threads end, the first one once everything that is there has been taken.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
-        self.changed.notify_one();
+        self.first.notify_one();
+        self.watcher.notify_one();
+        self.reserves.notify_all();
     }
 
-    /// Waits for work, at most `idle` long; swaps the jobs into `into`, which has to be empty.
+    /// For the first thread: waits for jobs while no sync is under way, at most `idle` long; swaps them into `into`, which has to
+    /// be empty.
     pub(crate) fn take(&self, into: &mut Vec<AppendJob>, idle: Duration) -> Work {
         let give_up = Instant::now() + idle;
         let mut state = self.state.lock();
         loop {
-            if state.ripe() {
-                state.urgent = false;
-                std::mem::swap(&mut state.jobs, into);
+            let due = self.due(&state);
+            let now = Instant::now();
+            if due.is_some_and(|due| due <= now) {
+                state.begin(into);
                 return Work::Jobs;
             }
+            if !state.rounds.is_busy() && !state.rounds.jobs_wait() {
+                if state.stopping {
+                    return Work::Stop;
+                }
+                if now >= give_up {
+                    state.begin(into);
+                    return Work::Idle;
+                }
+            }
+            // Whoever ends a round that stood in the way wakes us.
+            let until = due.unwrap_or(give_up.max(now + OVERTAKE));
+            state.first_sleeps = true;
+            self.first.wait_until(&mut state, until);
+            state.first_sleeps = false;
+        }
+    }
+
+    /// For the other threads: waits until jobs have waited long enough for a sync that is under way, then as [`DiskQueue::take`].
+    pub(crate) fn overtake(&self, into: &mut Vec<AppendJob>) -> Work {
+        let mut state = self.state.lock();
+        while state.watched && !state.stopping {
+            self.reserves.wait(&mut state);
+        }
+        state.watched = true;
+        let work = self.watch(&mut state, into);
+        state.watched = false;
+        drop(state);
+        self.reserves.notify_one();
+        work
+    }
+
+    fn watch(&self, state: &mut MutexGuard<'_, State>, into: &mut Vec<AppendJob>) -> Work {
+        let mut seen = state.begun;
+        loop {
             if state.stopping {
                 return Work::Stop;
             }
-            let until = state.lazy_deadline().unwrap_or(give_up).min(give_up);
-            state.sleeping = true;
-            let timed_out = self.changed.wait_until(&mut state, until).timed_out();
-            state.sleeping = false;
-            if timed_out && state.jobs.is_empty() {
-                return Work::Idle;
+            let now = Instant::now();
+            let due = self.due(state).filter(|_| state.rounds.is_busy());
+            if due.is_some_and(|due| due <= now) {
+                state.begin(into);
+                return Work::Jobs;
+            }
+            let moves = state.rounds.is_busy() || std::mem::replace(&mut seen, state.begun) != state.begun;
+            if moves {
+                self.watcher.wait_until(state, due.unwrap_or(now + OVERTAKE));
+            } else {
+                state.watcher_sleeps = true;
+                self.watcher.wait(state);
+                state.watcher_sleeps = false;
             }
         }
+    }
+
+    /// The round has written its jobs, and its sync begins: others may write.
+    pub(crate) fn written(&self) {
+        let now_us = self.now_us();
+        let mut state = self.state.lock();
+        state.rounds.written(now_us);
+        if std::mem::take(&mut state.watcher_sleeps) {
+            self.watcher.notify_one();
+        }
+        // All the others may be waiting for syncs.
+        self.wake_first(state);
+    }
+
+    /// The round had nothing to write, or no room.
+    pub(crate) fn nothing_written(&self) {
+        let mut state = self.state.lock();
+        state.rounds.nothing_written();
+        self.wake_first(state);
+    }
+
+    /// What the round wrote is durable, and those whom it concerns have been told.
+    pub(crate) fn ended(&self) {
+        let mut state = self.state.lock();
+        state.rounds.ended();
+        self.wake_first(state);
+    }
+
+    /// What stood in the first thread's way may be over.
+    fn wake_first(&self, state: MutexGuard<'_, State>) {
+        let wake = state.first_sleeps && (state.rounds.jobs_wait() || state.stopping);
+        drop(state);
+        if wake {
+            self.first.notify_one();
+        }
+    }
+
+    fn due(&self, state: &State) -> Option<Instant> {
+        if state.stopping && !state.rounds.is_busy() && state.rounds.jobs_wait() {
+            return Some(self.start);
+        }
+        let due_us = state.rounds.due_us()?;
+        Some(self.start + Duration::from_micros(due_us))
+    }
+
+    fn now_us(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
     }
 }
 
 impl State {
-    fn ripe(&self) -> bool {
-        !self.jobs.is_empty()
-            && (self.urgent || self.stopping || self.lazy_deadline().is_some_and(|at| at <= Instant::now()))
-    }
-
-    fn lazy_deadline(&self) -> Option<Instant> {
-        if self.jobs.is_empty() {
-            None
-        } else {
-            self.lazy_since.map(|since| since + LAZY_WAIT)
-        }
+    fn begin(&mut self, into: &mut Vec<AppendJob>) {
+        self.rounds.begin();
+        self.begun += 1;
+        std::mem::swap(&mut self.jobs, into);
     }
 }
 
-const LAZY_WAIT: Duration = Duration::from_millis(LAZY_WAIT_MILLIS_MAX);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use everack_node::append::Lane;
+    use everack_node::rounds::{LAZY_WAIT_MILLIS_MAX, ROUNDS_MAX};
+    use everack_storage::Frames;
+    use std::thread::scope;
+
+    fn job(urgent: bool) -> AppendJob {
+        AppendJob {
+            frames: Frames::with_capacity(0),
+            shares: Vec::new(),
+            lane: Lane::Settle,
+            urgent,
+        }
+    }
+
+    /// How many jobs a thread gets, and after how long; none when it is told to stop.
+    fn waited(take: impl FnOnce(&mut Vec<AppendJob>) -> Work) -> (usize, Duration) {
+        let (mut jobs, start) = (Vec::new(), Instant::now());
+        match take(&mut jobs) {
+            Work::Jobs => (jobs.len(), start.elapsed()),
+            Work::Idle => panic!("nothing is idle here"),
+            Work::Stop => (0, start.elapsed()),
+        }
+    }
+
+    fn first(queue: &DiskQueue) -> (usize, Duration) {
+        waited(|jobs| queue.take(jobs, Duration::from_secs(10)))
+    }
+
+    fn other(queue: &DiskQueue) -> (usize, Duration) {
+        waited(|jobs| queue.overtake(jobs))
+    }
+
+    #[test]
+    fn the_first_thread_takes_what_is_urgent_at_once_and_the_rest_a_little_later() {
+        let queue = DiskQueue::new();
+        queue.push_all([job(true), job(false)]);
+        assert_eq!(first(&queue).0, 2);
+        queue.nothing_written();
+        queue.push_all([job(false)]);
+        let (jobs, after) = first(&queue);
+        assert_eq!(jobs, 1);
+        // The clock of the queue started a little earlier, in whole microseconds.
+        assert!(after + Duration::from_millis(1) >= Duration::from_millis(LAZY_WAIT_MILLIS_MAX));
+    }
+
+    #[test]
+    fn a_long_sync_is_overtaken_by_one_thread_after_the_other() {
+        let queue = DiskQueue::new();
+        queue.push_all([job(true)]);
+        assert_eq!(first(&queue).0, 1);
+        let start = Instant::now();
+        queue.written();
+        let overtake = || {
+            let (jobs, _) = other(&queue);
+            let after = start.elapsed();
+            queue.written();
+            queue.push_all([job(true)]);
+            (jobs, after)
+        };
+        scope(|scope| {
+            let others: Vec<_> = (1..ROUNDS_MAX).map(|_| scope.spawn(overtake)).collect();
+            queue.push_all([job(true)]);
+            let mut waits: Vec<_> = others
+                .into_iter()
+                .map(|other| other.join().expect("no panic"))
+                .collect();
+            waits.sort_by_key(|(_, after)| *after);
+            for (index, (jobs, after)) in waits.into_iter().enumerate() {
+                assert_eq!(jobs, 1);
+                assert!(after + Duration::from_millis(1) >= OVERTAKE * (index as u32 + 1));
+            }
+            // As many syncs are under way as may be: the last job waits for one of them to end.
+            scope.spawn(|| {
+                std::thread::sleep(OVERTAKE);
+                queue.ended();
+            });
+            let (jobs, after) = first(&queue);
+            assert_eq!(jobs, 1);
+            assert!(after >= OVERTAKE);
+        });
+    }
+
+    #[test]
+    fn all_threads_end_and_the_first_one_with_everything_taken() {
+        let queue = DiskQueue::new();
+        scope(|scope| {
+            let others: Vec<_> = (1..ROUNDS_MAX).map(|_| scope.spawn(|| other(&queue).0)).collect();
+            queue.push_all([job(false)]);
+            queue.stop();
+            assert_eq!(first(&queue).0, 1);
+            queue.written();
+            scope.spawn(|| {
+                std::thread::sleep(OVERTAKE);
+                queue.ended();
+            });
+            let (jobs, after) = first(&queue);
+            assert_eq!(jobs, 0, "it is told to stop");
+            assert!(after >= OVERTAKE, "when the sync has ended");
+            let others = others.into_iter().map(|other| other.join().expect("no panic"));
+            assert_eq!(others.sum::<usize>(), 0);
+        });
+    }
+}

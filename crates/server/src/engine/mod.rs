@@ -1,8 +1,8 @@
-//! The engine: the node's machines, each behind its runner, and the disk thread behind them all.
+//! The engine: the node's machines, each behind its runner, and the disk threads behind them all.
 
 pub(crate) mod clock;
 pub(crate) mod disk_queue;
-pub(crate) mod disk_thread;
+pub(crate) mod disk_threads;
 pub(crate) mod gauges;
 pub(crate) mod runner;
 pub(crate) mod upkeep_thread;
@@ -64,7 +64,7 @@ impl Engine {
             clock,
             partitions: partitions.into_iter().map(Runner::new).collect(),
             catalog: Runner::new(catalog),
-            disk: DiskQueue::default(),
+            disk: DiskQueue::new(),
             progress,
             sockets: Sockets::default(),
             gauges: Gauges::default(),

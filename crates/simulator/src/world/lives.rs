@@ -311,10 +311,10 @@ impl World {
     /// What the end of this life may cost.
     fn crash(&self, orderly: bool) -> Crash {
         let core = self.core();
-        let tally = core.writer.borrow().tally;
-        let longest = self.longest_round_us.get().max(tally.longest_us);
+        let writer = core.writer.borrow();
+        let tally = writer.tally;
         Crash {
-            settled_within_us: settled_within_us(longest),
+            settled_within_us: writer.settled_within_us(self.now_us.get()),
             full_from_us: tally.full_from_us,
             full_until_us: tally.full_until_us,
             orderly,
@@ -331,6 +331,8 @@ impl World {
         coverage.add("survivors written again", tally.rescues);
         coverage.add("transactions over several partitions", tally.shared_transactions);
         coverage.add("log marked while idle", tally.marks);
+        coverage.add("rounds beside a long sync", tally.overtaking);
+        coverage.add("syncs that ended before an older one", tally.overtaken);
         coverage.add("ENOSPC: jobs parked", tally.parked);
         coverage.add("ENOSPC: room again", tally.resumed);
         coverage.add("segments begun", seen.segments_begun);
@@ -389,12 +391,4 @@ impl World {
         *self.disk.borrow_mut() = None;
         drop(Rc::clone(&core));
     }
-}
-
-/// A settlement that was received longer before a crash than this is durable, if the longest round of the disk took so long.
-///
-/// It is handed to the disk thread at once, lies there for 5 ms at most, or until the sync ends that is under way, and takes a sync. So
-/// while syncs take less than 5 ms that is 10 ms and the longest of them; beyond, it is 5 ms and two of them.
-pub(crate) fn settled_within_us(longest_round_us: u64) -> u64 {
-    10_000.max(longest_round_us + 5_000) + longest_round_us
 }

@@ -83,7 +83,7 @@ impl End {
 
 impl Plan {
     pub(super) fn draw(random: &mut Random) -> Self {
-        let pace = match random.below(5) {
+        let pace = match random.below(6) {
             0 => Pace {
                 least_us: 5,
                 most_us: 60,
@@ -93,6 +93,12 @@ impl Plan {
                 least_us: 4_000,
                 most_us: 20_000,
                 hiccup_in: 9,
+            },
+            // Syncs much longer than what a settlement may lie, and hardly one longer than the others.
+            2 => Pace {
+                least_us: 40_000,
+                most_us: 48_000,
+                hiccup_in: 0,
             },
             _ => Pace {
                 least_us: 150,

@@ -5,8 +5,12 @@
 //! off *during* that call: a write may or may not have reached the medium, a sync has not happened. Every later call
 //! fails, and [`Memory::restart`] gives the disk the next boot finds.
 
+mod file;
+
+use file::MemoryFile;
+
 use super::contents::Contents;
-use super::{Disk, Entry, File};
+use super::{Disk, Entry};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -103,8 +107,12 @@ struct State {
     inodes: Vec<Inode>,
     names: BTreeMap<String, usize>,
     names_durable: BTreeMap<String, usize>,
-    /// Everything since the last sync of the file or directory concerned, in order.
-    pending: Vec<Change>,
+    /// Everything since the last sync of the file or directory concerned, in order, each with its number.
+    pending: Vec<(u64, Change)>,
+    /// Changes made so far.
+    changes: u64,
+    /// The next sync covers changes with lower numbers only.
+    horizon: Option<u64>,
     calls: u64,
     /// For every call, whether it could change what the next boot finds.
     call_log: Vec<bool>,
@@ -184,6 +192,16 @@ impl Memory {
         self.state.lock().used()
     }
 
+    /// Changes made so far: what a sync that begins now covers.
+    pub fn changes(&self) -> u64 {
+        self.state.lock().changes
+    }
+
+    /// The next sync was begun when so many changes had been made, and ends when it is called: it covers no others.
+    pub fn next_sync_covers(&self, changes: u64) {
+        self.state.lock().horizon = Some(changes);
+    }
+
     /// A disk that lies answers every sync with success and does nothing (also: fsync switched off).
     pub fn set_lying(&self, lying: bool) {
         self.state.lock().lying = lying;
@@ -205,12 +223,15 @@ impl Memory {
         };
         match outcome {
             Outcome::Nothing => {}
-            Outcome::Everything => state.pending.iter().for_each(|change| next.make_durable(change)),
+            Outcome::Everything => state
+                .pending
+                .iter()
+                .for_each(|(_, change)| next.make_durable(change)),
             Outcome::Prefix => next.keep_prefix(&state.pending, &mut random),
             Outcome::Sectors => state
                 .pending
                 .iter()
-                .for_each(|change| next.keep_some(change, &mut random)),
+                .for_each(|(_, change)| next.keep_some(change, &mut random)),
         }
         next.names = next.names_durable.clone();
         let named: BTreeSet<usize> = next.names.values().copied().collect();
@@ -321,8 +342,13 @@ impl State {
             return Err(error_of(Fault::Full));
         }
         self.see(&change);
-        self.pending.push(change);
+        self.pend(change);
         if power_goes { Err(off()) } else { Ok(()) }
+    }
+
+    fn pend(&mut self, change: Change) {
+        self.pending.push((self.changes, change));
+        self.changes += 1;
     }
 
     /// Half of a failed write has happened; other changes have not.
@@ -336,7 +362,7 @@ impl State {
             bytes.truncate(bytes.len() / 2);
             let half = Change::Write { file, offset, bytes };
             self.see(&half);
-            self.pending.push(half);
+            self.pend(half);
         }
     }
 
@@ -378,6 +404,7 @@ impl State {
 
     /// `concerns` tells which pending changes this sync covers.
     fn sync(&mut self, concerns: impl Fn(&Change) -> bool) -> io::Result<()> {
+        let horizon = self.horizon.take().unwrap_or(u64::MAX);
         if self.call(true)? {
             return Err(off());
         }
@@ -387,24 +414,24 @@ impl State {
         }
         let (covered, rest) = std::mem::take(&mut self.pending)
             .into_iter()
-            .partition(|change| concerns(change));
+            .partition(|(number, change)| *number < horizon && concerns(change));
         self.pending = rest;
         match fault {
             Some(fault) => Err(error_of(fault)),
             None => {
-                let covered: Vec<Change> = covered;
-                covered.iter().for_each(|change| self.make_durable(change));
+                let covered: Vec<(u64, Change)> = covered;
+                covered.iter().for_each(|(_, change)| self.make_durable(change));
                 Ok(())
             }
         }
     }
 
-    fn keep_prefix(&mut self, pending: &[Change], random: &mut Random) {
+    fn keep_prefix(&mut self, pending: &[(u64, Change)], random: &mut Random) {
         let whole = random.below(pending.len() as u64 + 1) as usize;
         pending[..whole]
             .iter()
-            .for_each(|change| self.make_durable(change));
-        if let Some(Change::Write { file, offset, bytes }) = pending.get(whole) {
+            .for_each(|(_, change)| self.make_durable(change));
+        if let Some((_, Change::Write { file, offset, bytes })) = pending.get(whole) {
             // Mostly somewhere in what was really written, rather than in the zeros that fill up a page.
             let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
             let most = if random.below(4) == 0 {
@@ -603,84 +630,5 @@ pub struct MemoryLock {
 impl Drop for MemoryLock {
     fn drop(&mut self) {
         self.disk.state.lock().locked = false;
-    }
-}
-
-/// A file of [`Memory`].
-#[derive(Debug)]
-pub struct MemoryFile {
-    disk: Memory,
-    file: usize,
-}
-
-impl File for MemoryFile {
-    fn length(&self) -> io::Result<u64> {
-        let mut state = self.disk.state.lock();
-        state.plain_call()?;
-        Ok(state.inodes[self.file].seen.len())
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.disk.state.lock();
-        state.plain_call()?;
-        let wanted = offset..offset + buffer.len() as u64;
-        let bad = |(file, range): &(usize, Range<u64>)| {
-            *file == self.file && range.start < wanted.end && wanted.start < range.end
-        };
-        if state.unreadable.iter().any(bad) {
-            return Err(error_of(Fault::Io));
-        }
-        Ok(state.inodes[self.file].seen.read(buffer, offset))
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let change = Change::Write {
-            file: self.file,
-            offset,
-            bytes: bytes.to_vec(),
-        };
-        self.disk.state.lock().change(change)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.disk
-            .state
-            .lock()
-            .sync(|change| change.file() == Some(self.file))
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.disk.state.lock().change(Change::Resize {
-            file: self.file,
-            length,
-        })
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        let mut state = self.disk.state.lock();
-        let length = length.max(state.inodes[self.file].seen.len());
-        state.change(Change::Resize {
-            file: self.file,
-            length,
-        })
-    }
-
-    fn forget_cached(&self) -> io::Result<()> {
-        let mut state = self.disk.state.lock();
-        state.plain_call()?;
-        let mut contents = state.inodes[self.file].durable.clone();
-        for change in &state.pending {
-            match change {
-                Change::Write { file, offset, bytes } if *file == self.file => contents.write(*offset, bytes),
-                Change::Resize { file, length } if *file == self.file => contents.resize(*length),
-                _ => {}
-            }
-        }
-        state.inodes[self.file].seen = contents;
-        Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod workspace;
 mod campaign;
 mod codegen;
 mod demo;
+mod instructions;
 mod setup;
 mod tally;
 mod test;
@@ -38,6 +39,11 @@ const COMMANDS: &[Command] = &[
         name: "campaign",
         help: "crash points, seeds, kills and power cuts, RabbitMQ beside it, and a report; `--short`, `--list`",
         run: campaign::run,
+    },
+    Command {
+        name: "instructions",
+        help: "count the instructions of a message under valgrind, against the kept figures; `--write` keeps these",
+        run: instructions::run,
     },
     Command {
         name: "setup",

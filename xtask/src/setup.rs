@@ -48,6 +48,10 @@ const NEEDS: &[Need] = &[
         is_there: || shell::on_path("openssl"),
     },
     Need {
+        package: "valgrind",
+        is_there: || shell::on_path("valgrind") && shell::on_path("callgrind_annotate"),
+    },
+    Need {
         package: "postgresql",
         is_there: postgres_is_installed,
     },

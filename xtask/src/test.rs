@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Tools};
 use crate::tally::Tally;
-use crate::{codegen, shell, tidy, workspace};
+use crate::{codegen, instructions, shell, tidy, workspace};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -62,6 +62,11 @@ const STEPS: &[Step] = &[
         name: "docs",
         help: "examples in the documentation",
         run: doc_examples,
+    },
+    Step {
+        name: "count",
+        help: "instructions of a message: no more than were kept",
+        run: instructions::check,
     },
     Step {
         name: "clients",

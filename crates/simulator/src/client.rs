@@ -146,24 +146,38 @@ impl Client {
         self.input.extend_from_slice(&bytes);
     }
 
+    /// Sends bytes as they are.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Lets the session read what has been sent, and hands over what it wants of the node; says whether that was anything.
+    pub fn hand_over(&mut self) -> bool {
+        self.session.receive(&mut self.input, self.core.now());
+        let moved = !self.session.requests.is_empty() || !self.session.catalog.is_empty();
+        for (partition, request) in self.session.requests.drain(..) {
+            self.core.post(usize::from(partition.0), request);
+        }
+        for request in self.session.catalog.drain(..) {
+            self.core.post_catalog(request);
+        }
+        moved
+    }
+
+    /// Lets the session write what there is for its client, and takes it.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.session.absorb();
+        self.session.fill(usize::MAX);
+        std::mem::take(self.session.output())
+    }
+
     /// Lets the session, the node and the disk work until nothing moves, and reads what came back.
     pub fn run(&mut self) {
         loop {
-            self.session.receive(&mut self.input, self.core.now());
-            let requests = std::mem::take(&mut self.session.requests);
-            let catalog = std::mem::take(&mut self.session.catalog);
-            let quiet = requests.is_empty() && catalog.is_empty();
-            for (partition, request) in requests {
-                self.core.post(usize::from(partition.0), request);
-            }
-            catalog
-                .into_iter()
-                .for_each(|request| self.core.post_catalog(request));
+            let moved = self.hand_over();
             self.core.pump();
-            self.session.absorb();
-            self.session.fill(usize::MAX);
-            let output = std::mem::take(self.session.output());
-            if quiet && output.is_empty() && self.session.requests.is_empty() {
+            let output = self.take_output();
+            if !moved && output.is_empty() && self.session.requests.is_empty() {
                 return;
             }
             self.read(&output);
@@ -182,7 +196,11 @@ impl Client {
         self.core.pump();
     }
 
-    fn read(&mut self, mut bytes: &[u8]) {
+    /// Reads what came back.
+    ///
+    /// # Panics
+    /// When it is not whole frames of valid methods, which only a bug of the node can cause.
+    pub fn read(&mut self, mut bytes: &[u8]) {
         while let Some(head) = Head::read(bytes) {
             let (payload, rest) = bytes[frame::HEAD_BYTES..].split_at(head.size as usize);
             bytes = &rest[1..];

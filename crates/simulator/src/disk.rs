@@ -253,6 +253,8 @@ impl File for WatchedFile {
         answer
     }
 
+    // The instruction counter knows it by its name.
+    #[inline(never)]
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         turn::others(0);
         let answer = self.file.write_at(bytes, offset);

@@ -94,9 +94,9 @@ pub fn open<D: Disk>(disk: D, plan: &Plan) -> Result<Opened<D>, CannotOpen> {
         segment_bytes: plan.segment_bytes,
         ..Options::default()
     };
-    let (log, report) = Log::open(disk.clone(), options)?;
+    let (log, report) = Log::open(disk, options)?;
     tell_of_log(&report);
-    let checkpoints = Checkpoints::open(disk, CHECKPOINT_RESERVE_BYTES)?;
+    let checkpoints = log.maintenance().checkpoints(CHECKPOINT_RESERVE_BYTES)?;
     let reader = log.reader();
     let recovered = replay(&checkpoints, &reader, &report, plan)?;
     tell_of_contents(&recovered.report);

@@ -23,6 +23,7 @@ mod frames;
 pub mod manifest;
 pub mod segment;
 
+mod directory;
 mod fatal;
 mod log;
 mod log_sync;

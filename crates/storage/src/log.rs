@@ -322,7 +322,7 @@ fn start_segment<D: Disk>(
         Err(error) if is_full(&error) => return shared.supply.give_back(name, length).map(|()| None),
         other => other?,
     }
-    shared.disk.sync_directory()?;
+    shared.directory.sync()?;
     let file = Arc::new(file);
     shared.insert(Segment::new(number, length, Some(file.clone())));
     Ok(Some(Active {

@@ -1,7 +1,7 @@
 //! The housekeeping side of the log, for a thread that may wait for the disk: retire segments, prepare the next one.
 
 use crate::{
-    Fatal, SegmentNumber,
+    Checkpoints, Fatal, SegmentNumber, checkpoint,
     disk::Disk,
     segment::{self, Segment},
     shared::Shared,
@@ -78,6 +78,15 @@ impl<D: Disk> Maintenance<D> {
         Maintenance { shared }
     }
 
+    /// The checkpoints beside this log. Their troubles with the directory stop the log. See [`Checkpoints::open`].
+    pub fn checkpoints(&self, reserve_bytes: u64) -> Result<Checkpoints<D>, checkpoint::Error> {
+        Checkpoints::beside(
+            self.shared.disk.clone(),
+            self.shared.directory.clone(),
+            reserve_bytes,
+        )
+    }
+
     /// All segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let active = self.shared.appended().segment();
@@ -131,7 +140,7 @@ impl<D: Disk> Maintenance<D> {
         if segment.damaged.load(Ordering::Relaxed) {
             let aside = segment::damaged_name(segment.number);
             disk.rename(&name, &aside)?;
-            disk.sync_directory()?;
+            self.shared.directory.sync()?;
             return Ok(Retired::SetAside(aside));
         }
         let length = segment.length;
@@ -141,7 +150,7 @@ impl<D: Disk> Maintenance<D> {
             return Ok(Retired::Recycled);
         }
         disk.remove(&name)?;
-        disk.sync_directory()?;
+        self.shared.directory.sync()?;
         Ok(Retired::Removed)
     }
 

@@ -4,6 +4,7 @@
 
 use crate::{
     Fatal, Options, Position, SegmentNumber,
+    directory::Directory,
     disk::Disk,
     record::Mask,
     segment::{self, Segment},
@@ -14,13 +15,14 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 pub(crate) struct Shared<D: Disk> {
     pub(crate) disk: D,
+    pub(crate) directory: Arc<Directory<D>>,
     pub(crate) options: Options,
     pub(crate) identity: u64,
     pub(crate) segments: RwLock<BTreeMap<SegmentNumber, Arc<Segment<D::File>>>>,
@@ -31,15 +33,21 @@ pub(crate) struct Shared<D: Disk> {
     pub(crate) supply: Supply<D>,
     /// Sealed segments whose files are open, in the order they were opened.
     open: Mutex<VecDeque<SegmentNumber>>,
-    fatal: OnceLock<Fatal>,
     _lock: D::Lock,
 }
 
 impl<D: Disk> Shared<D> {
     pub(crate) fn new(disk: D, options: Options, identity: u64, lock: D::Lock) -> Shared<D> {
-        let supply = Supply::new(disk.clone(), u64::from(options.segment_bytes), options.spares_max);
+        let directory = Arc::new(Directory::new(disk.clone()));
+        let supply = Supply::new(
+            disk.clone(),
+            directory.clone(),
+            u64::from(options.segment_bytes),
+            options.spares_max,
+        );
         Shared {
             disk,
+            directory,
             options,
             identity,
             segments: RwLock::default(),
@@ -47,21 +55,17 @@ impl<D: Disk> Shared<D> {
             durable: AtomicU64::new(0),
             supply,
             open: Mutex::default(),
-            fatal: OnceLock::new(),
             _lock: lock,
         }
     }
 
     /// Poison the log: whatever comes after answers with the first fatal error.
     pub(crate) fn poison(&self, doing: &'static str, error: io::Error) -> Fatal {
-        self.fatal.get_or_init(|| Fatal::new(doing, error)).clone()
+        self.directory.poison(doing, error)
     }
 
     pub(crate) fn check(&self) -> Result<(), Fatal> {
-        match self.fatal.get() {
-            Some(fatal) => Err(fatal.clone()),
-            None => Ok(()),
-        }
+        self.directory.check()
     }
 
     pub(crate) fn mask(&self, number: SegmentNumber) -> Mask {

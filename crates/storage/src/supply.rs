@@ -3,11 +3,17 @@
 //! A file in here has its space allocated, so that running out of space shows before anything is half written. The
 //! lock guards a list of names and is never held while the disk works.
 
-use crate::disk::{Disk, Entry, File, is_full};
+use crate::{
+    directory::Directory,
+    disk::{Disk, Entry, File, is_full},
+};
 use parking_lot::Mutex;
 use std::{
     io,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 const RESERVE_NAME: &str = "reserve.log";
@@ -24,6 +30,7 @@ pub(crate) enum Space {
 /// The files of one directory that are no segments yet.
 pub(crate) struct Supply<D: Disk> {
     disk: D,
+    directory: Arc<Directory<D>>,
     segment_bytes: u64,
     spares_max: usize,
     spares: Mutex<Vec<String>>,
@@ -32,9 +39,15 @@ pub(crate) struct Supply<D: Disk> {
 }
 
 impl<D: Disk> Supply<D> {
-    pub(crate) fn new(disk: D, segment_bytes: u64, spares_max: usize) -> Supply<D> {
+    pub(crate) fn new(
+        disk: D,
+        directory: Arc<Directory<D>>,
+        segment_bytes: u64,
+        spares_max: usize,
+    ) -> Supply<D> {
         Supply {
             disk,
+            directory,
             segment_bytes,
             spares_max,
             spares: Mutex::default(),
@@ -112,8 +125,12 @@ impl<D: Disk> Supply<D> {
             Err(error) if is_full(&error) => return Ok(false),
             other => other?,
         }
-        // Only when the old name is gone for certain may the file be written over.
-        self.disk.sync_directory()?;
+        // Only when the old name is gone for certain may the file be written over. Otherwise the next process must not find it among the
+        // spares: the old name may come back with the next power failure.
+        if let Err(error) = self.directory.sync() {
+            let _ = self.disk.rename(&place, name);
+            return Err(error);
+        }
         self.give_back(place, length)?;
         Ok(true)
     }

@@ -260,6 +260,68 @@ fn numbers_grow_even_if_all_segments_were_removed() {
     assert!(log.end().segment() > newest);
 }
 
+/// Appends a segment's worth of records, each synced; those that were promised.
+fn promised<D: Disk>(log: &mut Log<D>) -> Vec<Position> {
+    let synced = |_| {
+        let position = try_append(log, &[7; 9000]).ok()?;
+        log.sync().ok().map(|_| position)
+    };
+    (0..3).map_while(synced).collect()
+}
+
+fn positions<D: Disk>(log: &Log<D>) -> Vec<Position> {
+    let records = replay(&log.reader()).into_iter();
+    records.map(|(position, _)| position).collect()
+}
+
+/// Seeds 25203, 29865, 34818 and 41236: the name of a segment was lost with a sync that failed for a checkpoint, and the log went on.
+#[test]
+fn names_that_a_checkpoint_failed_to_sync_carry_no_promise() {
+    let mut stopped = 0;
+    for call in 1..40 {
+        let disk = Memory::new(1);
+        let (mut log, _) = open(disk.clone());
+        let maintenance = log.maintenance();
+        let mut checkpoints = maintenance.checkpoints(0).expect("they open");
+        // A spare whose name is not durable yet.
+        assert_eq!(maintenance.prepare().expect("there is space"), Prepared::Ready);
+        disk.fail_at(disk.calls() + call, Fault::Io);
+        let _ = checkpoints.write(log.durable(), |_| Ok(()));
+        let promised = promised(&mut log);
+        stopped += usize::from(promised.is_empty());
+        let (log, _) = open(disk.restart(Outcome::Nothing, call));
+        assert_eq!(positions(&log), promised, "call {call} failed");
+    }
+    assert!(
+        stopped >= 3,
+        "syncs of the directory failed in {stopped} of the cases"
+    );
+}
+
+/// Seed 37330: the file was a spare for the next process, and still a segment for the directory that the power failure left.
+#[test]
+fn a_segment_whose_removal_failed_is_not_written_over() {
+    for call in 1..8 {
+        let disk = Memory::new(1);
+        let (mut log, _) = open(disk.clone());
+        let first = log.end().segment();
+        (0..3).for_each(|_| drop(append(&mut log, &[1; 9000])));
+        log.sync().expect("the disk syncs");
+        disk.fail_at(disk.calls() + call, Fault::Io);
+        let retired = log.maintenance().retire(first);
+        let disk = disk.kill();
+        let (mut log, _) = open(disk.clone());
+        let promised = promised(&mut log);
+        assert_eq!(promised.len(), 3);
+        let (log, _) = open(disk.restart(Outcome::Nothing, call));
+        let found = positions(&log);
+        assert!(
+            promised.iter().all(|position| found.contains(position)),
+            "call {call} failed, {retired:?}"
+        );
+    }
+}
+
 #[test]
 fn a_failed_sync_poisons_the_log() {
     let disk = Memory::new(1);

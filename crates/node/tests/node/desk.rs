@@ -30,7 +30,7 @@ use everack_node::request::{Publish, Reply, Request, RoutedRun};
 use everack_node::shared::Shared;
 use everack_node::upkeep::{Machines, Upkeep};
 use everack_storage::disk::Memory;
-use everack_storage::{Checkpoints, Position, Reader};
+use everack_storage::{Position, Reader};
 
 pub(crate) const PLAN: Plan = Plan {
     segment_bytes: 64 << 10,
@@ -334,7 +334,7 @@ impl Desk {
     /// A round of upkeep, during which `at_catalog` happens when the catalog is looked at.
     pub(crate) fn look_after(self: &Rc<Self>, at_catalog: impl Fn(&Desk)) -> bool {
         let maintenance = self.log.borrow().upkeep();
-        let checkpoints = Checkpoints::open(self.disk.clone(), 0).expect("the disk works");
+        let checkpoints = maintenance.checkpoints(0).expect("the disk works");
         let machines = Caring {
             desk: self.clone(),
             at_catalog,

@@ -14,12 +14,13 @@ pub use sink::Sink;
 
 use crate::{
     Position,
+    directory::Directory,
     disk::{Disk, Entry, File, is_full},
     manifest::Manifest,
     segment::FORMAT_VERSION,
 };
 use format::{Block, HEADER_BYTES, Header, Kind, is_ours};
-use std::io;
+use std::{io, sync::Arc};
 
 const NAME_NEW: &str = "checkpoint.new";
 const RESERVE_NAME: &str = "checkpoint.reserve";
@@ -103,17 +104,31 @@ pub struct Checked {
 /// The checkpoints of one log. Used by one thread; it is the `Log` that holds the directory's lock.
 pub struct Checkpoints<D: Disk> {
     disk: D,
+    directory: Arc<Directory<D>>,
     identity: u64,
     reserve_bytes: u64,
     next: u32,
 }
 
 impl<D: Disk> Checkpoints<D> {
-    /// The checkpoints beside the log in `disk`, which must have been opened before. `reserve_bytes` of space are kept
-    /// back, so that a checkpoint can be written when the disk is full: it is what lets segments go.
+    /// The checkpoints in `disk`, whose log must have been opened before. `reserve_bytes` of space are kept back, so
+    /// that a checkpoint can be written when the disk is full: it is what lets segments go.
+    ///
+    /// Beside a log that goes on being written, take [`Maintenance::checkpoints`](crate::Maintenance::checkpoints).
     pub fn open(disk: D, reserve_bytes: u64) -> Result<Checkpoints<D>, Error> {
+        let directory = Arc::new(Directory::new(disk.clone()));
+        Checkpoints::beside(disk, directory, reserve_bytes)
+    }
+
+    /// As `open`, in a directory that others write to as well.
+    pub(crate) fn beside(
+        disk: D,
+        directory: Arc<Directory<D>>,
+        reserve_bytes: u64,
+    ) -> Result<Checkpoints<D>, Error> {
         let checkpoints = Checkpoints::inspect(disk)?;
         let checkpoints = Checkpoints {
+            directory,
             reserve_bytes,
             ..checkpoints
         };
@@ -132,6 +147,7 @@ impl<D: Disk> Checkpoints<D> {
             .max();
         let next = last.map_or(0, |(number, _)| number).saturating_add(1);
         Ok(Checkpoints {
+            directory: Arc::new(Directory::new(disk.clone())),
             disk,
             identity: manifest.identity,
             reserve_bytes: 0,
@@ -224,7 +240,7 @@ impl<D: Disk> Checkpoints<D> {
         }
         self.disk
             .rename(NAME_NEW, &format::file_name(self.next, Kind::Original))?;
-        self.disk.sync_directory()
+        self.directory.sync()
     }
 
     fn write_file(
@@ -260,7 +276,7 @@ impl<D: Disk> Checkpoints<D> {
         }
         self.disk
             .rename(NAME_NEW, &format::file_name(number, Kind::Copy))?;
-        self.disk.sync_directory()
+        self.directory.sync()
     }
 
     fn copy_file(&self, number: u32) -> io::Result<()> {
@@ -351,7 +367,7 @@ impl<D: Disk> Checkpoints<D> {
                 self.disk.remove(&entry.name)?;
             }
         }
-        self.disk.sync_directory()
+        self.directory.sync()
     }
 
     /// `false` when there is no such file.

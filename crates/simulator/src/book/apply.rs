@@ -12,7 +12,7 @@ impl Book {
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::DeclareSent(name, class) => self.declare_sent(name, class),
-            Event::Declared(name) => self.set_there(&name, Presence::Present),
+            Event::Declared(name) => self.declared(&name),
             Event::DeleteSent(name) => self.delete_sent(&name),
             Event::Deleted(name) => self.deleted(&name),
             Event::BindSent(binding) => self.bind_sent(binding, Presence::Absent),
@@ -39,11 +39,17 @@ impl Book {
                     consumer,
                     Consumer {
                         channel,
+                        cancelling: false,
                         prefetch,
                         since_us,
                     },
                 );
                 self.reads(channel, &queue);
+            }
+            Event::Cancelling(consumer) => {
+                if let Some(consumer) = self.consumers.get_mut(&consumer) {
+                    consumer.cancelling = true;
+                }
             }
             Event::Limited(channel, limit) => self.limited(channel, limit),
             Event::Getting(channel, queue) => self.reads(channel, &queue),
@@ -79,11 +85,26 @@ impl Book {
             purging: History::default(),
             copies: Default::default(),
             deleted_us: None,
+            doomed_us: None,
+            dooming: false,
+            purged_us: None,
+            deleted_beside_purge: 0,
             returned_us: None,
         });
         if queue.there.now() == Presence::Absent {
             queue.there.set(self.now_us, Presence::Maybe);
         }
+    }
+
+    /// If a deletion was in doubt it may have come in between, and what lay there before is on its way still.
+    fn declared(&mut self, name: &Name) {
+        let now = self.now_us;
+        if let Some(queue) = self.queues.get_mut(name)
+            && std::mem::take(&mut queue.dooming)
+        {
+            queue.doomed_us = Some(now);
+        }
+        self.set_there(name, Presence::Present);
     }
 
     fn set_there(&mut self, name: &Name, presence: Presence) {
@@ -94,6 +115,9 @@ impl Book {
 
     fn delete_sent(&mut self, name: &Name) {
         self.set_there(name, Presence::Maybe);
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.dooming = true;
+        }
         self.shake(name);
         for (_, history) in self.bindings.iter_mut().filter(|(edge, _)| edge.queue == *name) {
             if history.now() == Presence::Present {
@@ -117,6 +141,11 @@ impl Book {
         let now = self.now_us;
         if let Some(queue) = self.queues.get_mut(name) {
             queue.deleted_us = Some(now);
+            queue.doomed_us = Some(now);
+            queue.dooming = false;
+            if queue.purging.now() != Presence::Absent {
+                queue.deleted_beside_purge += queue.held_at_most();
+            }
             queue.copies.values_mut().for_each(|copy| copy.fate = Fate::Gone);
         }
         for (_, history) in self.bindings.iter_mut().filter(|(edge, _)| edge.queue == *name) {
@@ -147,6 +176,7 @@ impl Book {
         let now = self.now_us;
         if let Some(queue) = self.queues.get_mut(name) {
             queue.purging.set(now, Presence::Maybe);
+            queue.deleted_beside_purge = 0;
         }
         self.may_be_purged(name, fate);
     }
@@ -177,6 +207,7 @@ impl Book {
             return;
         };
         queue.purging.set(now, Presence::Absent);
+        queue.purged_us = Some(now);
         if readers {
             return;
         }
@@ -382,9 +413,10 @@ impl Book {
             Fate::Kept
         };
         let sent = publisher.map_or(0, |publish| publish.sent_us);
-        let deleted = queue.deleted_us.is_some_and(|deleted| deleted >= sent);
-        // Which of two has it, nobody can tell.
-        let disputed = unsteady && (held_steadily == Some(false) || settled);
+        let deleted = queue.doomed_us.is_some_and(|doomed| doomed >= sent);
+        let purged = queue.purged_us.is_some_and(|purged| purged >= sent);
+        // Which of two has it, nobody can tell; nor whether it was taken back and purged before it was seen.
+        let disputed = unsteady && (held_steadily == Some(false) || settled || purged);
         if disputed
             || deleted
             || queue.purging.now() != Presence::Absent
@@ -539,9 +571,11 @@ impl Book {
         self.life += 1;
         self.life_began_us = now;
         self.readers.clear();
+        self.reads_failed = false;
         for queue in self.queues.values_mut() {
             queue.returned_us = Some(now);
             queue.purging.set(now, Presence::Absent);
+            queue.dooming = false;
             let stays = queue.class.survives();
             if !stays {
                 queue.there.set(now, Presence::Absent);
@@ -638,16 +672,16 @@ fn put_back(book: &mut Book, held: &Held) {
     }
 }
 
-/// Whether a settlement that was taken in at `since_us` survives this crash.
+/// Whether a settlement that was taken in at `since_us` survives this crash. While the disk is full it may wait with publishes of its round;
+/// when there is room again it is written like one that comes at that moment.
 fn is_durable(since_us: Option<u64>, crash: Crash, now_us: u64) -> bool {
     let Some(since) = since_us else { return false };
-    let waited_from = crash
+    let waits_from = crash
         .full_from_us
         .map(|from| from.saturating_sub(crash.settled_within_us));
-    let since = match (waited_from, crash.full_until_us) {
-        (Some(from), None) if since >= from => return crash.orderly,
-        (Some(from), Some(until)) if since >= from => since.max(until),
-        _ => since,
-    };
-    crash.orderly || now_us.saturating_sub(since) > crash.settled_within_us
+    if crash.orderly || waits_from.is_some_and(|from| since >= from) {
+        return crash.orderly;
+    }
+    let since = since.max(crash.full_until_us.unwrap_or(0));
+    now_us.saturating_sub(since) > crash.settled_within_us
 }

@@ -149,6 +149,8 @@ pub enum Event {
     RolledBack(TransactionId),
     /// A consumer has been asked for: its number, its channel, its queue, its prefetch (0: none).
     Consuming(u64, ChannelId, Name, u64),
+    /// Its end has been asked for.
+    Cancelling(u64),
     /// The channel has a limit over all its consumers from now on.
     Limited(ChannelId, u64),
     /// A message of a queue has been asked for.

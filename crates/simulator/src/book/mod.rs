@@ -84,6 +84,14 @@ pub struct Queue {
     pub copies: BTreeMap<Number, Copy>,
     /// When its last deletion was answered.
     pub deleted_us: Option<u64>,
+    /// When a deletion may last have taken effect, answered or not.
+    pub doomed_us: Option<u64>,
+    /// A deletion has been asked for, and nobody knows what became of it.
+    pub dooming: bool,
+    /// When a purge may last have taken effect.
+    pub purged_us: Option<u64>,
+    /// Messages that were deleted with the queue since its last purge was asked for: either may have come first.
+    pub deleted_beside_purge: u64,
     /// When messages may last have come back to it.
     pub returned_us: Option<u64>,
 }
@@ -159,6 +167,8 @@ pub struct Held {
 pub struct Consumer {
     /// Its channel.
     pub channel: ChannelId,
+    /// Its client has asked for its end.
+    pub cancelling: bool,
     /// Most messages that it may hold; 0 is no limit.
     pub prefetch: u64,
     /// When it was asked for.
@@ -194,6 +204,14 @@ pub enum TransactionState {
     Undone,
     /// Nobody needs to know any more.
     Settled,
+}
+
+impl Queue {
+    /// How many messages are known that may be there.
+    pub fn held_at_most(&self) -> u64 {
+        let there = self.copies.values().filter(|copy| copy.fate != Fate::Gone);
+        there.count() as u64
+    }
 }
 
 impl Class {
@@ -269,20 +287,28 @@ impl Book {
         held.count() as u64
     }
 
-    /// Whether a message is still in the hands that it was given to: not if its queue has been deleted or may be so by now, or a transaction
-    /// of which nobody has heard may have settled it meanwhile.
+    /// Whether a message is still in the hands that it was given to: not if its queue has been deleted or may be so by now, as one that goes
+    /// with its consumers may be once they are to end; or a transaction of which nobody has heard may have settled it meanwhile.
     pub fn is_held(&self, held: &Held) -> bool {
         let Some(queue) = self.queues.get(&held.queue) else {
             return false;
         };
-        let stayed = queue
-            .deleted_us
-            .is_none_or(|deleted| deleted < self.life_began_us);
+        let stayed = queue.doomed_us.is_none_or(|doomed| doomed < self.life_began_us)
+            && (queue.class != Class::Fleeting || self.is_active(held.consumer));
         let certain = queue
             .copies
             .get(&held.number)
             .is_some_and(|copy| copy.doubt.is_none());
         stayed && certain && queue.there.now() == Presence::Present
+    }
+
+    /// Whether a consumer is there for certain, and will be until somebody wants it to end.
+    fn is_active(&self, consumer: Option<u64>) -> bool {
+        let known = consumer.and_then(|consumer| self.consumers.get(&consumer));
+        known.is_some_and(|known| {
+            let channel = self.channels.get(&known.channel);
+            !known.cancelling && channel.is_some_and(|channel| !channel.lost)
+        })
     }
 
     /// Whether the broker may have taken back what a channel holds without anybody having been told.

@@ -1,7 +1,7 @@
 //! Numbers add up: a declaration tells as many messages as can be read, a purge removes no more than there can be, tags rise by one.
 
 use super::Property;
-use crate::book::{Book, Event, Fate};
+use crate::book::{Book, Event};
 
 pub(super) const PROPERTY: Property = Property {
     name: "counted",
@@ -37,21 +37,17 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
     }
 }
 
-/// Most messages that a queue can hold: what is not known to be gone, and what has not been seen there and may have been sent there.
+/// Most messages that a purge can find in a queue: what is not known to be gone, what has not been seen there and may have been sent there,
+/// and what went with the queue while the purge was under way.
 fn possible(book: &Book, name: &crate::book::Name) -> u64 {
     let Some(queue) = book.queues.get(name) else {
         return 0;
     };
-    let known = queue
-        .copies
-        .values()
-        .filter(|copy| copy.fate != Fate::Gone)
-        .count();
     let sent = book
         .messages
         .iter()
         .filter(|(number, publish)| !queue.copies.contains_key(number) && book.possibly_in(publish, name));
-    (known + sent.count()) as u64
+    queue.held_at_most() + queue.deleted_beside_purge + sent.count() as u64
 }
 
 #[cfg(test)]
@@ -89,5 +85,19 @@ mod tests {
         assert_eq!(tale.broken(), [""; 0]);
         tale.then(Event::PurgeSent(q())).then(Event::Purged(q(), 3));
         assert_eq!(tale.broken(), ["counted"]);
+    }
+
+    /// Seed 24738: the purge came first, and its answer second.
+    #[test]
+    fn a_purge_may_have_been_before_the_deletion_that_is_heard_of_first() {
+        for (purged, broken) in [(2, 0), (3, 1)] {
+            let mut tale = Tale::begin();
+            tale.kept(1).kept(2);
+            tale.then(Event::PurgeSent(q()))
+                .then(Event::DeleteSent(q()))
+                .then(Event::Deleted(q()))
+                .then(Event::Purged(q(), purged));
+            assert_eq!(tale.broken().len(), broken, "{purged}");
+        }
     }
 }

@@ -40,7 +40,7 @@ fn counts(book: &Book, channel: &Channel, held: &Held) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::book::{Delivered, Event};
+    use crate::book::{Address, Class, Delivered, Event, Name};
     use crate::properties::tests::{READER, Tale, delivery, q};
 
     fn to_consumer(number: u64, tag: u64) -> Event {
@@ -59,6 +59,36 @@ mod tests {
         assert_eq!(tale.broken(), [""; 0]);
         tale.then(to_consumer(3, 3));
         assert_eq!(tale.broken(), ["prefetch_respected"]);
+    }
+
+    /// Seeds 19268, 22917, 29983, 34903, 47098, 49086: the queue goes with its last consumer, and the next message comes before `cancel-ok`.
+    #[test]
+    fn what_a_queue_held_that_goes_with_its_consumer_counts_until_that_is_to_end() {
+        let fleeting = || Name::from("a");
+        for (cancels, broken) in [(true, 0), (false, 1)] {
+            let mut tale = Tale::begin();
+            tale.then(Event::DeclareSent(fleeting(), Class::Fleeting))
+                .then(Event::Declared(fleeting()))
+                .then(Event::Limited(READER, 1))
+                .then(Event::Consuming(5, READER, fleeting(), 0))
+                .then(Event::Consuming(6, READER, q(), 0));
+            tale.sent_as(1, Address::Queue(fleeting()), None)
+                .confirmed(1)
+                .kept(2);
+            tale.then(Event::Delivered(Delivered {
+                queue: fleeting(),
+                consumer: Some(5),
+                ..delivery(1, 1)
+            }));
+            if cancels {
+                tale.then(Event::Cancelling(5));
+            }
+            tale.then(Event::Delivered(Delivered {
+                consumer: Some(6),
+                ..delivery(2, 2)
+            }));
+            assert_eq!(tale.broken().len(), broken, "{cancels}");
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn gone(book: &Book, queue: &Name, number: u64) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::book::{Crash, Event};
     use crate::properties::tests::Tale;
 
     #[test]
@@ -55,6 +56,27 @@ mod tests {
         tale.kept(1).delivered(1, 1).acknowledged(1);
         tale.later(10_900).crashed().audited(&[1]);
         assert_eq!(tale.broken(), [""; 0]);
+    }
+
+    /// Seed 32688: there was room again 16 µs before the end.
+    #[test]
+    fn one_that_waited_for_room_may_be_forgotten_until_it_has_been_written() {
+        for (room_for_us, broken) in [(16, &[][..]), (13_000, &["resurrected"])] {
+            let mut tale = Tale::begin();
+            tale.kept(1).delivered(1, 1).acknowledged(1).later(40_000);
+            let now = tale.book.now_us + 1000;
+            tale.then(Event::Crashed(Crash {
+                settled_within_us: 12_000,
+                full_until_us: Some(now - room_for_us),
+                ..Crash::default()
+            }));
+            tale.audited(&[1]);
+            assert_eq!(
+                tale.broken(),
+                broken,
+                "{room_for_us} µs after there was room again"
+            );
+        }
     }
 
     #[test]

@@ -55,7 +55,9 @@ fn signs(book: &Book, transaction: &Transaction) -> Vec<bool> {
         .settles
         .iter()
         .filter(|(_, _, verdict)| *verdict == Some(Verdict::Done));
-    let left = settled.filter_map(|(_, held, _)| left(book, transaction, held));
+    let left = settled
+        .filter(|(_, held, _)| !another_settles(book, transaction, held))
+        .filter_map(|(_, held, _)| left(book, transaction, held));
     entered.chain(left).collect()
 }
 
@@ -67,6 +69,25 @@ fn entered(book: &Book, publish: &Publish) -> Vec<bool> {
             .is_some_and(|copy| copy.seen_us.is_some())
     };
     names.iter().map(seen).collect()
+}
+
+/// Whether a message may have been settled by another transaction, of which its connection did not hear: it counts as a whole too, also if
+/// the message has been in other hands since.
+fn another_settles(book: &Book, transaction: &Transaction, held: &Held) -> bool {
+    let others = book
+        .transactions
+        .values()
+        .filter(|other| !std::ptr::eq(*other, transaction));
+    let mut counting = others.filter(|other| {
+        matches!(
+            other.state,
+            TransactionState::InDoubt | TransactionState::Committed
+        )
+    });
+    counting.any(|other| {
+        let mut settles = other.settles.iter();
+        settles.any(|(_, settled, _)| settled.queue == held.queue && settled.number == held.number)
+    })
 }
 
 /// Whether what it settles is gone; nothing can be said if somebody had it in hand since, or the queue was emptied by others.
@@ -86,8 +107,8 @@ fn left(book: &Book, transaction: &Transaction, held: &Held) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use crate::book::{Address, Event, TransactionId, Verdict};
-    use crate::properties::tests::{PUBLISHER, READER, Tale, q};
+    use crate::book::{Address, Delivered, Event, TransactionId, Verdict};
+    use crate::properties::tests::{OTHER, PUBLISHER, READER, Tale, delivery, q};
 
     const IT: TransactionId = TransactionId(1);
 
@@ -111,6 +132,31 @@ mod tests {
             tale.audited(found);
             assert_eq!(tale.broken(), [""; 0]);
         }
+    }
+
+    /// Seed 27013: the message came back when the connection of another transaction died behind its commit, and that counted.
+    #[test]
+    fn what_another_transaction_has_settled_says_nothing() {
+        const OTHERS: TransactionId = TransactionId(2);
+        let mut tale = Tale::begin();
+        tale.kept(1)
+            .delivered(1, 1)
+            .then(Event::SettleSent(READER, vec![1], Verdict::Done, Some(OTHERS)))
+            .then(Event::CommitSent(OTHERS))
+            .then(Event::ChannelLost(READER));
+        tale.then(Event::Delivered(Delivered {
+            channel: OTHER,
+            redelivered: true,
+            ..delivery(1, 1)
+        }));
+        tale.sent_as(2, Address::Queue(q()), Some(IT))
+            .then(Event::SettleSent(OTHER, vec![1], Verdict::Done, Some(IT)))
+            .then(Event::CommitSent(IT))
+            .then(Event::ChannelLost(PUBLISHER))
+            .then(Event::ChannelLost(OTHER))
+            .crashed()
+            .audited(&[]);
+        assert_eq!(tale.broken(), [""; 0]);
     }
 
     #[test]

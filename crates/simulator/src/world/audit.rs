@@ -10,15 +10,12 @@ use crate::client::{Client, Received, short};
 use crate::content;
 use crate::node::Core;
 
-/// Gets that may come back empty although the queue is not: each sets a damaged message aside.
-const EMPTY_MAX: usize = 64;
-
 /// Reads all queues and has them judged. Nothing is judged if the node dies meanwhile.
 pub(super) fn run(core: &Rc<Core>, desk: &mut Desk) -> bool {
     let names: Vec<Name> = desk.book.queues.keys().cloned().collect();
     let mut readings = Vec::new();
     for name in names {
-        let Some(reading) = read(core, &name, !desk.book.rotten.is_empty()) else {
+        let Some(reading) = read(core, &name, desk.book.rotten.len()) else {
             return false;
         };
         readings.push((name, reading));
@@ -39,8 +36,9 @@ pub(super) fn run(core: &Rc<Core>, desk: &mut Desk) -> bool {
 
 type Reading = Option<(Vec<Received>, u64)>;
 
-/// None if the node is dead, or the disk could not be read.
-fn read(core: &Rc<Core>, name: &Name, rotten: bool) -> Option<Reading> {
+/// None if the node is dead, or the disk could not be read. As many gets as there are rotten messages may come back empty although the queue
+/// is not: each sets a damaged message aside.
+fn read(core: &Rc<Core>, name: &Name, rotten: usize) -> Option<Reading> {
     let mut client = Client::connect(core);
     let counted = count(&mut client, name);
     if core.is_dead() {
@@ -61,7 +59,7 @@ fn read(core: &Rc<Core>, name: &Name, rotten: bool) -> Option<Reading> {
         }
         if client.answered(|method| matches!(method, Method::BasicGetEmpty(_))) {
             empty += 1;
-            if !rotten || empty > EMPTY_MAX || count(&mut client, name).is_none_or(|count| count == 0) {
+            if empty > rotten || count(&mut client, name).is_none_or(|count| count == 0) {
                 break;
             }
         }

@@ -197,13 +197,16 @@ impl World {
     }
 
     fn run_life(&self, life: &Life) {
-        let mut total = 0;
+        let (mut total, mut troubled) = (0, None);
         while self.steps.get() < life.steps && total < STEPS_MAX {
             total += 1;
             if self.core().is_dead() || self.is_broken() {
                 return;
             }
-            self.trouble(life);
+            // Time may pass without a step, and trouble comes once.
+            if troubled.replace(self.steps.get()) != Some(self.steps.get()) {
+                self.trouble(life);
+            }
             self.step(u64::MAX);
         }
     }

@@ -293,6 +293,9 @@ impl Line {
     fn cancel(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
         let tags: Vec<String> = self.channels[index].consumers.keys().cloned().collect();
         let tag = random.pick(&tags).clone();
+        if let Some((consumer, _, _)) = self.channels[index].consumers.get(&tag) {
+            desk.see(Event::Cancelling(*consumer));
+        }
         let cancel = basic::Cancel {
             consumer_tag: short(&tag),
             nowait: false,

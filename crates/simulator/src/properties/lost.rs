@@ -63,7 +63,7 @@ mod tests {
     /// Seed 36814: a channel fails behind a get, its message goes back and is purged, and then its client reads the answer of the get.
     #[test]
     fn nor_is_what_may_have_gone_back_before_a_purge() {
-        for (asking, broken) in [(1, &[][..]), (0, &["lost"])] {
+        for (asking, broken) in [(1, &[][..]), (0, &["lost"][..])] {
             let mut tale = Tale::begin();
             tale.kept(1)
                 .then(Event::Getting(READER, q()))

@@ -61,7 +61,7 @@ mod tests {
     /// Seed 32688: there was room again 16 µs before the end.
     #[test]
     fn one_that_waited_for_room_may_be_forgotten_until_it_has_been_written() {
-        for (room_for_us, broken) in [(16, &[][..]), (13_000, &["resurrected"])] {
+        for (room_for_us, broken) in [(16, &[][..]), (13_000, &["resurrected"][..])] {
             let mut tale = Tale::begin();
             tale.kept(1).delivered(1, 1).acknowledged(1).later(40_000);
             let now = tale.book.now_us + 1000;

@@ -83,9 +83,9 @@ pub struct Tally {
     pub shared_transactions: u64,
     /// Marks of an idle log.
     pub marks: u64,
-    /// Since when jobs are parked, and until when the last ones were.
-    pub full_from_us: Option<u64>,
-    /// See above.
+    /// While jobs are parked: settlements that were taken in since then may be among them.
+    pub waits_from_us: Option<u64>,
+    /// Until when the last ones were parked.
     pub full_until_us: Option<u64>,
 }
 
@@ -250,7 +250,7 @@ impl Core {
         if was_full && writer.parked.is_empty() {
             writer.tally.resumed += 1;
             writer.tally.full_until_us = Some(now);
-            writer.tally.full_from_us = None;
+            writer.tally.waits_from_us = None;
         }
         if writer.written.is_empty() || self.is_dead() {
             writer.rounds.nothing_written();
@@ -337,7 +337,10 @@ impl Core {
 
     fn park(&self, writer: &mut Writer, job: AppendJob) {
         writer.tally.parked += 1;
-        writer.tally.full_from_us.get_or_insert(self.now_us());
+        if writer.tally.waits_from_us.is_none() {
+            let waited_us = writer.settled_within_us(self.now_us());
+            writer.tally.waits_from_us = Some(self.now_us().saturating_sub(waited_us));
+        }
         writer.retry_at = self.now_us() + FULL_RETRY_US;
         self.raise(Resource::Disk, true);
         writer.parked.push(job);
@@ -353,11 +356,13 @@ impl Core {
         if self.is_dead() {
             return false;
         }
-        self.disk.memory().next_sync_covers(sync.changes);
+        let memory = self.disk.memory();
+        memory.set_horizon(Some(sync.changes));
         let durable = match self.flaw {
             Flaw::ConfirmsEarly => Ok(writer.log().appended()),
             _ => sync.commit.wait(),
         };
+        memory.set_horizon(None);
         let durable = match durable {
             Ok(durable) => durable,
             Err(_) if self.flaw == Flaw::IgnoresSyncErrors && !self.is_dead() => writer.log().appended(),

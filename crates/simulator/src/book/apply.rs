@@ -676,10 +676,7 @@ fn put_back(book: &mut Book, held: &Held) {
 /// when there is room again it is written like one that comes at that moment.
 fn is_durable(since_us: Option<u64>, crash: Crash, now_us: u64) -> bool {
     let Some(since) = since_us else { return false };
-    let waits_from = crash
-        .full_from_us
-        .map(|from| from.saturating_sub(crash.settled_within_us));
-    if crash.orderly || waits_from.is_some_and(|from| since >= from) {
+    if crash.orderly || crash.waits_from_us.is_some_and(|from| since >= from) {
         return crash.orderly;
     }
     let since = since.max(crash.full_until_us.unwrap_or(0));

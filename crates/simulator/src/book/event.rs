@@ -188,9 +188,9 @@ pub enum Event {
 pub struct Crash {
     /// A settlement that was received longer before than this is durable, in microseconds.
     pub settled_within_us: u64,
-    /// The disk was full from this moment on, and settlements may have waited with publishes.
-    pub full_from_us: Option<u64>,
-    /// It had room again at this moment.
+    /// Jobs wait for room on the disk, and settlements that were taken in since this moment may be among them.
+    pub waits_from_us: Option<u64>,
+    /// Until this moment jobs waited for room.
     pub full_until_us: Option<u64>,
     /// The log was closed in order: every settlement is durable.
     pub orderly: bool,

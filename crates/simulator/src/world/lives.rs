@@ -318,7 +318,7 @@ impl World {
         let tally = writer.tally;
         Crash {
             settled_within_us: writer.settled_within_us(self.now_us.get()),
-            full_from_us: tally.full_from_us,
+            waits_from_us: tally.waits_from_us,
             full_until_us: tally.full_until_us,
             orderly,
         }

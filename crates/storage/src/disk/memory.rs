@@ -111,7 +111,7 @@ struct State {
     pending: Vec<(u64, Change)>,
     /// Changes made so far.
     changes: u64,
-    /// The next sync covers changes with lower numbers only.
+    /// Syncs cover changes with lower numbers only.
     horizon: Option<u64>,
     calls: u64,
     /// For every call, whether it could change what the next boot finds.
@@ -197,9 +197,9 @@ impl Memory {
         self.state.lock().changes
     }
 
-    /// The next sync was begun when so many changes had been made, and ends when it is called: it covers no others.
-    pub fn next_sync_covers(&self, changes: u64) {
-        self.state.lock().horizon = Some(changes);
+    /// Until this is taken back: a sync was begun when so many changes had been made, and ends when it is called; it covers no others.
+    pub fn set_horizon(&self, changes: Option<u64>) {
+        self.state.lock().horizon = changes;
     }
 
     /// A disk that lies answers every sync with success and does nothing (also: fsync switched off).
@@ -404,7 +404,7 @@ impl State {
 
     /// `concerns` tells which pending changes this sync covers.
     fn sync(&mut self, concerns: impl Fn(&Change) -> bool) -> io::Result<()> {
-        let horizon = self.horizon.take().unwrap_or(u64::MAX);
+        let horizon = self.horizon.unwrap_or(u64::MAX);
         if self.call(true)? {
             return Err(off());
         }

@@ -39,6 +39,7 @@ impl Book {
                     consumer,
                     Consumer {
                         channel,
+                        queue: queue.clone(),
                         cancelling: false,
                         prefetch,
                         since_us,

@@ -167,6 +167,8 @@ pub struct Held {
 pub struct Consumer {
     /// Its channel.
     pub channel: ChannelId,
+    /// Its queue.
+    pub queue: Name,
     /// Its client has asked for its end.
     pub cancelling: bool,
     /// Most messages that it may hold; 0 is no limit.
@@ -288,13 +290,14 @@ impl Book {
     }
 
     /// Whether a message is still in the hands that it was given to: not if its queue has been deleted or may be so by now, as one that goes
-    /// with its consumers may be once they are to end; or a transaction of which nobody has heard may have settled it meanwhile.
+    /// with its last consumer may be once any of them is to end, whoever came meanwhile; or a transaction of which nobody has heard may have
+    /// settled it.
     pub fn is_held(&self, held: &Held) -> bool {
         let Some(queue) = self.queues.get(&held.queue) else {
             return false;
         };
         let stayed = queue.doomed_us.is_none_or(|doomed| doomed < self.life_began_us)
-            && (queue.class != Class::Fleeting || self.is_active(held.consumer));
+            && (queue.class != Class::Fleeting || self.all_stay(&held.queue));
         let certain = queue
             .copies
             .get(&held.number)
@@ -302,10 +305,10 @@ impl Book {
         stayed && certain && queue.there.now() == Presence::Present
     }
 
-    /// Whether a consumer is there for certain, and will be until somebody wants it to end.
-    fn is_active(&self, consumer: Option<u64>) -> bool {
-        let known = consumer.and_then(|consumer| self.consumers.get(&consumer));
-        known.is_some_and(|known| {
+    /// Whether every consumer that a queue has had is there still, for certain.
+    fn all_stay(&self, queue: &Name) -> bool {
+        let mut consumers = self.consumers.values().filter(|known| known.queue == *queue);
+        consumers.all(|known| {
             let channel = self.channels.get(&known.channel);
             !known.cancelling && channel.is_some_and(|channel| !channel.lost)
         })

@@ -41,7 +41,7 @@ fn counts(book: &Book, channel: &Channel, held: &Held) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::book::{Address, Class, Delivered, Event, Name};
-    use crate::properties::tests::{READER, Tale, delivery, q};
+    use crate::properties::tests::{OTHER, READER, Tale, delivery, q};
 
     fn to_consumer(number: u64, tag: u64) -> Event {
         Event::Delivered(Delivered {
@@ -88,6 +88,37 @@ mod tests {
                 ..delivery(2, 2)
             }));
             assert_eq!(tale.broken().len(), broken, "{cancels}");
+        }
+    }
+
+    /// Seed 27844: the last consumer but one went, the next one came, and then the queue went with the former.
+    #[test]
+    fn nor_does_what_came_from_one_that_may_go_with_a_former_consumer() {
+        let fleeting = || Name::from("a");
+        for (ends, broken) in [(true, 0), (false, 1)] {
+            let mut tale = Tale::begin();
+            tale.then(Event::DeclareSent(fleeting(), Class::Fleeting))
+                .then(Event::Declared(fleeting()))
+                .then(Event::Consuming(4, OTHER, fleeting(), 0));
+            if ends {
+                tale.then(Event::ChannelLost(OTHER));
+            }
+            tale.then(Event::Limited(READER, 1))
+                .then(Event::Consuming(5, READER, fleeting(), 0))
+                .then(Event::Consuming(6, READER, q(), 0));
+            tale.sent_as(1, Address::Queue(fleeting()), None)
+                .confirmed(1)
+                .kept(2);
+            tale.then(Event::Delivered(Delivered {
+                queue: fleeting(),
+                consumer: Some(5),
+                ..delivery(1, 1)
+            }));
+            tale.then(Event::Delivered(Delivered {
+                consumer: Some(6),
+                ..delivery(2, 2)
+            }));
+            assert_eq!(tale.broken().len(), broken, "{ends}");
         }
     }
 

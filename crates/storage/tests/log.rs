@@ -305,7 +305,9 @@ fn a_segment_whose_removal_failed_is_not_written_over() {
         let disk = Memory::new(1);
         let (mut log, _) = open(disk.clone());
         let first = log.end().segment();
-        (0..3).for_each(|_| drop(append(&mut log, &[1; 9000])));
+        for _ in 0..3 {
+            append(&mut log, &[1; 9000]);
+        }
         log.sync().expect("the disk syncs");
         disk.fail_at(disk.calls() + call, Fault::Io);
         let retired = log.maintenance().retire(first);

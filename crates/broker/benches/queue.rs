@@ -39,6 +39,7 @@ impl Bench {
                     queue: QueueId(queue),
                     durable: true,
                     auto_delete: false,
+                    rules: Box::default(),
                 },
                 Millis(0),
             );

@@ -42,6 +42,7 @@ impl Bench {
                 queue,
                 durable: true,
                 auto_delete: false,
+                rules: Box::default(),
             },
             Millis(0),
         );

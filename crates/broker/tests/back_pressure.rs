@@ -77,6 +77,7 @@ fn partition(consumer: ConsumerId, gate: Arc<Gate>, limit: Option<Arc<SharedLimi
             queue,
             durable: false,
             auto_delete: false,
+            rules: Box::default(),
         },
         Millis(0),
     );

@@ -245,6 +245,7 @@ fn give_out(pending: Pending, outbox: &mut Outbox) {
                 queue: queue.id,
                 durable: queue.durable,
                 auto_delete: queue.auto_delete,
+                rules: queue.rules(),
             }
         };
         outbox.requests.push((queue.partition, request));

@@ -12,7 +12,7 @@ use std::fmt;
 
 use everack_amqp::connection::{ChannelMode, Status};
 use everack_broker::arguments::Arguments;
-use everack_broker::ids::{ConnectionId, PartitionId, QueueId};
+use everack_broker::ids::{ConnectionId, ConsumerId, PartitionId, QueueId};
 use everack_broker::name::Name;
 use everack_broker::partition::{Counters, Depth};
 
@@ -100,12 +100,16 @@ pub struct ChannelReport {
 /// One consumer.
 #[derive(Debug)]
 pub struct ConsumerReport {
+    /// Its id, as [`Depth::single_active`] names it.
+    pub id: ConsumerId,
     /// Its tag.
     pub tag: Name,
     /// The queue that it reads.
     pub queue: Name,
     /// Messages are settled by being delivered.
     pub no_ack: bool,
+    /// Only one of the queue's consumers is delivered to at a time.
+    pub single_active: bool,
     /// It has the queue for itself.
     pub exclusive: bool,
     /// Most unsettled messages; 0 is no limit.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use everack_broker::ids::{ConsumerId, QueueId, Seq};
-use everack_broker::partition::{SettleOutcome, SharedLimit};
+use everack_broker::partition::{Rules, SettleOutcome, SharedLimit};
 use everack_broker::routing::Route;
 use everack_storage::Position;
 
@@ -100,6 +100,8 @@ pub enum Request {
         durable: bool,
         /// Whether it goes with its last consumer.
         auto_delete: bool,
+        /// What it does beyond first in, first out.
+        rules: Box<Rules>,
     },
     /// The catalog has durably removed a queue.
     DeleteQueue {

@@ -8,6 +8,7 @@ use super::refusal::{Refusal, resource};
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, PartitionId, QueueId};
 use crate::name::Name;
+use crate::partition::{Rules, Takeover};
 use crate::routing::bucket::Member;
 use crate::routing::{Route, Target};
 
@@ -107,6 +108,17 @@ impl Queue {
     /// The type that was asked for.
     pub fn kind(&self) -> QueueKind {
         self.settings.kind
+    }
+
+    /// What the queue does with its messages beyond first in, first out.
+    pub fn rules(&self) -> Box<Rules> {
+        let takeover = match self.kind() {
+            QueueKind::Classic => Takeover::WhenGone,
+            QueueKind::Quorum => Takeover::WhenOutranked,
+        };
+        Box::new(Rules {
+            single_active: self.settings.single_active_consumer.then_some(takeover),
+        })
     }
 
     /// Whether `connection` may use the queue; none stands for the broker itself or an operator.

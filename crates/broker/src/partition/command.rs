@@ -6,6 +6,7 @@ use crate::ids::{ConnectionId, ConsumerId, Location, QueueId, Seq, Ticket};
 
 use super::gate::Gate;
 use super::limit::SharedLimit;
+use super::rules::Rules;
 use super::run::Run;
 
 /// One thing to do. Commands never fail: a question is answered by an effect that carries its ticket, and a
@@ -20,6 +21,8 @@ pub enum Command<C> {
         durable: bool,
         /// Whether [`super::Effect::Unused`] tells of the leaving of its last consumer.
         auto_delete: bool,
+        /// What it does beyond first in, first out.
+        rules: Box<Rules>,
     },
     /// A queue ends, whatever it holds: its messages count as discarded, its consumers are told.
     DeleteQueue {

@@ -57,6 +57,10 @@ pub(super) enum Standing {
     AtGate,
     /// In the ring of those who wait for their shared limit.
     AtLimit,
+    /// In no ring: another one is its queue's single active consumer.
+    Waiting,
+    /// In no ring: its queue's single active consumer gets nothing more, and makes room for another once it holds nothing.
+    Yielding,
     /// In no ring: it is not delivered to.
     Aside,
 }

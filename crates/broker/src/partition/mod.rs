@@ -27,8 +27,10 @@ mod recovery;
 mod relocation;
 mod removal;
 mod ring;
+mod rules;
 mod run;
 mod settlement;
+mod single;
 mod slots;
 mod spans;
 mod standing;
@@ -46,6 +48,7 @@ pub use gate::Gate;
 pub use limit::SharedLimit;
 pub use query::{Depth, LiveRun, SeqRange};
 pub use recovery::Restored;
+pub use rules::{Rules, Takeover};
 pub use run::{Content, Run};
 
 use crate::ids::{ConnectionId, ConsumerId, Millis, QueueId};
@@ -179,7 +182,8 @@ impl<C: Content> Partition<C> {
                 queue,
                 durable,
                 auto_delete,
-            } => self.create_queue(queue, durable, auto_delete),
+                rules,
+            } => self.create_queue(queue, durable, auto_delete, &rules),
             Command::DeleteQueue { queue } => self.delete_queue(queue),
             Command::CheckDelete {
                 queue,

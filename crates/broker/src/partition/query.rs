@@ -3,6 +3,7 @@
 use crate::ids::{ConsumerId, Location, QueueId, Seq, Ticket};
 
 use super::effect::{Effect, Refusal};
+use super::queue::Queue;
 use super::run::{Content, Run};
 use super::slots::Slot;
 use super::spans::Span;
@@ -19,6 +20,8 @@ pub struct Depth {
     pub unsettled: u64,
     /// Consumers.
     pub consumers: u32,
+    /// The one that is delivered to, if that can only be one at a time.
+    pub single_active: Option<ConsumerId>,
     /// Whether the queue was created as durable.
     pub durable: bool,
     /// Above all numbers that ever came.
@@ -108,10 +111,16 @@ impl<C: Content> Partition<C> {
             ready_bytes: queue.ready_bytes,
             unsettled: queue.unsettled,
             consumers: queue.consumers,
+            single_active: self.single_active(queue),
             durable: queue.durable,
             next_seq: queue.next_seq,
             counters: queue.counters,
         })
+    }
+
+    fn single_active(&self, queue: &Queue<C>) -> Option<ConsumerId> {
+        let active = queue.single.as_ref()?.active?;
+        Some(self.consumers[active].id)
     }
 
     /// Appends the live durable messages of `queue` within `first..end` to `live`, by rising number, and returns where to

@@ -4,7 +4,9 @@ use crate::ids::{QueueId, Seq};
 
 use super::counters::Counters;
 use super::ring::Ring;
+use super::rules::Rules;
 use super::run::{Content, Run};
+use super::single::Single;
 use super::slots::Slot;
 use super::spans::{Keep, Span, Spans};
 
@@ -38,6 +40,8 @@ pub(super) struct Queue<C> {
     pub(super) consumers: u32,
     /// Whether its only consumer has it to itself.
     pub(super) exclusive: bool,
+    /// If only one consumer is delivered to: which one, and who waits.
+    pub(super) single: Option<Box<Single>>,
     /// Whether it is on the list of queues to look at when the round ends.
     pub(super) touched: bool,
     /// Runs that were appended since the last round.
@@ -54,7 +58,7 @@ pub(super) struct Line {
 }
 
 impl<C> Queue<C> {
-    pub(super) fn new(id: QueueId, durable: bool, auto_delete: bool) -> Self {
+    pub(super) fn new(id: QueueId, durable: bool, auto_delete: bool, rules: &Rules) -> Self {
         Self {
             id,
             durable,
@@ -72,6 +76,9 @@ impl<C> Queue<C> {
             members: Vec::new(),
             consumers: 0,
             exclusive: false,
+            single: rules
+                .single_active
+                .map(|takeover| Box::new(Single::new(takeover))),
             touched: false,
             fresh: 0,
         }

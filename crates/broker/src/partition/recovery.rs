@@ -5,12 +5,13 @@ use crate::ids::{QueueId, Seq};
 use super::Partition;
 use super::query::LiveRun;
 use super::queue::{Queue, Returned};
+use super::rules::Rules;
 use super::run::{Content, Run};
 use super::settlement;
 use super::spans::Keep;
 
 /// A queue as a checkpoint has it, without its messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
     /// Its id.
     pub queue: QueueId,
@@ -18,6 +19,8 @@ pub struct Restored {
     pub durable: bool,
     /// See [`super::Command::CreateQueue`].
     pub auto_delete: bool,
+    /// See [`super::Command::CreateQueue`].
+    pub rules: Box<Rules>,
     /// Above all numbers that were ever given.
     pub next_seq: Seq,
 }
@@ -32,13 +35,14 @@ impl<C: Content> Partition<C> {
             queue: id,
             durable,
             auto_delete,
+            rules,
             next_seq,
         } = restored;
         assert!(
             !self.queue_slots.contains_key(&id),
             "queue {id} is restored twice"
         );
-        let mut queue = Queue::new(id, durable, auto_delete);
+        let mut queue = Queue::new(id, durable, auto_delete, &rules);
         for LiveRun {
             first,
             location,

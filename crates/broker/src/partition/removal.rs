@@ -5,15 +5,16 @@ use crate::ids::{QueueId, Seq, Ticket};
 use super::consumer::{Kind, Standing};
 use super::effect::{Effect, Refusal};
 use super::queue::{Queue, Returned};
+use super::rules::Rules;
 use super::run::{Content, Run};
 use super::slots::Slot;
 use super::spans::Keep;
 use super::{Partition, SettleReason, settlement};
 
 impl<C: Content> Partition<C> {
-    pub(super) fn create_queue(&mut self, id: QueueId, durable: bool, auto_delete: bool) {
+    pub(super) fn create_queue(&mut self, id: QueueId, durable: bool, auto_delete: bool, rules: &Rules) {
         if !self.queue_slots.contains_key(&id) {
-            let slot = self.queues.insert(Queue::new(id, durable, auto_delete));
+            let slot = self.queues.insert(Queue::new(id, durable, auto_delete, rules));
             self.queue_slots.insert(id, slot);
         }
     }

@@ -112,6 +112,8 @@ impl<C: Content> Partition<C> {
             self.forget(slot);
         } else if standing == Standing::Sated && credit > 0 {
             self.line_up(slot);
+        } else if standing == Standing::Yielding && self.consumers[slot].unsettled == 0 {
+            self.make_room(slot);
         }
     }
 

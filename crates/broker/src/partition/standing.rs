@@ -53,7 +53,7 @@ impl<C: Content> Partition<C> {
                     self.at_limit.remove(&limit);
                 }
             }
-            Standing::Sated | Standing::Aside => {}
+            Standing::Sated | Standing::Waiting | Standing::Yielding | Standing::Aside => {}
         }
     }
 
@@ -77,7 +77,7 @@ impl<C: Content> Partition<C> {
                     .or_default()
                     .push_back(&mut self.consumers, slot);
             }
-            Standing::Sated | Standing::Aside => {}
+            Standing::Sated | Standing::Waiting | Standing::Yielding | Standing::Aside => {}
         }
     }
 

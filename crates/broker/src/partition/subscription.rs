@@ -39,7 +39,7 @@ impl<C: Content> Partition<C> {
             return self.refuse(ticket, Refusal::NoQueue);
         };
         let queue = &mut self.queues[queue_slot];
-        if queue.exclusive || asked.exclusive && queue.consumers > 0 {
+        if queue.exclusive || asked.exclusive && (queue.consumers > 0 || queue.single.is_some()) {
             return self.refuse(ticket, Refusal::ExclusiveUse);
         }
         asked.priority = asked.priority.clamp(-PRIORITY_MAX, PRIORITY_MAX);
@@ -48,10 +48,15 @@ impl<C: Content> Partition<C> {
         let line = queue.line(asked.priority);
         queue.lines[line].members += 1;
         queue.line_first = 0;
+        let alone = queue.single.is_some();
         self.totals.consumers += 1;
         let slot = self.join(id, queue_slot, Kind::Active, asked);
         self.effects.push(Effect::ConsumeOk { ticket });
-        self.line_up(slot);
+        if alone {
+            self.wait_for_turn(slot);
+        } else {
+            self.line_up(slot);
+        }
     }
 
     pub(super) fn cancel(&mut self, consumer: ConsumerId, ticket: Ticket) {
@@ -182,6 +187,9 @@ impl<C: Content> Partition<C> {
         }
         if queue.auto_delete && queue.consumers == 0 {
             self.effects.push(Effect::Unused { queue: queue.id });
+        }
+        if queue.single.is_some() {
+            self.give_up_turn(slot);
         }
     }
 

@@ -64,8 +64,35 @@ impl<C: Content> Partition<C> {
                 place as u64,
             )?;
         }
+        self.validate_single(queue)?;
         self.validate_lines(slot, queue)?;
         self.validate_owners(queue)
+    }
+
+    /// With a single active consumer, everybody else waits; nobody waits without one.
+    fn validate_single(&self, queue: &Queue<C>) -> Result<(), String> {
+        let standings = || {
+            let active = queue.members.iter().map(|&member| &self.consumers[member]);
+            active.filter(|member| member.kind == Kind::Active)
+        };
+        let waits = |consumer: &Consumer<C>| consumer.standing == Standing::Waiting;
+        let waiting = standings().filter(|consumer| waits(consumer)).count();
+        let Some(single) = &queue.single else {
+            return equal("consumers that wait for their turn", 0, waiting as u64);
+        };
+        equal(
+            "consumers that wait for their turn",
+            single.waiting().count() as u64,
+            waiting as u64,
+        )?;
+        if !single.waiting().all(|waiter| waits(&self.consumers[waiter])) {
+            return Err("somebody is counted as waiting who does not".into());
+        }
+        match single.active {
+            None => equal("consumers without an active one", 0, u64::from(queue.consumers)),
+            Some(active) if waits(&self.consumers[active]) => Err("the active consumer waits".into()),
+            Some(_) => equal("active consumers", 1, u64::from(queue.consumers) - waiting as u64),
+        }
     }
 
     fn validate_lines(&self, slot: Slot, queue: &Queue<C>) -> Result<(), String> {
@@ -160,6 +187,9 @@ impl<C: Content> Partition<C> {
         }
         if consumer.standing == Standing::Sated && consumer.credit() > 0 {
             return Err("sated, but it has credit".into());
+        }
+        if consumer.standing == Standing::Yielding && consumer.unsettled == 0 {
+            return Err("it makes room, and holds nothing".into());
         }
         if consumer.standing == Standing::InLine && consumer.credit() == 0 {
             return Err("in line, but it has no credit".into());

@@ -134,6 +134,7 @@ impl Partition {
             queue: queue.id,
             durable: queue.durable,
             auto_delete: queue.auto_delete,
+            rules: queue.rules(),
             next_seq: next,
         };
         let space = &mut self.space;
@@ -233,6 +234,7 @@ impl Partition {
                 queue,
                 durable,
                 auto_delete,
+                rules,
             } => {
                 self.queues.insert(
                     queue,
@@ -246,6 +248,7 @@ impl Partition {
                         queue,
                         durable,
                         auto_delete,
+                        rules,
                     },
                     now,
                 );

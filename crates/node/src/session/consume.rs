@@ -10,7 +10,7 @@ use everack_amqp::event::Outcome;
 use everack_amqp::wire::method::{basic, queue};
 use everack_amqp::wire::primitive::ShortString;
 use everack_broker::arguments::Arguments;
-use everack_broker::catalog::Queue;
+use everack_broker::catalog::{Queue, QueueKind};
 use everack_broker::ids::ConsumerId;
 use everack_broker::partition::{SettleOutcome, SharedLimit};
 
@@ -135,6 +135,7 @@ impl Session {
 
     pub(super) fn basic_get(&mut self, channel: u16, get: &basic::Get) -> Handled {
         let queue = self.queue_to_read(channel, &get.queue)?;
+        may_get(&queue)?;
         let reply = self.reply(channel);
         let shared = self.shared.clone();
         let Some(state) = self.channels.get_mut(&channel) else {
@@ -441,6 +442,19 @@ pub(super) fn settle_of(range: &DeliveryRange, outcome: SettleOutcome) -> Settle
         count: range.count,
         outcome,
     }
+}
+
+/// A quorum queue with a single active consumer cannot be polled.
+fn may_get(queue: &Queue) -> Result<(), Error> {
+    if queue.kind() == QueueKind::Classic || !queue.settings.single_active_consumer {
+        return Ok(());
+    }
+    let text = format!(
+        "cannot obtain access to locked queue '{}' in vhost '{}'. basic.get operations are not supported by \
+         <<\"quorum\">> queues with single active consumer",
+        queue.name, queue.vhost
+    );
+    Err(Error::new(ReplyCode::ResourceLocked, text))
 }
 
 fn consume_refused(queue: &Queue, refused: &Answer) -> Error {

@@ -79,9 +79,11 @@ impl Session {
         }
         let consumer = self.consumers.get(&id)?;
         Some(ConsumerReport {
+            id,
             tag: Name::new(consumer.tag.as_bytes()),
             queue: consumer.queue.name.clone(),
             no_ack: consumer.no_ack,
+            single_active: consumer.queue.settings.single_active_consumer,
             exclusive: consumer.exclusive,
             prefetch: consumer.prefetch,
             arguments: consumer.arguments.clone(),

@@ -196,6 +196,7 @@ fn the_last_consumer_of_an_auto_delete_queue_is_missed() {
                 queue: QueueId(2),
                 durable: false,
                 auto_delete: true,
+                rules: Box::default(),
             });
             bench.consume_as(
                 1,
@@ -363,6 +364,7 @@ fn queues_behind_one_gate_are_served_in_turn() {
             queue: QueueId(queue),
             durable: true,
             auto_delete: false,
+            rules: Box::default(),
         });
         bench.consume_as(
             queue,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 use crate::partition::{
-    Command, Content, Delivery, Effect, Gate, Limits, Move, Partition, Run, SettleOutcome, SettleReason,
-    SharedLimit,
+    Command, Content, Delivery, Effect, Gate, Limits, Move, Partition, Rules, Run, SettleOutcome,
+    SettleReason, SharedLimit,
 };
 
 pub(super) const QUEUE: QueueId = QueueId(1);
@@ -111,19 +111,35 @@ impl Bench {
         Self::with(Limits::default(), 1 << 40)
     }
 
+    /// Queue 1 has rules.
+    pub(super) fn ruled(rules: Rules) -> Self {
+        let mut bench = Self::empty(Limits::default(), 1 << 40);
+        bench.create(1, rules);
+        bench
+    }
+
     pub(super) fn with(limits: Limits, gate: u64) -> Self {
+        let mut bench = Self::empty(limits, gate);
+        bench.create(1, Rules::default());
+        bench
+    }
+
+    fn empty(limits: Limits, gate: u64) -> Self {
         let gates = (0..10).map(|_| Arc::new(Gate::new(gate))).collect();
-        let mut bench = Self {
+        Self {
             partition: Partition::new(limits),
             effects: Vec::new(),
             gates,
-        };
-        bench.apply(Command::CreateQueue {
-            queue: QueueId(1),
+        }
+    }
+
+    pub(super) fn create(&mut self, queue: u64, rules: Rules) {
+        self.apply(Command::CreateQueue {
+            queue: QueueId(queue),
             durable: true,
             auto_delete: false,
+            rules: Box::new(rules),
         });
-        bench
     }
 
     pub(super) fn apply(&mut self, command: Command<Batch>) {

@@ -8,6 +8,7 @@ use crate::partition::{Effect, Gate, Limits, Partition, Restored, SharedLimit};
 
 use super::harness::Batch;
 use super::model::Told;
+use super::turns::Turns;
 use super::walk::{GATE, RESIDENT_BYTES_MAX, Walk};
 
 impl Walk {
@@ -59,12 +60,14 @@ impl Walk {
             for run in &live {
                 *self.segments.entry(run.location.0 >> 32).or_default() += i64::from(run.bytes);
             }
-            let auto_delete = queue.auto_delete;
+            let (auto_delete, rules) = (queue.auto_delete, Box::new(queue.rules.clone()));
+            queue.turns = Turns::default();
             self.partition.restore_queue(
                 Restored {
                     queue: QueueId(id),
                     durable: true,
                     auto_delete,
+                    rules,
                     next_seq,
                 },
                 live,

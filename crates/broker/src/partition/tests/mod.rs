@@ -5,6 +5,8 @@ mod harness;
 mod hearing;
 mod messages;
 mod model;
+mod single;
 mod steps;
+mod turns;
 mod upkeep;
 mod walk;

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::partition::{Delivery, SettleReason};
+use crate::partition::{Delivery, Rules, SettleReason};
 
 use super::harness::Batch;
+use super::turns::Turns;
 
 /// What the machine has to tell of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub(super) struct Message {
 #[derive(Clone, Debug, Default)]
 pub(super) struct ModelQueue {
     pub(super) auto_delete: bool,
+    pub(super) rules: Rules,
+    pub(super) turns: Turns,
     pub(super) messages: BTreeMap<u64, Message>,
     pub(super) redelivered_below: u64,
 }
@@ -41,6 +44,7 @@ pub(super) struct ModelConsumer {
     pub(super) getter: bool,
     pub(super) no_ack: bool,
     pub(super) exclusive: bool,
+    pub(super) priority: i32,
     pub(super) prefetch: u64,
     pub(super) limit: Option<usize>,
     pub(super) next_delivery: u64,
@@ -165,6 +169,11 @@ impl Model {
         };
         gone.active = false;
         let queue = gone.queue;
+        self.queues
+            .get_mut(&queue)
+            .expect("it is there")
+            .turns
+            .leave(consumer);
         if self.queues[&queue].auto_delete && self.consumers_of(queue) == 0 {
             self.answers.push(format!("q{queue} unused"));
         }
@@ -199,6 +208,10 @@ impl Model {
         );
         if weighs {
             assert!(consumer.active, "only who consumes is delivered to");
+            assert!(
+                self.has_turn(consumer_id),
+                "only the active consumer is delivered to"
+            );
             let unsent = self.unsent.entry(consumer.connection).or_default();
             assert!(*unsent < self.gate, "a gate that is shut lets nothing through");
             *unsent += run.weight();
@@ -258,7 +271,7 @@ impl Model {
                 .is_some_and(|&unsent| unsent > self.gate / 2);
             let ready = self.ready(consumer.queue).count();
             assert!(
-                sated || limited || shut || ready == 0,
+                sated || limited || shut || ready == 0 || !self.has_turn(id),
                 "{ready} messages wait although consumer {id} could take them"
             );
         }

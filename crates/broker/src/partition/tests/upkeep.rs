@@ -76,6 +76,7 @@ fn deleting_a_queue_tells_consumers_and_counts_messages() {
                 queue: QueueId(2),
                 durable: true,
                 auto_delete: false,
+                rules: Box::default(),
             });
             assert_eq!(bench.partition.counters().deleted, 5);
         },
@@ -306,6 +307,7 @@ fn a_restart_brings_back_what_is_durable_and_live() {
         queue: QUEUE,
         durable: true,
         auto_delete: false,
+        rules: Box::default(),
         next_seq: Seq(10),
     };
     after.partition.restore_queue(restored, live);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 use crate::partition::{
-    Command, Effect, Gate, Limits, Move, Partition, Run, SettleOutcome, SettleReason, SharedLimit,
+    Command, Effect, Gate, Limits, Move, Partition, Rules, Run, SettleOutcome, SettleReason, SharedLimit,
+    Takeover,
 };
 
 use super::harness::Batch;
@@ -64,10 +65,12 @@ impl Walk {
 
     fn create(&mut self, auto_delete: bool) {
         let queue = self.id();
+        let rules = rules(queue);
         self.model.queues.insert(
             queue,
             ModelQueue {
                 auto_delete,
+                rules: rules.clone(),
                 ..ModelQueue::default()
             },
         );
@@ -75,6 +78,7 @@ impl Walk {
             queue: QueueId(queue),
             durable: true,
             auto_delete,
+            rules: Box::new(rules),
         });
     }
 
@@ -115,6 +119,7 @@ impl Walk {
             Kind::Compact => self.partition.compact(),
             Kind::Round => self.round(),
         }
+        self.model.take_turns();
     }
 
     fn enqueue(&mut self, queue: u8, count: u16, durable: bool, late: bool) {
@@ -199,6 +204,7 @@ impl Walk {
             getter: false,
             no_ack: step.rarely,
             exclusive: step.at % 10 == 9,
+            priority: i32::from(step.at % 3),
             prefetch: u64::from(step.count) % 6,
             limit,
             next_delivery: 0,
@@ -210,8 +216,9 @@ impl Walk {
             .consumers
             .values()
             .filter(|other| other.active && other.queue == consumer.queue);
-        let refused =
-            others.clone().any(|other| other.exclusive) || consumer.exclusive && others.next().is_some();
+        let single = self.model.queues[&consumer.queue].rules.single_active.is_some();
+        let refused = others.clone().any(|other| other.exclusive)
+            || consumer.exclusive && (single || others.next().is_some());
         self.model
             .answers
             .push(if refused { "ExclusiveUse" } else { "consuming" }.into());
@@ -220,10 +227,19 @@ impl Walk {
             connection,
             no_ack,
             exclusive,
+            priority,
             prefetch,
             ..
         } = consumer;
         if !refused {
+            if single {
+                self.model
+                    .queues
+                    .get_mut(&queue)
+                    .expect("picked")
+                    .turns
+                    .join(id, priority);
+            }
             self.model.consumers.insert(id, consumer);
         }
         self.apply(Command::Consume {
@@ -232,7 +248,7 @@ impl Walk {
             queue: QueueId(queue),
             no_ack,
             exclusive,
-            priority: i32::from(step.at % 3),
+            priority,
             prefetch: prefetch as u16,
             gate,
             limit: limit.map(|limit| self.limits[limit].clone()),
@@ -272,6 +288,7 @@ impl Walk {
                 getter: true,
                 no_ack,
                 exclusive: false,
+                priority: 0,
                 prefetch: 0,
                 limit: None,
                 next_delivery: 0,
@@ -562,6 +579,16 @@ impl Walk {
             count: count.into(),
         });
     }
+}
+
+/// Queues differ; those without rules are the most.
+fn rules(queue: u64) -> Rules {
+    let single_active = match queue % 5 {
+        0 => Some(Takeover::WhenGone),
+        1 => Some(Takeover::WhenOutranked),
+        _ => None,
+    };
+    Rules { single_active }
 }
 
 fn pick<'a>(mut keys: impl ExactSizeIterator<Item = &'a u64>, choice: u8) -> Option<u64> {

@@ -54,9 +54,10 @@ async fn one(
     });
     let (connected, channel) = found.ok_or(Refusal::NotFound)?;
     let mut shown = show(&node, connected, channel);
+    let active = consumers::all_active(&node, &caller).await?;
     let consumers = channel.consumers.iter();
     shown["consumer_details"] = consumers
-        .map(|consumer| consumers::show(&node, connected, channel, consumer))
+        .map(|consumer| consumers::show(&node, connected, &active, channel, consumer))
         .collect();
     shown["publishes"] = publishes(connected, channel);
     Ok(Json(shown))

@@ -50,7 +50,11 @@ async fn one(
     let depths = inquiry::queues(&node.engine, std::iter::once(queue)).await?;
     let depth = depths.get(queue.id).ok_or(Refusal::NotFound)?;
     let mut shown = show(&node, queue, depth);
-    shown["consumer_details"] = consumers::of_queue(&node, vhost.name(), &queue.name).await?;
+    let details = consumers::of_queue(&node, vhost.name(), &queue.name, depth.single_active).await?;
+    if let Some(active) = consumers::single_active(&details) {
+        shown["single_active_consumer_tag"] = active.clone();
+    }
+    shown["consumer_details"] = details;
     Ok(Json(shown))
 }
 

@@ -173,5 +173,81 @@ def _(broker):
     assert text == expected, text
 
 
+def counts(properties):
+    """What a delivery says of the earlier ones: acquired, failed."""
+    headers = properties.headers or {}
+    return headers.get("x-acquired-count"), headers.get("x-delivery-count")
+
+
+def get(channel, queue):
+    """The next message, which may be on its way back from a connection that has just closed."""
+    got = []
+
+    def is_there():
+        method, properties, body = channel.basic_get(queue)
+        if method is not None:
+            got.append((method, properties, body))
+        return bool(got)
+
+    wait(channel, is_there)
+    return got[0]
+
+
+@case("a quorum queue counts rejects and deaths against its limit, and nacks not")
+def _(broker):
+    connection, dying = broker.connection(), broker.connection()
+    channel = connection.channel()
+    queue = declare(channel, "d-limit", queue_type="quorum", delivery_limit=2)
+    publish(channel, queue, b"m", headers={"mine": 1})
+    seen = []
+
+    def take(channel):
+        method, properties, _ = get(channel, queue)
+        assert properties.headers["mine"] == 1
+        seen.append((method.redelivered, *counts(properties)))
+        return method.delivery_tag
+
+    channel.basic_nack(take(channel), requeue=True)
+    take(dying.channel())
+    dying.close()
+    channel.basic_reject(take(channel), requeue=True)
+    channel.basic_reject(take(channel), requeue=True)
+    assert seen == [(False, None, None), (True, 1, None), (True, 2, 1), (True, 3, 2)], seen
+    assert channel.basic_get(queue)[0] is None, "it is out of everybody's way"
+    code, text = refusal(connection.channel().queue_delete, queue, if_empty=True)
+    assert (code, text) == (406, f"PRECONDITION_FAILED - queue '{queue}' in vhost '/' not empty"), text
+
+
+@case("a get tells how often a message came back from a quorum queue, and not from a classic one")
+def _(broker):
+    connection = broker.connection()
+    channel = connection.channel()
+    for kind, expected in [("quorum", (2, 1)), ("classic", (None, None))]:
+        queue = declare(channel, f"d-counts-{kind}", queue_type=kind)
+        publish(channel, queue, b"m")
+        method, _, _ = channel.basic_get(queue)
+        channel.basic_reject(method.delivery_tag, requeue=True)
+        method, _, _ = channel.basic_get(queue)
+        channel.basic_nack(method.delivery_tag, requeue=True)
+        method, properties, body = channel.basic_get(queue)
+        assert body == b"m" and method.redelivered
+        assert counts(properties) == expected, (kind, counts(properties))
+
+
+@case("a death is charged to the message in work, not to the prefetch window")
+def _(broker):
+    connection = broker.connection()
+    channel = connection.channel()
+    queue = declare(channel, "d-window", queue_type="quorum", delivery_limit=1)
+    publish(channel, queue, b"poison", b"innocent", b"bystander")
+    for _ in range(2):
+        dying = broker.connection()
+        Consumer(dying, queue, prefetch=10).expect(b"poison", b"innocent", b"bystander")
+        dying.close()
+    last = Consumer(connection, queue)
+    last.expect(b"innocent", b"bystander")
+    assert [counts(properties) for _, properties, _ in last.got] == [(2, None), (2, None)]
+
+
 if __name__ == "__main__":
     cases.main()

@@ -10,6 +10,9 @@
 //! 5 Topology    head | postcard of Vec<broker::catalog::Fact>
 //! 6 Whole       head with transaction: every record of that transaction has been read, it counts
 //! 7 Quarantined head | count u32 | count x (queue u64 | first u64 | count u32)         unreadable content, set aside
+//! 9 Failed      as Returned: and that counts as a failed delivery
+//! 10 Parked     as Returned: failed too often, set aside within the queue
+//! 11 Unparked   as Returned: back from there, failures forgotten
 //!
 //! targets       count u32 | count x (queue u64 | first u64 | from u16 | to u16)        entries from..to are first.. of queue
 //! addresses     count u16 | count x (from u16 | to u16 | length u16 | exchange shortstr, routing key shortstr)
@@ -38,6 +41,9 @@ const KIND_MOVED: u8 = 4;
 const KIND_TOPOLOGY: u8 = 5;
 const KIND_WHOLE: u8 = 6;
 const KIND_QUARANTINED: u8 = 7;
+const KIND_FAILED: u8 = 9;
+const KIND_PARKED: u8 = 10;
+const KIND_UNPARKED: u8 = 11;
 
 /// Entries `from..to` of a record are the messages `first..` of `queue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +93,12 @@ pub enum RecordFact {
     Returned(Vec<Range>),
     /// Content could not be read and was set aside.
     Quarantined(Vec<Range>),
+    /// Messages were handed out and came back, and that was a failure.
+    Failed(Vec<Range>),
+    /// Messages have failed too often and are set aside within their queue.
+    Parked(Vec<Range>),
+    /// Parked messages are back in their places, their failures forgotten.
+    Unparked(Vec<Range>),
     /// The topology changed.
     Topology(Vec<Fact>),
     /// The record's transaction is whole.
@@ -281,6 +293,21 @@ pub fn encode_returned(frames: &mut Frames, partition: PartitionId, ranges: &[Ra
     encode_ranges(frames, KIND_RETURNED, partition, None, ranges);
 }
 
+/// Frames ranges of messages that were returned, and that counts as a failed delivery.
+pub fn encode_failed(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
+    encode_ranges(frames, KIND_FAILED, partition, None, ranges);
+}
+
+/// Frames ranges of messages that are parked.
+pub fn encode_parked(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
+    encode_ranges(frames, KIND_PARKED, partition, None, ranges);
+}
+
+/// Frames ranges of messages that are parked no more.
+pub fn encode_unparked(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
+    encode_ranges(frames, KIND_UNPARKED, partition, None, ranges);
+}
+
 /// Frames ranges of messages whose content cannot be read.
 pub fn encode_quarantined(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
     encode_ranges(frames, KIND_QUARANTINED, partition, None, ranges);
@@ -362,6 +389,9 @@ pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
         KIND_SETTLED => RecordFact::Settled(take_ranges(&mut cursor)?),
         KIND_RETURNED => RecordFact::Returned(take_ranges(&mut cursor)?),
         KIND_QUARANTINED => RecordFact::Quarantined(take_ranges(&mut cursor)?),
+        KIND_FAILED => RecordFact::Failed(take_ranges(&mut cursor)?),
+        KIND_PARKED => RecordFact::Parked(take_ranges(&mut cursor)?),
+        KIND_UNPARKED => RecordFact::Unparked(take_ranges(&mut cursor)?),
         KIND_TOPOLOGY => {
             let facts = postcard::from_bytes(cursor.rest()).map_err(|_| RecordError::Malformed)?;
             RecordFact::Topology(facts)

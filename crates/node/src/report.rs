@@ -12,9 +12,12 @@ use std::fmt;
 
 use everack_amqp::connection::{ChannelMode, Status};
 use everack_broker::arguments::Arguments;
-use everack_broker::ids::{ConnectionId, ConsumerId, PartitionId, QueueId};
+use everack_broker::ids::{ConnectionId, ConsumerId, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
-use everack_broker::partition::{Counters, Depth};
+use everack_broker::partition::{Counters, Depth, Marks, Run};
+
+use crate::messages::Messages;
+use crate::space::Pin;
 
 /// Somebody who has asked. Each machine that is asked holds it until it has told, so the question is over when nobody
 /// holds it any more: a connection that ends in between leaves no gap to wait for.
@@ -30,6 +33,10 @@ pub enum Report {
     Partition(PartitionReport),
     /// A connection's.
     Session(Box<SessionReport>),
+    /// What a queue has parked.
+    Parked(ParkedReport),
+    /// What became of parked messages.
+    Unparked(UnparkedReport),
 }
 
 /// Queues of one partition.
@@ -41,6 +48,37 @@ pub struct PartitionReport {
     pub queues: Vec<(QueueId, Depth)>,
     /// What became of the messages of queues that are gone, since the start.
     pub deleted: Counters,
+}
+
+/// Messages that a queue has parked since they were delivered too often, by their numbers.
+#[derive(Debug)]
+pub struct ParkedReport {
+    /// The queue.
+    pub queue: QueueId,
+    /// The messages.
+    pub runs: Vec<ParkedMessages>,
+    /// Where to go on, if there are more.
+    pub next: Option<Seq>,
+}
+
+/// Parked messages in a row.
+#[derive(Debug)]
+pub struct ParkedMessages {
+    /// The messages; without content if they have to be read from the log ([`crate::recall::Recall`]).
+    pub run: Run<Messages>,
+    /// How often each was delivered, and failed.
+    pub marks: Marks,
+    /// Keeps the segment that holds the bytes from being deleted while somebody looks.
+    pub pin: Option<Pin>,
+}
+
+/// Parked messages went back to their places, or away. Their record follows the fact, as a settlement's does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnparkedReport {
+    /// The queue.
+    pub queue: QueueId,
+    /// How many.
+    pub messages: u64,
 }
 
 /// One connection.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use everack_broker::ids::{ConsumerId, QueueId, Seq};
-use everack_broker::partition::{Rules, SettleOutcome, SharedLimit};
+use everack_broker::partition::{ParkedFate, Rules, SettleOutcome, SharedLimit};
 use everack_broker::routing::Route;
 use everack_storage::Position;
 
@@ -130,6 +130,10 @@ pub enum Request {
     Rescue(Rescue),
     /// Time has passed while publishers were held back.
     Tick,
+    /// Which messages are parked?
+    ListParked(ListParked),
+    /// Parked messages go back to their places, or away.
+    Unpark(Unpark),
     /// How do these queues stand? Ask for a bounded number at a time: the partition stands still while it looks.
     Report {
         /// The queues; those that are not here are passed over.
@@ -219,6 +223,34 @@ pub struct TransactionPart {
     pub settles: Vec<Settle>,
     /// Who is told when this part is durable and applied.
     pub reply: Reply,
+}
+
+/// See [`Request::ListParked`]; the answer is a [`crate::report::ParkedReport`].
+#[derive(Debug)]
+pub struct ListParked {
+    /// Whose messages.
+    pub queue: QueueId,
+    /// Messages before this number are passed over.
+    pub first: Seq,
+    /// Most runs to tell of at once; a thousand at the most.
+    pub most: usize,
+    /// Who is told.
+    pub inquirer: Arc<dyn Inquirer>,
+}
+
+/// See [`Request::Unpark`]; the answer is a [`crate::report::UnparkedReport`].
+#[derive(Debug)]
+pub struct Unpark {
+    /// Whose messages.
+    pub queue: QueueId,
+    /// The first number concerned.
+    pub first: Seq,
+    /// The number behind the last; whatever is not parked is passed over.
+    pub end: Seq,
+    /// What becomes of them.
+    pub fate: ParkedFate,
+    /// Who is told.
+    pub inquirer: Arc<dyn Inquirer>,
 }
 
 /// See [`Request::Rescue`].

@@ -43,7 +43,7 @@ pub struct QueueSettings {
     pub priority_max: Option<u8>,
     /// `x-single-active-consumer`.
     pub single_active_consumer: bool,
-    /// `x-delivery-limit` as given; below zero is no limit.
+    /// `x-delivery-limit` as given; below zero is no limit. RabbitMQ has it on quorum queues only.
     pub delivery_limit: Option<i64>,
 }
 
@@ -116,6 +116,7 @@ const CLASSIC_ARGUMENTS: &[&str] = &[
     "x-single-active-consumer",
     "x-queue-type",
     "x-queue-master-locator",
+    "x-delivery-limit",
 ];
 
 const QUORUM_ARGUMENTS: &[&str] = &[
@@ -526,10 +527,7 @@ mod tests {
             format!("invalid arg '{name}' for queue 'q' in vhost '/' of queue type {module}")
         };
         let quorum = ("x-queue-type", Value::from("quorum"));
-        check(
-            &[("x-delivery-limit", 3.into())],
-            Err(&wrong_type("x-delivery-limit", "rabbit_classic_queue")),
-        );
+        check(&[("x-delivery-limit", 3.into())], Ok(()));
         check(
             &[("x-max-age", "1h".into())],
             Err(&wrong_type("x-max-age", "rabbit_classic_queue")),

@@ -12,6 +12,9 @@ use crate::partition::{Rules, Takeover};
 use crate::routing::bucket::Member;
 use crate::routing::{Route, Target};
 
+/// The limit of a quorum queue that names none.
+const DELIVERY_LIMIT_QUORUM: i64 = 20;
+
 /// One queue. Never changes once it is declared.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -118,7 +121,24 @@ impl Queue {
         };
         Box::new(Rules {
             single_active: self.settings.single_active_consumer.then_some(takeover),
+            counts_failures: self.counts_failures(),
+            delivery_limit: self.delivery_limit(),
         })
+    }
+
+    /// Whether failed deliveries are counted, and consumers told of them.
+    pub fn counts_failures(&self) -> bool {
+        self.kind() == QueueKind::Quorum || self.settings.delivery_limit.is_some()
+    }
+
+    /// How many failed deliveries a message may have. A quorum queue has a limit unless it asks for none.
+    fn delivery_limit(&self) -> Option<u16> {
+        let given = self.settings.delivery_limit;
+        let default = match self.kind() {
+            QueueKind::Classic => None,
+            QueueKind::Quorum => Some(DELIVERY_LIMIT_QUORUM),
+        };
+        given.or(default).and_then(|limit| u16::try_from(limit).ok())
     }
 
     /// Whether `connection` may use the queue; none stands for the broker itself or an operator.

@@ -143,6 +143,17 @@ pub enum Command<C> {
         /// Comes back with the answer.
         ticket: Ticket,
     },
+    /// Parked messages go back to their places or leave: `Unparked` or `Settled` tells which.
+    Unpark {
+        /// Whose messages.
+        queue: QueueId,
+        /// The first number concerned.
+        first: Seq,
+        /// The number behind the last; whatever is not parked is passed over.
+        end: Seq,
+        /// What becomes of them.
+        fate: ParkedFate,
+    },
     /// Survivors of an old segment have been written again. What has been settled meanwhile is passed over; for the
     /// rest `Relocated` tells which bytes have moved.
     Relocate {
@@ -188,9 +199,27 @@ pub enum Command<C> {
 pub enum SettleOutcome {
     /// `basic.ack`.
     Done,
-    /// `basic.nack` or `basic.reject` with requeue: back to its old place.
+    /// `basic.nack` with requeue: back to its old place.
     Requeue,
+    /// `basic.reject` with requeue: the same, and it counts as a failed delivery.
+    RequeueFailed,
     /// `basic.nack` or `basic.reject` without requeue.
+    Discard,
+}
+
+impl SettleOutcome {
+    /// Whether the message goes back to its queue.
+    pub fn requeues(self) -> bool {
+        matches!(self, SettleOutcome::Requeue | SettleOutcome::RequeueFailed)
+    }
+}
+
+/// What becomes of parked messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParkedFate {
+    /// Back to their old places, as if they had never failed.
+    Redrive,
+    /// They leave for good.
     Discard,
 }
 
@@ -209,6 +238,8 @@ pub enum SettleReason {
     Deleted,
     /// Its content was found damaged.
     Quarantined,
+    /// It was parked, and discarded by order.
+    ParkedDiscarded,
 }
 
 /// Messages `first..first + count` are from now on the messages `from..from + count` of the record at `location`.

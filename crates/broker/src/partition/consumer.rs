@@ -6,6 +6,7 @@ use crate::ids::{ConnectionId, ConsumerId};
 
 use super::gate::Gate;
 use super::limit::SharedLimit;
+use super::marks::Marks;
 use super::ring::Links;
 use super::run::{Content, Run};
 use super::slots::Slot;
@@ -104,7 +105,7 @@ pub(super) struct Unsettled<C> {
     /// Without content if it can be read from the log.
     pub(super) run: Run<C>,
     /// How often these messages had come back before.
-    pub(super) deliveries: u32,
+    pub(super) marks: Marks,
 }
 
 impl<C: Content> Span for Unsettled<C> {
@@ -126,7 +127,7 @@ impl<C: Content> Span for Unsettled<C> {
         Unsettled {
             delivery,
             run: self.run.cut(count, keep),
-            deliveries: self.deliveries,
+            marks: self.marks,
         }
     }
 
@@ -135,6 +136,6 @@ impl<C: Content> Span for Unsettled<C> {
     }
 
     fn absorb(&mut self, next: &Self) -> bool {
-        self.end() == next.delivery && self.deliveries == next.deliveries && self.run.absorb(&next.run)
+        self.end() == next.delivery && self.marks == next.marks && self.run.absorb(&next.run)
     }
 }

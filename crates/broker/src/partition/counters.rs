@@ -39,6 +39,8 @@ pub struct Counters {
     pub deleted: u64,
     /// Messages set aside as their content was damaged.
     pub quarantined: u64,
+    /// Parked messages that were discarded by order.
+    pub parked_discarded: u64,
 }
 
 impl Counters {
@@ -49,7 +51,7 @@ impl Counters {
 
     /// Messages that were removed by an order, or because nothing was left of them.
     pub fn discarded(&self) -> u64 {
-        self.rejected + self.purged + self.deleted + self.quarantined
+        self.rejected + self.purged + self.deleted + self.quarantined + self.parked_discarded
     }
 
     /// Messages that are still there.
@@ -87,6 +89,7 @@ impl Counters {
             SettleReason::Purged => &mut self.purged,
             SettleReason::Deleted => &mut self.deleted,
             SettleReason::Quarantined => &mut self.quarantined,
+            SettleReason::ParkedDiscarded => &mut self.parked_discarded,
         } += count;
     }
 
@@ -108,5 +111,6 @@ impl Counters {
         self.purged += other.purged;
         self.deleted += other.deleted;
         self.quarantined += other.quarantined;
+        self.parked_discarded += other.parked_discarded;
     }
 }

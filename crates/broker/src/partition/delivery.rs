@@ -124,9 +124,9 @@ impl<C: Content> Partition<C> {
     pub(super) fn take_for(&mut self, slot: Slot, consumer_slot: Slot, count: u16) -> Delivery<C> {
         let queue = &mut self.queues[slot];
         let consumer = &mut self.consumers[consumer_slot];
-        let (run, deliveries) = queue.take_front(count);
+        let (run, marks) = queue.take_front(count);
         Self::unready(&mut self.totals, &run);
-        let redelivered = queue.is_redelivered(&run, deliveries);
+        let redelivered = queue.is_redelivered(&run, marks);
         queue.counters.delivered += u64::from(count);
         queue.counters.redelivered += u64::from(count) * u64::from(redelivered);
         let first_delivery = consumer.next_delivery;
@@ -136,7 +136,7 @@ impl<C: Content> Partition<C> {
             consumer.window.push_back(Unsettled {
                 delivery: first_delivery,
                 run: kept,
-                deliveries,
+                marks,
             });
             consumer.unsettled += u64::from(count);
             queue.unsettled += u64::from(count);
@@ -148,7 +148,7 @@ impl<C: Content> Partition<C> {
             queue,
             run,
             first_delivery,
-            deliveries,
+            marks,
             redelivered,
         }
     }

@@ -6,6 +6,7 @@ use crate::ids::{ConnectionId, ConsumerId, Location, QueueId, Seq, Ticket};
 
 use super::command::SettleReason;
 use super::limit::SharedLimit;
+use super::marks::Marks;
 use super::run::Run;
 
 /// One thing that has happened, in the order in which it did.
@@ -42,8 +43,33 @@ pub enum Effect<C> {
         /// Why.
         reason: SettleReason,
     },
-    /// Messages that had been delivered are ready again; their delivery counts have gone up by one.
+    /// Messages that had been delivered came back; their delivery counts have gone up by one. They are ready, or else
+    /// `Parked` follows.
     Returned {
+        /// Where.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// Whether they are in the log.
+        durable: bool,
+        /// Whether that counts as a failed delivery.
+        failed: bool,
+    },
+    /// Messages have failed too often, and stay aside until an operator decides.
+    Parked {
+        /// Where.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// Whether they are in the log.
+        durable: bool,
+    },
+    /// Parked messages are ready again, and their failures forgotten.
+    Unparked {
         /// Where.
         queue: QueueId,
         /// The first.
@@ -156,7 +182,7 @@ pub struct Delivery<C> {
     /// The consumer's own number of the first of these deliveries.
     pub first_delivery: u64,
     /// How often each of them had been delivered before and came back, as far as is known.
-    pub deliveries: u32,
+    pub marks: Marks,
     /// Whether they may have been delivered before.
     pub redelivered: bool,
 }

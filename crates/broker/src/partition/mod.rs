@@ -21,6 +21,8 @@ mod delivery;
 mod effect;
 mod gate;
 mod limit;
+mod marks;
+mod parking;
 mod query;
 mod queue;
 mod recovery;
@@ -41,11 +43,13 @@ mod validate;
 
 use std::collections::VecDeque;
 
-pub use command::{Command, Move, SettleOutcome, SettleReason};
+pub use command::{Command, Move, ParkedFate, SettleOutcome, SettleReason};
 pub use counters::Counters;
 pub use effect::{Delivery, Effect, Refusal};
 pub use gate::Gate;
 pub use limit::SharedLimit;
+pub use marks::Marks;
+pub use parking::ParkedRun;
 pub use query::{Depth, LiveRun, SeqRange};
 pub use recovery::Restored;
 pub use rules::{Rules, Takeover};
@@ -109,6 +113,13 @@ struct Totals {
 enum Awakened {
     Gate(ConnectionId),
     Limit(usize),
+}
+
+impl Totals {
+    fn add_ready<C>(&mut self, run: &Run<C>) {
+        self.ready += u64::from(run.count());
+        self.ready_bytes += u64::from(run.bytes);
+    }
 }
 
 impl<C: Content> Partition<C> {
@@ -194,6 +205,12 @@ impl<C: Content> Partition<C> {
                 self.check_delete(queue, if_unused, if_empty, ticket);
             }
             Command::Purge { queue, ticket } => self.purge(queue, ticket),
+            Command::Unpark {
+                queue,
+                first,
+                end,
+                fate,
+            } => self.unpark(queue, first, end, fate),
             Command::Relocate { queue, moves } => self.relocate(queue, moves),
             Command::Quarantine { queue, first, count } => {
                 self.remove(queue, first, count, SettleReason::Quarantined);
@@ -228,6 +245,10 @@ impl<C: Content> Partition<C> {
                 .returned
                 .iter_mut_back()
                 .for_each(|returned| returned.run.compact());
+            let parked = queue.parked.iter_mut();
+            parked
+                .flat_map(|parking| parking.list.iter_mut_back())
+                .for_each(|parked| parked.run.compact());
         }
         for (_, consumer) in self.consumers.iter_mut() {
             consumer
@@ -250,14 +271,13 @@ impl<C: Content> Partition<C> {
         self.queues[slot]
             .counters
             .enter(u64::from(run.count()), u64::from(run.bytes));
-        self.put(slot, run, 0);
+        self.put(slot, run, Marks::default());
     }
 
     /// Makes messages ready, and has their queue looked at when the round ends.
-    fn put(&mut self, slot: Slot, run: Run<C>, deliveries: u32) {
-        self.totals.ready += u64::from(run.count());
-        self.totals.ready_bytes += u64::from(run.bytes);
-        self.queues[slot].put(run, deliveries);
+    fn put(&mut self, slot: Slot, run: Run<C>, marks: Marks) {
+        self.totals.add_ready(&run);
+        self.queues[slot].put(run, marks);
         self.touch(slot);
     }
 

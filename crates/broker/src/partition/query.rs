@@ -3,6 +3,7 @@
 use crate::ids::{ConsumerId, Location, QueueId, Seq, Ticket};
 
 use super::effect::{Effect, Refusal};
+use super::marks::Marks;
 use super::queue::Queue;
 use super::run::{Content, Run};
 use super::slots::Slot;
@@ -18,6 +19,10 @@ pub struct Depth {
     pub ready_bytes: u64,
     /// Messages delivered and not settled.
     pub unsettled: u64,
+    /// Messages that were delivered too often and wait for an operator.
+    pub parked: u64,
+    /// Their bytes.
+    pub parked_bytes: u64,
     /// Consumers.
     pub consumers: u32,
     /// The one that is delivered to, if that can only be one at a time.
@@ -44,7 +49,9 @@ pub struct LiveRun {
     /// Index behind the last.
     pub to: u16,
     /// How often they have been delivered and came back. Unsettled messages are as they were before their delivery.
-    pub deliveries: u32,
+    pub marks: Marks,
+    /// Whether they are parked.
+    pub parked: bool,
 }
 
 /// Messages in a row.
@@ -110,6 +117,8 @@ impl<C: Content> Partition<C> {
             ready: queue.ready,
             ready_bytes: queue.ready_bytes,
             unsettled: queue.unsettled,
+            parked: queue.parked.as_ref().map_or(0, |parking| parking.messages),
+            parked_bytes: queue.parked.as_ref().map_or(0, |parking| parking.bytes),
             consumers: queue.consumers,
             single_active: self.single_active(queue),
             durable: queue.durable,
@@ -139,10 +148,11 @@ impl<C: Content> Partition<C> {
         let &slot = self.queue_slots.get(&queue)?;
         let begin = live.len();
         let stop = self.live_ready(slot, first, end, most, live);
+        self.live_parked(slot, first, stop, live);
         for &consumer in &self.queues[slot].members {
             let window = &self.consumers[consumer].window;
             for unsettled in window.iter_seqs(first.0, stop.0) {
-                live.extend(LiveRun::within(&unsettled.run, unsettled.deliveries, first, stop));
+                live.extend(LiveRun::within(&unsettled.run, unsettled.marks, first, stop));
             }
         }
         live[begin..].sort_unstable_by_key(|run| run.first);
@@ -201,9 +211,13 @@ impl<C: Content> Partition<C> {
         let mut returned = queue
             .returned
             .iter_from(first.0)
-            .map(|span| (&span.run, span.deliveries))
+            .map(|span| (&span.run, span.marks))
             .peekable();
-        let mut main = queue.main.iter_from(first.0).map(|run| (run, 0)).peekable();
+        let mut main = queue
+            .main
+            .iter_from(first.0)
+            .map(|run| (run, Marks::default()))
+            .peekable();
         for _ in 0..most.max(1) {
             let returned_first = match (returned.peek(), main.peek()) {
                 (Some((returned, _)), Some((run, _))) => returned.first < run.first,
@@ -214,10 +228,10 @@ impl<C: Content> Partition<C> {
             } else {
                 main.next()
             };
-            let Some((run, deliveries)) = next.filter(|(run, _)| run.first < end) else {
+            let Some((run, marks)) = next.filter(|(run, _)| run.first < end) else {
                 return end;
             };
-            live.extend(LiveRun::within(run, deliveries, first, end));
+            live.extend(LiveRun::within(run, marks, first, end));
         }
         let next = [returned.peek(), main.peek()]
             .into_iter()
@@ -230,7 +244,7 @@ impl<C: Content> Partition<C> {
 
 impl LiveRun {
     /// The part of a durable run that lies within `first..end`. Its bytes are an even share.
-    fn within<C>(run: &Run<C>, deliveries: u32, first: Seq, end: Seq) -> Option<Self> {
+    pub(super) fn within<C>(run: &Run<C>, marks: Marks, first: Seq, end: Seq) -> Option<Self> {
         let before = first.0.saturating_sub(run.first.0).min(u64::from(run.count())) as u16;
         let behind = run
             .end()
@@ -249,7 +263,8 @@ impl LiveRun {
             bytes,
             from,
             to,
-            deliveries,
+            marks,
+            parked: false,
         })
     }
 }

@@ -3,6 +3,8 @@
 use crate::ids::{QueueId, Seq};
 
 use super::counters::Counters;
+use super::marks::Marks;
+use super::parking::Parked;
 use super::ring::Ring;
 use super::rules::Rules;
 use super::run::{Content, Run};
@@ -23,6 +25,12 @@ pub(super) struct Queue<C> {
     /// Ready messages in both lists.
     pub(super) ready: u64,
     pub(super) ready_bytes: u64,
+    /// What was delivered too often, if anything was.
+    pub(super) parked: Option<Box<Parked<C>>>,
+    /// Whether failed deliveries are counted.
+    pub(super) counts_failures: bool,
+    /// How many of them a message may have.
+    pub(super) delivery_limit: Option<u16>,
     /// Messages in the windows of consumers.
     pub(super) unsettled: u64,
     /// Above all numbers that ever came.
@@ -67,6 +75,9 @@ impl<C> Queue<C> {
             returned: Spans::default(),
             ready: 0,
             ready_bytes: 0,
+            parked: None,
+            counts_failures: rules.counts_failures,
+            delivery_limit: rules.delivery_limit,
             unsettled: 0,
             next_seq: Seq(1),
             redelivered_below: Seq(0),
@@ -120,35 +131,40 @@ impl<C: Content> Queue<C> {
     }
 
     /// Takes the first `count` messages of the front run, and how often they had been delivered before.
-    pub(super) fn take_front(&mut self, count: u16) -> (Run<C>, u32) {
-        let (run, deliveries) = if self.returned_first() {
-            let Returned { run, deliveries } = take_front(&mut self.returned, count);
-            (run, deliveries)
+    pub(super) fn take_front(&mut self, count: u16) -> (Run<C>, Marks) {
+        let (run, marks) = if self.returned_first() {
+            let Returned { run, marks } = take_front(&mut self.returned, count);
+            (run, marks)
         } else {
-            (take_front(&mut self.main, count), 0)
+            (take_front(&mut self.main, count), Marks::default())
         };
         self.ready -= u64::from(count);
         self.ready_bytes -= u64::from(run.bytes);
-        (run, deliveries)
+        (run, marks)
     }
 
     /// Makes messages ready that are not in the queue now.
-    pub(super) fn put(&mut self, run: Run<C>, deliveries: u32) {
+    pub(super) fn put(&mut self, run: Run<C>, marks: Marks) {
         self.ready += u64::from(run.count());
         self.ready_bytes += u64::from(run.bytes);
-        if deliveries == 0 && run.first >= self.next_seq {
+        if marks == Marks::default() && run.first >= self.next_seq {
             self.next_seq = run.end();
             self.fresh += 1;
             self.main.push_back(run);
         } else {
             self.next_seq = self.next_seq.max(run.end());
-            self.returned.insert(Returned { run, deliveries });
+            self.returned.insert(Returned { run, marks });
         }
     }
 
     /// Whether these messages may have been delivered before.
-    pub(super) fn is_redelivered(&self, run: &Run<C>, deliveries: u32) -> bool {
-        deliveries > 0 || run.first < self.redelivered_below
+    pub(super) fn is_redelivered(&self, run: &Run<C>, marks: Marks) -> bool {
+        marks.deliveries > 0 || run.first < self.redelivered_below
+    }
+
+    /// Whether messages with these marks have failed too often.
+    pub(super) fn gives_up(&self, marks: Marks) -> bool {
+        self.delivery_limit.is_some_and(|limit| marks.failures > limit)
     }
 
     fn returned_first(&self) -> bool {
@@ -172,8 +188,8 @@ fn take_front<T: Span>(spans: &mut Spans<T>, count: u16) -> T {
 #[derive(Debug)]
 pub(super) struct Returned<C> {
     pub(super) run: Run<C>,
-    /// How often they have been delivered and came back; 0 for those that only came out of order.
-    pub(super) deliveries: u32,
+    /// How often they have been delivered and came back; nothing for those that only came out of order.
+    pub(super) marks: Marks,
 }
 
 impl<C: Content> Span for Returned<C> {
@@ -192,7 +208,7 @@ impl<C: Content> Span for Returned<C> {
     fn cut(&mut self, count: u16, keep: Keep) -> Self {
         Returned {
             run: self.run.cut(count, keep),
-            deliveries: self.deliveries,
+            marks: self.marks,
         }
     }
 
@@ -201,6 +217,6 @@ impl<C: Content> Span for Returned<C> {
     }
 
     fn absorb(&mut self, next: &Self) -> bool {
-        self.deliveries == next.deliveries && self.run.absorb(&next.run)
+        self.marks == next.marks && self.run.absorb(&next.run)
     }
 }

@@ -3,6 +3,7 @@
 use crate::ids::{QueueId, Seq};
 
 use super::Partition;
+use super::marks::Marks;
 use super::query::LiveRun;
 use super::queue::{Queue, Returned};
 use super::rules::Rules;
@@ -49,7 +50,8 @@ impl<C: Content> Partition<C> {
             bytes,
             from,
             to,
-            deliveries,
+            marks,
+            parked,
         } in runs
         {
             let run = Run {
@@ -61,9 +63,12 @@ impl<C: Content> Partition<C> {
                 to,
             };
             queue.counters.enter(u64::from(run.count()), u64::from(bytes));
-            self.totals.ready += u64::from(run.count());
-            self.totals.ready_bytes += u64::from(bytes);
-            queue.put(run, deliveries);
+            if parked {
+                queue.parked.get_or_insert_default().put(Returned { run, marks });
+            } else {
+                self.totals.add_ready(&run);
+                queue.put(run, marks);
+            }
         }
         queue.next_seq = queue.next_seq.max(next_seq);
         queue.fresh = 0;
@@ -92,14 +97,17 @@ impl<C: Content> Partition<C> {
             .returned
             .take(start, end, Keep::Content, |returned| back.push(returned));
         queue.main.take(start, end, Keep::Content, |run| {
-            back.push(Returned { run, deliveries: 0 })
+            back.push(Returned {
+                run,
+                marks: Marks::default(),
+            })
         });
-        for Returned { run, deliveries } in back {
+        for Returned { run, marks } in back {
             queue.counters.returned += u64::from(run.count());
-            settlement::tell_returned(&mut self.effects, id, &run);
+            settlement::tell_returned(&mut self.effects, id, &run, false);
             queue.returned.insert(Returned {
                 run,
-                deliveries: deliveries.saturating_add(1),
+                marks: marks.returned(false),
             });
         }
     }

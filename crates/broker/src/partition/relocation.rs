@@ -37,6 +37,9 @@ impl<C: Content> Partition<C> {
         for step in &moves {
             moving.relocate(&mut queue.main, step.first.0, step.end().0, step);
             moving.relocate(&mut queue.returned, step.first.0, step.end().0, step);
+            if let Some(parking) = &mut queue.parked {
+                moving.relocate(&mut parking.list, step.first.0, step.end().0, step);
+            }
         }
         for (consumer, delivery, end) in held {
             moving.relocate_window(&mut consumers[consumer].window, delivery, end, &moves);

@@ -24,6 +24,7 @@ impl<C: Content> Partition<C> {
             return;
         };
         self.remove_ready(slot, SettleReason::Deleted);
+        self.remove_parked(slot, Seq(0), Seq(u64::MAX), SettleReason::Deleted);
         for consumer in std::mem::take(&mut self.queues[slot].members) {
             self.lose_queue(consumer);
         }
@@ -38,7 +39,7 @@ impl<C: Content> Partition<C> {
         let queue = &self.queues[slot];
         if if_unused && queue.consumers > 0 {
             self.refuse(ticket, Refusal::InUse);
-        } else if if_empty && queue.ready > 0 {
+        } else if if_empty && (queue.ready > 0 || queue.parked.is_some()) {
             self.refuse(ticket, Refusal::NotEmpty);
         } else {
             self.effects.push(Effect::DeleteAllowed {
@@ -82,6 +83,7 @@ impl<C: Content> Partition<C> {
         returned.take(first.0, end.0, Keep::Content, |Returned { run, .. }| gone(run));
         main.take(first.0, end.0, Keep::Content, &mut gone);
         (queue.main, queue.returned) = (main, returned);
+        self.remove_parked(slot, first, end, reason);
         for (consumer, delivery, end) in self.held(slot, first, end) {
             let count = self.settle_range(consumer, delivery, end, reason);
             self.release(consumer, count);

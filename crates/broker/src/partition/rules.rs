@@ -5,6 +5,10 @@
 pub struct Rules {
     /// Only one consumer is delivered to; the others wait to take its place.
     pub single_active: Option<Takeover>,
+    /// Failed deliveries are counted; else every return is like any other.
+    pub counts_failures: bool,
+    /// How many failed deliveries a message may have, if they are counted; one more, and it is parked.
+    pub delivery_limit: Option<u16>,
 }
 
 /// When another consumer becomes the active one.

@@ -19,7 +19,8 @@ impl<C: Content> Partition<C> {
         let count = match outcome {
             SettleOutcome::Done => self.settle_range(slot, first, end, SettleReason::Done),
             SettleOutcome::Discard => self.settle_range(slot, first, end, SettleReason::Rejected),
-            SettleOutcome::Requeue => self.return_range(slot, first, end),
+            SettleOutcome::Requeue => self.return_range(slot, first, end, false),
+            SettleOutcome::RequeueFailed => self.return_range(slot, first, end, true),
         };
         self.release(slot, count);
     }
@@ -28,7 +29,7 @@ impl<C: Content> Partition<C> {
         let Some(&slot) = self.consumer_slots.get(&consumer) else {
             return;
         };
-        let count = self.return_range(slot, 0, u64::MAX);
+        let count = self.return_range(slot, 0, u64::MAX, false);
         self.release(slot, count);
     }
 
@@ -37,7 +38,7 @@ impl<C: Content> Partition<C> {
             return;
         };
         self.withdraw(slot);
-        let count = self.return_range(slot, 0, u64::MAX);
+        let count = self.return_of_dead(slot);
         self.consumers[slot].kind = Kind::Cancelled;
         self.release(slot, count);
     }
@@ -65,8 +66,24 @@ impl<C: Content> Partition<C> {
         total
     }
 
-    /// Returns deliveries `first..end` of a consumer to their old place; says how many there were.
-    fn return_range(&mut self, slot: Slot, first: u64, end: u64) -> u64 {
+    /// Returns all that a dead consumer holds. A failure is charged to what was in work: the oldest delivery, as the others have
+    /// only been waiting; or all of them where each was asked for.
+    fn return_of_dead(&mut self, slot: Slot) -> u64 {
+        let consumer = &self.consumers[slot];
+        let counts = self.queues[consumer.queue].counts_failures;
+        let behind_first = match (consumer.kind, consumer.window.front()) {
+            (_, None) => return 0,
+            _ if !counts => return self.return_range(slot, 0, u64::MAX, false),
+            (Kind::Getter, _) => u64::MAX,
+            (_, Some(oldest)) => oldest.delivery + 1,
+        };
+        let charged = self.return_range(slot, 0, behind_first, true);
+        charged + self.return_range(slot, behind_first, u64::MAX, false)
+    }
+
+    /// Returns deliveries `first..end` of a consumer to their old place, or wherever they go if they have failed too often; says
+    /// how many there were.
+    fn return_range(&mut self, slot: Slot, first: u64, end: u64, failed: bool) -> u64 {
         let Self {
             consumers,
             queues,
@@ -77,26 +94,28 @@ impl<C: Content> Partition<C> {
         let consumer = &mut consumers[slot];
         let queue_slot = consumer.queue;
         let queue = &mut queues[queue_slot];
-        let mut total = 0;
-        consumer.window.take(
-            first,
-            end,
-            Keep::Content,
-            |Unsettled {
-                 mut run, deliveries, ..
-             }| {
-                run.compact();
-                total += u64::from(run.count());
-                totals.ready_bytes += u64::from(run.bytes);
-                tell_returned(effects, queue.id, &run);
-                queue.put(run, deliveries.saturating_add(1));
-            },
-        );
-        totals.ready += total;
+        let failed = failed && queue.counts_failures;
+        let (mut total, mut given_up) = (0, Vec::new());
+        let returned = |Unsettled { mut run, marks, .. }| {
+            run.compact();
+            total += u64::from(run.count());
+            let marks = marks.returned(failed);
+            tell_returned(effects, queue.id, &run, failed);
+            if queue.gives_up(marks) {
+                given_up.push((run, marks));
+            } else {
+                totals.add_ready(&run);
+                queue.put(run, marks);
+            }
+        };
+        consumer.window.take(first, end, Keep::Content, returned);
         queue.unsettled -= total;
         queue.counters.returned += total;
         if total > 0 {
             self.touch(queue_slot);
+        }
+        for (run, marks) in given_up {
+            self.limit_reached(queue_slot, run, marks);
         }
         total
     }
@@ -177,16 +196,17 @@ pub(super) fn tell_settled<C>(
 }
 
 /// Tells of returned messages, together with their neighbours if those were the last effect.
-pub(super) fn tell_returned<C>(effects: &mut Vec<Effect<C>>, queue: QueueId, run: &Run<C>) {
+pub(super) fn tell_returned<C>(effects: &mut Vec<Effect<C>>, queue: QueueId, run: &Run<C>, failed: bool) {
     let is_durable = run.location.is_durable();
     if let Some(Effect::Returned {
         queue: last,
         first,
         count,
         durable,
+        failed: charged,
     }) = effects.last_mut()
         && *last == queue
-        && *durable == is_durable
+        && (*durable, *charged) == (is_durable, failed)
         && first.plus(u64::from(*count)) == run.first
         && let Some(sum) = count.checked_add(u32::from(run.count()))
     {
@@ -198,5 +218,6 @@ pub(super) fn tell_returned<C>(effects: &mut Vec<Effect<C>>, queue: QueueId, run
         first: run.first,
         count: u32::from(run.count()),
         durable: is_durable,
+        failed,
     });
 }

@@ -37,16 +37,22 @@ impl<C: Content> Partition<C> {
         equal("ready bytes", queue.ready_bytes, ready.bytes)?;
         equal("unsettled messages", queue.unsettled, unsettled.messages)?;
         // The promise: what was accepted is settled, discarded for a reason, or still there.
+        let parked = Sum::of(parked_runs(queue));
         equal(
             "live messages",
             queue.counters.live(),
-            ready.messages + unsettled.messages,
+            ready.messages + unsettled.messages + parked.messages,
         )?;
         equal(
             "live bytes",
             queue.counters.live_bytes(),
-            ready.bytes + unsettled.bytes,
+            ready.bytes + unsettled.bytes + parked.bytes,
         )?;
+        if let Some(parking) = &queue.parked {
+            parking.list.validate()?;
+            equal("parked messages", parking.messages, parked.messages)?;
+            equal("parked bytes", parking.bytes, parked.bytes)?;
+        }
         let active = members().filter(|member| member.kind == Kind::Active).count() as u64;
         equal("consumers", u64::from(queue.consumers), active)?;
         if queue.exclusive && queue.consumers != 1 {
@@ -141,7 +147,8 @@ impl<C: Content> Partition<C> {
             .main
             .iter()
             .chain(queue.returned.iter().map(|returned| &returned.run));
-        let mut runs: Vec<&Run<C>> = ready.chain(windows.map(|held| &held.run)).collect();
+        let held = windows.map(|held| &held.run);
+        let mut runs: Vec<&Run<C>> = ready.chain(held).chain(parked_runs(queue)).collect();
         runs.sort_unstable_by_key(|run| run.first);
         for pair in runs.windows(2) {
             if pair[0].end() > pair[1].first {
@@ -262,6 +269,16 @@ impl<C: Content> Partition<C> {
             .count() as u64;
         equal("consumers", self.totals.consumers, active)
     }
+}
+
+fn parked_runs<C>(queue: &Queue<C>) -> impl Iterator<Item = &Run<C>>
+where
+    C: Content,
+{
+    let parking = queue.parked.iter();
+    parking
+        .flat_map(|parking| parking.list.iter())
+        .map(|parked| &parked.run)
 }
 
 #[derive(Clone, Copy, Default)]

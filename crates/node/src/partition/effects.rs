@@ -45,10 +45,32 @@ impl Partition {
                 first,
                 count,
                 durable,
+                failed,
             } if durable => {
-                push_range(&mut self.returned, Range { queue, first, count });
+                let ranges = if failed {
+                    &mut self.failed
+                } else {
+                    &mut self.returned
+                };
+                push_range(ranges, Range { queue, first, count });
             }
-            Effect::Returned { .. } => (),
+            Effect::Parked {
+                queue,
+                first,
+                count,
+                durable,
+            } if durable => {
+                push_range(&mut self.parked, Range { queue, first, count });
+            }
+            Effect::Unparked {
+                queue,
+                first,
+                count,
+                durable,
+            } if durable => {
+                push_range(&mut self.unparked, Range { queue, first, count });
+            }
+            Effect::Returned { .. } | Effect::Parked { .. } | Effect::Unparked { .. } => (),
             Effect::Relocated {
                 count,
                 old,

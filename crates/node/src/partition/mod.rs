@@ -14,6 +14,7 @@
 
 pub mod capture;
 mod effects;
+mod parking;
 mod rescue;
 mod staged;
 
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use everack_broker::catalog::Queue;
 use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
-use everack_broker::partition::{Command, Effect, Partition as Machine, Restored, Run, SettleOutcome};
+use everack_broker::partition::{Command, Effect, Partition as Machine, Restored, Run};
 use everack_storage::{Frames, Position};
 use rustc_hash::FxHashMap;
 
@@ -59,6 +60,9 @@ pub struct Partition {
     urgent: bool,
     settled: Vec<Range>,
     returned: Vec<Range>,
+    failed: Vec<Range>,
+    parked: Vec<Range>,
+    unparked: Vec<Range>,
     quarantined: Vec<Range>,
     jobs: VecDeque<StagedJob>,
     job_next: JobId,
@@ -109,6 +113,9 @@ impl Partition {
             urgent: false,
             settled: Vec::new(),
             returned: Vec::new(),
+            failed: Vec::new(),
+            parked: Vec::new(),
+            unparked: Vec::new(),
             quarantined: Vec::new(),
             jobs: VecDeque::new(),
             job_next: JobId(1),
@@ -263,6 +270,8 @@ impl Partition {
             Request::Report { queues, inquirer } => {
                 outbox.reports.push((inquirer, self.report(&queues)));
             }
+            Request::ListParked(list) => self.list_parked(list, outbox),
+            Request::Unpark(unpark) => self.unpark(unpark, now, outbox),
         }
     }
 
@@ -473,9 +482,7 @@ impl Partition {
             reply,
         } = part;
         // What the transaction puts back into its queue stays alive; its return is logged when it takes effect.
-        let ends = settles
-            .iter()
-            .filter(|settle| settle.outcome != SettleOutcome::Requeue);
+        let ends = settles.iter().filter(|settle| !settle.outcome.requeues());
         let ends = ends.map(|settle| (settle.consumer, settle.first, settle.count));
         let settled = self.machine.settled_by(ends);
         let durable = settled.iter().filter(|range| range.durable);
@@ -541,6 +548,22 @@ impl Partition {
         job
     }
 
+    /// What failed, was parked for it or is parked no more, in this order: that is how it can happen within one round.
+    fn frame_failures(&mut self) {
+        if !self.failed.is_empty() {
+            record::encode_failed(&mut self.frames, self.id, &self.failed);
+            self.failed.clear();
+        }
+        if !self.parked.is_empty() {
+            record::encode_parked(&mut self.frames, self.id, &self.parked);
+            self.parked.clear();
+        }
+        if !self.unparked.is_empty() {
+            record::encode_unparked(&mut self.frames, self.id, &self.unparked);
+            self.unparked.clear();
+        }
+    }
+
     /// Closes this round's job, if it has anything for the log.
     fn seal_job(&mut self, outbox: &mut Outbox) {
         if !self.settled.is_empty() {
@@ -551,6 +574,7 @@ impl Partition {
             record::encode_returned(&mut self.frames, self.id, &self.returned);
             self.returned.clear();
         }
+        self.frame_failures();
         if !self.quarantined.is_empty() {
             record::encode_quarantined(&mut self.frames, self.id, &self.quarantined);
             self.quarantined.clear();

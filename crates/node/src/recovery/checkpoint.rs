@@ -3,6 +3,8 @@
 //! ```text
 //! 1 topology    kind u8 = 1 | catalog_applied u64 | postcard of Vec<broker::catalog::Fact>          once, first
 //! 2 queue       kind u8 = 2 | id u64 | next u64 | applied u64 | run*                                as often as its runs need
+//! 4 marked      as queue, for a piece in which messages have failed, are parked or have a priority; each run goes on:
+//!               | varint failures | varint parked: 0, 1 | varint priority = 0
 //! run           varint first - end of the run before in the record | zigzag varint location - location before
 //!               | varint bytes | varint from | varint count | varint returns
 //! ```
@@ -41,6 +43,7 @@ pub struct CheckpointError {
 
 const KIND_TOPOLOGY: u8 = 1;
 const KIND_QUEUE: u8 = 2;
+const KIND_MARKED: u8 = 4;
 
 /// The record of the topology.
 pub fn encode_topology(catalog_applied: Position, facts: &[Fact]) -> Vec<u8> {
@@ -53,7 +56,8 @@ pub fn encode_topology(catalog_applied: Position, facts: &[Fact]) -> Vec<u8> {
 /// A record of some of a queue's messages, in rising order.
 pub fn encode_queue(queue: QueueId, next: Seq, applied: Position, runs: &[LiveRun]) -> Vec<u8> {
     let mut out = Vec::with_capacity(25 + runs.len() * 12);
-    out.push(KIND_QUEUE);
+    let marked = runs.iter().any(is_marked);
+    out.push(if marked { KIND_MARKED } else { KIND_QUEUE });
     for field in [queue.0, next.0, applied.0] {
         out.extend_from_slice(&field.to_le_bytes());
     }
@@ -65,7 +69,12 @@ pub fn encode_queue(queue: QueueId, next: Seq, applied: Position, runs: &[LiveRu
         put_varint(&mut out, u64::from(run.bytes));
         put_varint(&mut out, u64::from(run.from));
         put_varint(&mut out, count);
-        put_varint(&mut out, u64::from(run.deliveries));
+        put_varint(&mut out, u64::from(run.marks.deliveries));
+        if marked {
+            put_varint(&mut out, u64::from(run.marks.failures));
+            put_varint(&mut out, u64::from(run.parked));
+            put_varint(&mut out, 0);
+        }
         (end, location) = (run.first.0 + count, run.location.0);
     }
     out
@@ -86,12 +95,13 @@ impl Checkpoint {
                 self.facts.extend(facts);
                 Ok(())
             }
-            KIND_QUEUE => self.take_queue(&mut cursor),
+            KIND_QUEUE => self.take_queue(&mut cursor, false),
+            KIND_MARKED => self.take_queue(&mut cursor, true),
             _ => Err(cursor.error()),
         }
     }
 
-    fn take_queue(&mut self, cursor: &mut Cursor<'_>) -> Result<(), CheckpointError> {
+    fn take_queue(&mut self, cursor: &mut Cursor<'_>, marked: bool) -> Result<(), CheckpointError> {
         let (queue, next, applied) = (QueueId(cursor.u64()?), Seq(cursor.u64()?), cursor.u64()?);
         if next.0 >= 2 * SEQ_END {
             return Err(cursor.error());
@@ -123,9 +133,38 @@ impl Checkpoint {
             if returns > 0 {
                 image.count_returns(Seq(first), u32::from(count), returns);
             }
+            if marked {
+                take_marks(cursor, image, Seq(first), u32::from(count))?;
+            }
             number = end;
         }
         Ok(())
+    }
+}
+
+/// Whether there is more to say of a run than where it is and how often it came back.
+fn is_marked(run: &LiveRun) -> bool {
+    run.parked || run.marks.failures > 0
+}
+
+fn take_marks(
+    cursor: &mut Cursor<'_>,
+    image: &mut QueueImage,
+    first: Seq,
+    count: u32,
+) -> Result<(), CheckpointError> {
+    let failures: u16 = cursor.narrow()?;
+    if failures > 0 {
+        image.count_failures(first, count, u32::from(failures));
+    }
+    match cursor.varint()? {
+        0 => (),
+        1 => image.park(first, count),
+        _ => return Err(cursor.error()),
+    }
+    match cursor.varint()? {
+        0 => Ok(()),
+        _ => Err(cursor.error()),
     }
 }
 
@@ -185,6 +224,8 @@ impl<'a> Cursor<'a> {
 
 #[cfg(test)]
 mod tests {
+    use everack_broker::partition::Marks;
+
     use super::*;
 
     #[test]
@@ -195,13 +236,19 @@ mod tests {
             bytes,
             from,
             to,
-            deliveries,
+            marks: Marks {
+                deliveries,
+                ..Marks::default()
+            },
+            parked: false,
         };
-        let runs = [
+        let mut runs = [
             run(5, 1 << 32, 700, 0, 7, 0),
             run(40, 1 << 32 | 4096, 9, 3, 4, 2),
             run(41, 64, 1, 0, 1, 0),
+            run(42, 640, 1, 0, 1, 3),
         ];
+        (runs[2].marks.failures, runs[3].parked) = (2, true);
         let mut read = Checkpoint::default();
         read.take(&encode_topology(Position(77), &[])).unwrap();
         read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[..2]))
@@ -230,7 +277,8 @@ mod tests {
             bytes: 9,
             from: 0,
             to: 2,
-            deliveries: 0,
+            marks: Marks::default(),
+            parked: false,
         };
         let mut read = Checkpoint::default();
         read.take(&encode_queue(QueueId(3), Seq(10), Position(78), &[run]))

@@ -137,6 +137,21 @@ impl Recovery {
                     image.count_return(range.first, range.count)
                 });
             }
+            RecordFact::Failed(ranges) => {
+                self.each(position, &ranges, |image, range| {
+                    image.count_failure(range.first, range.count)
+                });
+            }
+            RecordFact::Parked(ranges) => {
+                self.each(position, &ranges, |image, range| {
+                    image.park(range.first, range.count)
+                });
+            }
+            RecordFact::Unparked(ranges) => {
+                self.each(position, &ranges, |image, range| {
+                    image.unpark(range.first, range.count)
+                });
+            }
             RecordFact::Topology(facts) if position >= self.catalog_applied => self.replay_facts(facts),
             RecordFact::Topology(_) | RecordFact::Whole => (),
         }

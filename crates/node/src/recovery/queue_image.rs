@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use everack_broker::ids::{Location, Seq};
-use everack_broker::partition::LiveRun;
+use everack_broker::partition::{LiveRun, Marks};
 
 use super::returns::Returns;
 
@@ -61,6 +61,10 @@ pub struct QueueImage {
     pub applied: u64,
     /// How often messages came back, for those that did.
     pub returns: Returns,
+    /// How often that counted as a failure.
+    pub failures: Returns,
+    /// Which messages are parked: those with a count.
+    pub parked: Returns,
     runs: VecDeque<ImageRun>,
     fragments: BTreeMap<Seq, ImageRun>,
 }
@@ -105,8 +109,10 @@ impl QueueImage {
         let (low, high) = (first.0, first.0 + u64::from(count));
         self.settle_fragments(low, high);
         self.settle_runs(low, high);
-        if !self.returns.is_empty() {
-            self.returns.remove(low, high);
+        for marks in [&mut self.returns, &mut self.failures, &mut self.parked] {
+            if !marks.is_empty() {
+                marks.remove(low, high);
+            }
         }
     }
 
@@ -200,6 +206,31 @@ impl QueueImage {
         self.returns.add(first.0, first.0 + u64::from(count), times);
     }
 
+    /// Counts one more return of messages `first..first + count` that was a failure.
+    pub fn count_failure(&mut self, first: Seq, count: u32) {
+        self.count_return(first, count);
+        self.count_failures(first, count, 1);
+    }
+
+    /// Counts `times` more failures of messages `first..first + count`.
+    pub fn count_failures(&mut self, first: Seq, count: u32, times: u32) {
+        self.failures.add(first.0, first.0 + u64::from(count), times);
+    }
+
+    /// Messages `first..first + count` are parked.
+    pub fn park(&mut self, first: Seq, count: u32) {
+        let (low, high) = (first.0, first.0 + u64::from(count));
+        self.parked.remove(low, high);
+        self.parked.add(low, high, 1);
+    }
+
+    /// Messages `first..first + count` are parked no more, and have never failed.
+    pub fn unpark(&mut self, first: Seq, count: u32) {
+        let (low, high) = (first.0, first.0 + u64::from(count));
+        self.parked.remove(low, high);
+        self.failures.remove(low, high);
+    }
+
     /// Live messages in the order of their numbers.
     pub fn into_runs(self) -> impl Iterator<Item = ImageRun> {
         let mut fragments = self.fragments.into_values().peekable();
@@ -211,11 +242,14 @@ impl QueueImage {
         })
     }
 
-    /// Live messages as the queue machine takes them back: cut where the number of their returns changes.
+    /// Live messages as the queue machine takes them back: cut where what is known of them changes.
     pub fn into_live_runs(mut self) -> impl Iterator<Item = LiveRun> {
-        let returns = std::mem::take(&mut self.returns);
-        self.into_runs()
-            .flat_map(move |run| cut_by_returns(run, &returns))
+        let known = Known {
+            returns: std::mem::take(&mut self.returns),
+            failures: std::mem::take(&mut self.failures),
+            parked: std::mem::take(&mut self.parked),
+        };
+        self.into_runs().flat_map(move |run| known.cut(run))
     }
 
     /// How many messages are live.
@@ -228,47 +262,60 @@ impl QueueImage {
     }
 }
 
-fn cut_by_returns(run: ImageRun, returns: &Returns) -> Vec<LiveRun> {
-    let (start, end) = (run.first.0, run.end());
-    let mut cuts = vec![(start, 0)];
-    for (low, high, times) in returns.within(start, end) {
-        cuts.push((low, times));
-        cuts.push((high, 0));
+/// What is known of messages besides where they are.
+struct Known {
+    returns: Returns,
+    failures: Returns,
+    parked: Returns,
+}
+
+impl Known {
+    /// A run in pieces of which each has the same marks throughout.
+    fn cut(&self, run: ImageRun) -> Vec<LiveRun> {
+        let (start, end) = (run.first.0, run.end());
+        let mut cuts = vec![start];
+        for ranges in [&self.returns, &self.failures, &self.parked] {
+            cuts.extend(ranges.within(start, end).flat_map(|(low, high, _)| [low, high]));
+        }
+        cuts.retain(|&cut| cut < end);
+        cuts.sort_unstable();
+        cuts.dedup();
+        let mut marked: Vec<_> = cuts.into_iter().map(|low| (low, self.marks(low))).collect();
+        marked.dedup_by_key(|(_, marks)| *marks);
+        let ends = marked.iter().skip(1).map(|(low, _)| *low).chain([end]);
+        let pieces = marked.iter().zip(ends);
+        pieces
+            .map(|(&(low, (marks, parked)), high)| live_run(run.slice(low, high), marks, parked))
+            .collect()
     }
-    cuts.dedup_by(|next, last| {
-        // A later cut at the same place, or one that changes nothing, takes the place of the earlier.
-        let same_place = next.0 == last.0;
-        if same_place {
-            *last = *next;
-        }
-        same_place
-    });
-    cuts.dedup_by_key(|(_, count)| *count);
-    let ends = cuts
-        .iter()
-        .skip(1)
-        .map(|(at, _)| *at)
-        .chain([end])
-        .collect::<Vec<_>>();
-    let pieces = cuts.iter().zip(ends).filter(|((at, _), end)| at < end);
-    let live = pieces.map(|(&(at, deliveries), end)| {
-        let ImageRun {
-            first,
-            location,
-            bytes,
-            from,
-            to,
-        } = run.slice(at, end);
-        LiveRun {
-            first,
-            location,
-            bytes,
-            from,
-            to,
-            deliveries,
-        }
-    });
-    live.collect()
+
+    fn marks(&self, seq: u64) -> (Marks, bool) {
+        let failures = self.failures.of(Seq(seq));
+        let marks = Marks {
+            deliveries: self.returns.of(Seq(seq)),
+            failures: u16::try_from(failures).unwrap_or(u16::MAX),
+        };
+        (marks, self.parked.of(Seq(seq)) > 0)
+    }
+}
+
+fn live_run(run: ImageRun, marks: Marks, parked: bool) -> LiveRun {
+    let ImageRun {
+        first,
+        location,
+        bytes,
+        from,
+        to,
+    } = run;
+    LiveRun {
+        first,
+        location,
+        bytes,
+        from,
+        to,
+        marks,
+        parked,
+    }
 }
 
 #[cfg(test)]
@@ -371,7 +418,7 @@ mod tests {
         image.count_return(Seq(4), 1);
         let live: Vec<_> = image
             .into_live_runs()
-            .map(|run| (run.first.0, run.to - run.from, run.deliveries))
+            .map(|run| (run.first.0, run.to - run.from, run.marks.deliveries))
             .collect();
         assert_eq!(live, [(1, 2, 0), (3, 1, 1), (4, 1, 2), (5, 6, 0)]);
     }

@@ -15,6 +15,7 @@ use everack_broker::ids::ConsumerId;
 use everack_broker::partition::{SettleOutcome, SharedLimit};
 
 use super::Session;
+use super::counted::counted;
 use super::growth::to_be_shown;
 use super::outgoing::{Got, Outgoing};
 use super::topology::Handled;
@@ -33,6 +34,8 @@ pub(super) struct Consumer {
     pub(super) no_ack: bool,
     pub(super) head: DeliverHead,
     pub(super) queue: Arc<Queue>,
+    /// It is told how often a message came back.
+    pub(super) counts: bool,
     pub(super) exclusive: bool,
     pub(super) prefetch: u16,
     pub(super) arguments: Arguments,
@@ -62,6 +65,7 @@ impl Session {
             no_ack: consume.no_ack,
             head,
             queue: queue.clone(),
+            counts: queue.counts_failures(),
             exclusive: consume.exclusive,
             prefetch,
             arguments: from_amqp::arguments(&to_be_shown(consume.arguments)),
@@ -241,8 +245,8 @@ impl Session {
                     nowait,
                 });
             }
-            (Waiting::Get { no_ack, .. }, Answer::Got { delivery, remaining }) => {
-                self.got(channel, *delivery, remaining, no_ack);
+            (Waiting::Get { queue, no_ack }, Answer::Got { delivery, remaining }) => {
+                self.got(channel, *delivery, remaining, no_ack, queue.counts_failures());
             }
             (Waiting::Get { .. }, Answer::GotEmpty) => self.get_empty(channel),
             (Waiting::Status { queue }, Answer::Counts { messages, consumers }) => {
@@ -278,12 +282,13 @@ impl Session {
 
     /// A small message is written at once. A large one waits in the output for its room, and everything else that the client asks
     /// for waits behind it.
-    fn got(&mut self, channel: u16, delivered: Delivered, remaining: u64, no_ack: bool) {
+    fn got(&mut self, channel: u16, delivered: Delivered, remaining: u64, no_ack: bool, counts: bool) {
         let got = Got {
             channel,
             delivered,
             remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
             no_ack,
+            counts,
         };
         let large = got.delivered.delivery.run.bytes as usize > LARGE_BYTES;
         if large || !self.write_got(&got) {
@@ -322,8 +327,14 @@ impl Session {
             }) += 1;
             received.redelivered += u64::from(delivery.redelivered);
         }
+        let (messages, index) = if got.counts && delivery.marks.deliveries > 0 {
+            let (from, marks) = (delivery.run.from, delivery.marks);
+            (counted(&messages, from, from + 1, marks), 0)
+        } else {
+            (messages, delivery.run.from)
+        };
         self.connection
-            .get_ok(got.channel, &messages, delivery.run.from, handed, got.remaining);
+            .get_ok(got.channel, &messages, index, handed, got.remaining);
         true
     }
 
@@ -352,7 +363,8 @@ impl Session {
     ) {
         let outcome = match outcome {
             Outcome::Ack => SettleOutcome::Done,
-            Outcome::Nack { requeue: true } | Outcome::Reject { requeue: true } => SettleOutcome::Requeue,
+            Outcome::Nack { requeue: true } => SettleOutcome::Requeue,
+            Outcome::Reject { requeue: true } => SettleOutcome::RequeueFailed,
             Outcome::Nack { requeue: false } | Outcome::Reject { requeue: false } => SettleOutcome::Discard,
         };
         if outcome == SettleOutcome::Done

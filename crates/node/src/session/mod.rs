@@ -11,6 +11,7 @@
 
 mod channel;
 mod consume;
+mod counted;
 mod growth;
 mod large;
 mod outgoing;

@@ -14,6 +14,7 @@ use everack_broker::ids::ConsumerId;
 use everack_broker::partition::{Delivery, Run};
 
 use super::Session;
+use super::counted::counted;
 use crate::messages::Messages;
 use crate::notice::Delivered;
 use crate::request::Request;
@@ -45,6 +46,8 @@ pub(super) struct Got {
     /// Messages that are left in the queue.
     pub(super) remaining: u32,
     pub(super) no_ack: bool,
+    /// Whether the client is told how often the message came back.
+    pub(super) counts: bool,
 }
 
 impl Session {
@@ -112,9 +115,13 @@ impl Session {
             no_ack: consumer.no_ack,
             redelivered: delivery.redelivered,
         };
-        let open = self
-            .connection
-            .deliver(&consumer.head, &messages, from, to, handed);
+        let open = if consumer.counts && delivery.marks.deliveries > 0 {
+            let shown = counted(&messages, from, to, delivery.marks);
+            self.connection.deliver(&consumer.head, &shown, 0, count, handed)
+        } else {
+            self.connection
+                .deliver(&consumer.head, &messages, from, to, handed)
+        };
         if open && let Some(state) = self.channels.get_mut(&consumer.channel) {
             let received = &mut state.received;
             *(if consumer.no_ack {

@@ -5,6 +5,7 @@ mod desk;
 mod growth;
 mod history;
 mod large;
+mod parking;
 mod partition;
 mod queue_image;
 mod record;

@@ -84,7 +84,7 @@ fn an_image_holds_what_the_naive_one_holds() {
         for run in image.into_live_runs() {
             for at in 0..run.to - run.from {
                 let number = run.first.0 + u64::from(at);
-                seen.push((number, (run.location.0, run.from + at, run.deliveries)));
+                seen.push((number, (run.location.0, run.from + at, run.marks.deliveries)));
             }
         }
         assert_eq!(seen, naive.into_iter().collect::<Vec<_>>(), "seed {seed}");

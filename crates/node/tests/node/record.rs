@@ -166,6 +166,12 @@ fn ranges_are_read_as_they_were_written() {
         check(settled, Some(4), RecordFact::Settled(ranges.to_vec()));
         let returned = payload(|frames| record::encode_returned(frames, partition, ranges));
         check(returned, None, RecordFact::Returned(ranges.to_vec()));
+        let failed = payload(|frames| record::encode_failed(frames, partition, ranges));
+        check(failed, None, RecordFact::Failed(ranges.to_vec()));
+        let parked = payload(|frames| record::encode_parked(frames, partition, ranges));
+        check(parked, None, RecordFact::Parked(ranges.to_vec()));
+        let unparked = payload(|frames| record::encode_unparked(frames, partition, ranges));
+        check(unparked, None, RecordFact::Unparked(ranges.to_vec()));
         let quarantined = payload(|frames| record::encode_quarantined(frames, partition, ranges));
         check(quarantined, None, RecordFact::Quarantined(ranges.to_vec()));
     }

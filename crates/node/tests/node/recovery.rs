@@ -242,7 +242,7 @@ fn a_return_of_four_billion_messages_takes_no_memory() {
     let (_, _, image) = queues.pop().expect("the queue is there");
     let runs: Vec<_> = image
         .into_live_runs()
-        .map(|run| (run.first.0, run.to - run.from, run.deliveries))
+        .map(|run| (run.first.0, run.to - run.from, run.marks.deliveries))
         .collect();
     assert_eq!(runs, [(1, 1, 0), (2, 1, 1000)]);
 }

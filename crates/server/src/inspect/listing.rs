@@ -68,6 +68,9 @@ fn describe(record: &Record) -> String {
         RecordFact::Moved(list) => format!("moved        {}", placed(list)),
         RecordFact::Settled(list) => format!("settled      {}", ranges(list)),
         RecordFact::Returned(list) => format!("returned     {}", ranges(list)),
+        RecordFact::Failed(list) => format!("failed       {}", ranges(list)),
+        RecordFact::Parked(list) => format!("parked       {}", ranges(list)),
+        RecordFact::Unparked(list) => format!("unparked     {}", ranges(list)),
         RecordFact::Quarantined(list) => format!("quarantined  {}", ranges(list)),
         RecordFact::Topology(facts) => {
             format!(

@@ -13,7 +13,7 @@ use everack_broker::arguments::{Arguments, Value};
 use everack_broker::catalog::{Binding, Command, DeclareExchange, DeclareQueue, Destination, Fact};
 use everack_broker::ids::{Location, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
-use everack_broker::partition::LiveRun;
+use everack_broker::partition::{LiveRun, Marks};
 use everack_node::record::{self, Placement, Range, Target};
 use everack_node::recovery::checkpoint as contents;
 use everack_storage::{Frames, Position};
@@ -121,6 +121,9 @@ pub fn all() -> Vec<Vec<u8>> {
         payload(|frames| record::encode_returned(frames, partition, &[range(2, 2)])),
         payload(|frames| record::encode_settled(frames, partition, None, &[range(3, 1), range(10, 1)])),
         placed(Placement::Moved, None, &[target(1, 2, 1, 2)]),
+        payload(|frames| record::encode_failed(frames, partition, &[range(5, 2)])),
+        payload(|frames| record::encode_parked(frames, partition, &[range(5, 2)])),
+        payload(|frames| record::encode_unparked(frames, partition, &[range(5, 1)])),
         payload(|frames| record::encode_quarantined(frames, partition, &[range(4, 1)])),
     ]
 }
@@ -133,12 +136,16 @@ pub fn checkpoint() -> Vec<Vec<u8>> {
         bytes: 100,
         from,
         to,
-        deliveries,
+        marks: Marks {
+            deliveries,
+            failures: deliveries as u16 / 2,
+        },
+        parked: deliveries > 2,
     };
     let runs = [
         run(1, 1 << 32 | 4096, 0, 4, 0),
         run(9, 1 << 32 | 4608, 3, 4, 2),
-        run(10, 1 << 32 | 4096, 4, 5, 0),
+        run(10, 1 << 32 | 4096, 4, 5, 3),
     ];
     vec![
         contents::encode_topology(Position(77), &facts()),

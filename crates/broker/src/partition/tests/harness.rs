@@ -232,6 +232,16 @@ impl Bench {
         self.settle(consumer, first, count, SettleOutcome::Requeue);
     }
 
+    pub(super) fn reject(&mut self, consumer: u64, first: u64, count: u32) {
+        self.settle(consumer, first, count, SettleOutcome::RequeueFailed);
+    }
+
+    pub(super) fn die(&mut self, consumer: u64) {
+        self.apply(Command::ReturnAll {
+            consumer: ConsumerId(consumer),
+        });
+    }
+
     pub(super) fn relocate(&mut self, moves: &[(u64, u16, u64, u16)]) {
         let moves = moves.iter().map(|&(first, count, location, from)| Move {
             first: Seq(first),
@@ -301,13 +311,21 @@ fn describe(effect: &Effect<Batch>) -> String {
             first,
             count,
             durable,
+            failed,
         } => {
             format!(
-                "q{queue} {} back{}",
+                "q{queue} {} back{}{}",
                 span(*first, *count),
-                if *durable { "" } else { " transient" }
+                if *durable { "" } else { " transient" },
+                if *failed { " failed" } else { "" }
             )
         }
+        Effect::Parked {
+            queue, first, count, ..
+        } => format!("q{queue} {} parked", span(*first, *count)),
+        Effect::Unparked {
+            queue, first, count, ..
+        } => format!("q{queue} {} unparked", span(*first, *count)),
         Effect::ConsumeOk { ticket } => format!("{ticket}: consuming"),
         Effect::Cancelled { ticket } => format!("{ticket}: cancelled"),
         Effect::Refused { ticket, refusal } => format!("{ticket}: {refusal:?}"),
@@ -348,7 +366,7 @@ fn describe_delivery(delivery: &Delivery<Batch>) -> String {
         consumer,
         run,
         first_delivery,
-        deliveries,
+        marks,
         redelivered,
         ..
     } = delivery;
@@ -363,7 +381,10 @@ fn describe_delivery(delivery: &Delivery<Batch>) -> String {
         told += " lean";
     }
     if *redelivered {
-        write!(told, " again {deliveries}").expect("a string takes all");
+        write!(told, " again {}", marks.deliveries).expect("a string takes all");
+    }
+    if marks.failures > 0 {
+        write!(told, " failed {}", marks.failures).expect("a string takes all");
     }
     told
 }

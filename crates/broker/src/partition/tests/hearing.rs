@@ -43,7 +43,7 @@ impl Walk {
                             run.first.0 + u64::from(at),
                             run.location.0,
                             run.from + at,
-                            run.deliveries,
+                            (run.marks.deliveries, run.marks.failures, run.parked),
                         )
                     })
                 })
@@ -51,7 +51,10 @@ impl Walk {
             let known: Vec<_> = queue
                 .messages
                 .iter()
-                .map(|(&seq, message)| (seq, message.location, message.index, message.deliveries))
+                .map(|(&seq, message)| {
+                    let marks = (message.deliveries, message.failures, message.parked);
+                    (seq, message.location, message.index, marks)
+                })
                 .collect();
             assert_eq!(
                 listed, known,
@@ -139,9 +142,24 @@ impl Walk {
                     .for_each(|at| self.heard(Told::Settled(queue.0, first.0 + at, reason as u8)));
             }
             Effect::Returned {
+                queue,
+                first,
+                count,
+                failed,
+                ..
+            } => {
+                (0..u64::from(count))
+                    .for_each(|at| self.heard(Told::Returned(queue.0, first.0 + at, failed)));
+            }
+            Effect::Parked {
                 queue, first, count, ..
             } => {
-                (0..u64::from(count)).for_each(|at| self.heard(Told::Returned(queue.0, first.0 + at)));
+                (0..u64::from(count)).for_each(|at| self.heard(Told::Parked(queue.0, first.0 + at)));
+            }
+            Effect::Unparked {
+                queue, first, count, ..
+            } => {
+                (0..u64::from(count)).for_each(|at| self.heard(Told::Unparked(queue.0, first.0 + at)));
             }
             Effect::Relocated {
                 queue,
@@ -184,6 +202,7 @@ impl Walk {
             let depth = self.partition.depth(QueueId(id)).expect("both have the queue");
             assert_eq!(depth.counters.live(), queue.messages.len() as u64);
             assert_eq!(depth.ready, self.model.ready(id).count() as u64);
+            assert_eq!(depth.parked, self.model.parked(id).len() as u64);
             for message in queue.messages.values() {
                 *by_segment.entry(message.location >> 32).or_default() += 1;
             }

@@ -3,6 +3,7 @@
 mod consumers;
 mod harness;
 mod hearing;
+mod limits;
 mod messages;
 mod model;
 mod single;

@@ -12,7 +12,9 @@ use super::turns::Turns;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Told {
     Settled(u64, u64, u8),
-    Returned(u64, u64),
+    Returned(u64, u64, bool),
+    Parked(u64, u64),
+    Unparked(u64, u64),
     Relocated(u64, u64),
 }
 
@@ -23,6 +25,8 @@ pub(super) struct Message {
     pub(super) location: u64,
     pub(super) index: u16,
     pub(super) deliveries: u32,
+    pub(super) failures: u16,
+    pub(super) parked: bool,
     /// The consumer that holds it, and its delivery number.
     pub(super) held: Option<(u64, u64)>,
 }
@@ -72,7 +76,7 @@ impl Model {
         messages
             .into_iter()
             .flatten()
-            .filter(|(_, message)| message.held.is_none())
+            .filter(|(_, message)| message.held.is_none() && !message.parked)
     }
 
     pub(super) fn held_by(&self, consumer: u64) -> Vec<(u64, u64)> {
@@ -139,24 +143,42 @@ impl Model {
         self.expect(Told::Settled(queue, seq, reason as u8));
     }
 
-    pub(super) fn give_back(&mut self, queue: u64, seq: u64) {
-        let message = self
-            .queues
-            .get_mut(&queue)
-            .and_then(|queue| queue.messages.get_mut(&seq))
-            .expect("held");
+    pub(super) fn give_back(&mut self, queue_id: u64, seq: u64, failed: bool) {
+        let queue = self.queues.get_mut(&queue_id).expect("it is there");
+        let failed = failed && queue.rules.counts_failures;
+        let message = queue.messages.get_mut(&seq).expect("held");
         message.held = None;
         message.deliveries += 1;
-        self.expect(Told::Returned(queue, seq));
+        message.failures += u16::from(failed);
+        message.parked = queue
+            .rules
+            .delivery_limit
+            .is_some_and(|limit| failed && message.failures > limit);
+        let parked = message.parked;
+        self.expect(Told::Returned(queue_id, seq, failed));
+        if parked {
+            self.expect(Told::Parked(queue_id, seq));
+        }
     }
 
-    pub(super) fn give_back_all(&mut self, consumer: u64) {
-        let Some(queue) = self.consumers.get(&consumer).map(|consumer| consumer.queue) else {
+    /// A dead consumer has failed with its oldest message only; what was gotten one by one has failed altogether.
+    pub(super) fn give_back_all(&mut self, consumer: u64, dead: bool) {
+        let Some((queue, getter)) = self
+            .consumers
+            .get(&consumer)
+            .map(|consumer| (consumer.queue, consumer.getter))
+        else {
             return;
         };
-        for (_, seq) in self.held_by(consumer) {
-            self.give_back(queue, seq);
+        for (at, (_, seq)) in self.held_by(consumer).into_iter().enumerate() {
+            self.give_back(queue, seq, dead && (getter || at == 0));
         }
+    }
+
+    pub(super) fn parked(&self, queue: u64) -> Vec<u64> {
+        let messages = self.queues[&queue].messages.iter();
+        let parked = messages.filter(|(_, message)| message.parked);
+        parked.map(|(&seq, _)| seq).collect()
     }
 
     pub(super) fn withdraw(&mut self, consumer: u64) {
@@ -295,7 +317,9 @@ fn judge(message: &Message, delivery: &Delivery<Batch>, at: u64, redelivered_bel
             "a message is where it was written within its record"
         );
     }
-    assert_eq!(delivery.deliveries, message.deliveries, "deliveries are counted");
+    let marks = (message.deliveries, message.failures);
+    let told = (delivery.marks.deliveries, delivery.marks.failures);
+    assert_eq!(told, marks, "deliveries and failures are counted");
     let again = message.deliveries > 0 || run.first.0 < redelivered_below;
     assert_eq!(
         delivery.redelivered, again,

@@ -8,6 +8,7 @@ use super::harness::{Bench, TICKET, Wish, check_with, run};
 fn check(takeover: Takeover, script: impl FnOnce(&mut Bench), expected: &str) {
     let rules = Rules {
         single_active: Some(takeover),
+        ..Rules::default()
     };
     check_with(Bench::ruled(rules), script, expected);
 }
@@ -24,12 +25,6 @@ fn cancel(bench: &mut Bench, consumer: u64) {
     bench.apply(Command::Cancel {
         consumer: ConsumerId(consumer),
         ticket: TICKET,
-    });
-}
-
-fn die(bench: &mut Bench, consumer: u64) {
-    bench.apply(Command::ReturnAll {
-        consumer: ConsumerId(consumer),
     });
 }
 
@@ -74,7 +69,7 @@ fn what_the_dead_held_comes_first() {
             bench.consume(2, 0);
             bench.enqueue(run(1, 4, 0));
             bench.round();
-            die(bench, 1);
+            bench.die(1);
         },
         "q1 1..3 back transient
          c2 <- 1..3 #0 again 1
@@ -91,7 +86,7 @@ fn the_highest_then_the_longest_waiting_is_next() {
             ranked(bench, 3, 5);
             ranked(bench, 4, 5);
             bench.round();
-            leaving.iter().for_each(|&consumer| die(bench, consumer));
+            leaving.iter().for_each(|&consumer| bench.die(consumer));
             bench.enqueue(run(1, 1, 0));
         }
     };
@@ -128,7 +123,7 @@ fn who_is_outranked_makes_room_once_it_holds_nothing() {
         |bench| {
             outranked(bench);
             bench.round();
-            die(bench, 2);
+            bench.die(2);
         },
         "c1 <- 3 #2",
     );
@@ -138,7 +133,7 @@ fn who_is_outranked_makes_room_once_it_holds_nothing() {
             outranked(bench);
             bench.ack(1, 0, 2);
             bench.round();
-            die(bench, 2);
+            bench.die(2);
         },
         "q1 3 back transient
          c1 <- 3 #2 again 1",

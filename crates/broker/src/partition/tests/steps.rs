@@ -38,6 +38,7 @@ pub(super) enum Kind {
     Remove,
     ReplayReturned,
     Restart,
+    Unpark,
     Compact,
     Round,
 }
@@ -63,6 +64,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Kind::Remove),
         1 => Just(Kind::ReplayReturned),
         1 => Just(Kind::Restart),
+        3 => Just(Kind::Unpark),
         1 => Just(Kind::Compact),
         12 => Just(Kind::Round),
     ];

@@ -297,7 +297,7 @@ fn a_restart_brings_back_what_is_durable_and_live() {
     );
     let listed: Vec<_> = live
         .iter()
-        .map(|run| (run.first.0, run.to - run.from, run.from, run.deliveries))
+        .map(|run| (run.first.0, run.to - run.from, run.from, run.marks.deliveries))
         .collect();
     assert_eq!(listed, [(1, 1, 0, 1), (3, 1, 2, 0), (4, 1, 3, 0), (7, 3, 0, 0)]);
 

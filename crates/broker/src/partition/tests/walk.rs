@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 use crate::partition::{
-    Command, Effect, Gate, Limits, Move, Partition, Rules, Run, SettleOutcome, SettleReason, SharedLimit,
-    Takeover,
+    Command, Effect, Gate, Limits, Move, ParkedFate, Partition, Rules, Run, SettleOutcome, SettleReason,
+    SharedLimit, Takeover,
 };
 
 use super::harness::Batch;
@@ -116,6 +116,7 @@ impl Walk {
             Kind::Remove => self.remove(which, at, count % 5, flag),
             Kind::ReplayReturned => self.replay_returned(which, at, count),
             Kind::Restart => self.restart(usize::from(at) / 2 + 1),
+            Kind::Unpark => self.unpark(which, at, count, flag),
             Kind::Compact => self.partition.compact(),
             Kind::Round => self.round(),
         }
@@ -176,6 +177,8 @@ impl Walk {
                     location: run.location.0,
                     index: run.from + at,
                     deliveries: 0,
+                    failures: 0,
+                    parked: false,
                     held: None,
                 };
                 assert!(
@@ -318,9 +321,13 @@ impl Walk {
         let held = self.model.held_by(consumer);
         let Some(&(lowest, _)) = held.first() else { return };
         let first = lowest + u64::from(at) % (held.len() as u64 + 3);
-        let outcome = [SettleOutcome::Requeue, SettleOutcome::Discard]
-            .get(usize::from(outcome))
-            .copied();
+        let outcome = [
+            SettleOutcome::Requeue,
+            SettleOutcome::Discard,
+            SettleOutcome::RequeueFailed,
+        ]
+        .get(usize::from(outcome))
+        .copied();
         let outcome = outcome.unwrap_or(SettleOutcome::Done);
         let queue = self.model.consumers[&consumer].queue;
         for (_, seq) in held
@@ -330,7 +337,8 @@ impl Walk {
             match outcome {
                 SettleOutcome::Done => self.model.settle(queue, seq, SettleReason::Done),
                 SettleOutcome::Discard => self.model.settle(queue, seq, SettleReason::Rejected),
-                SettleOutcome::Requeue => self.model.give_back(queue, seq),
+                SettleOutcome::Requeue => self.model.give_back(queue, seq, false),
+                SettleOutcome::RequeueFailed => self.model.give_back(queue, seq, true),
             }
         }
         let told = self
@@ -360,7 +368,7 @@ impl Walk {
         let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
             return;
         };
-        self.model.give_back_all(consumer);
+        self.model.give_back_all(consumer, false);
         self.apply(Command::Recover {
             consumer: ConsumerId(consumer),
         });
@@ -371,7 +379,7 @@ impl Walk {
             return;
         };
         self.model.withdraw(consumer);
-        self.model.give_back_all(consumer);
+        self.model.give_back_all(consumer, true);
         self.model.consumers.remove(&consumer);
         self.apply(Command::ReturnAll {
             consumer: ConsumerId(consumer),
@@ -458,7 +466,7 @@ impl Walk {
         let (ready, consumers) = (self.model.ready(queue).count(), self.model.consumers_of(queue));
         self.model.answers.push(match () {
             () if if_unused && consumers > 0 => "InUse".into(),
-            () if if_empty && ready > 0 => "NotEmpty".into(),
+            () if if_empty && (ready > 0 || !self.model.parked(queue).is_empty()) => "NotEmpty".into(),
             () => format!("delete with {ready}"),
         });
         self.apply(Command::CheckDelete {
@@ -572,12 +580,60 @@ impl Walk {
             .map(|(&seq, _)| seq)
             .filter(|&seq| first <= seq && seq < end)
             .collect();
-        ready.into_iter().for_each(|seq| self.model.give_back(queue, seq));
+        ready
+            .into_iter()
+            .for_each(|seq| self.model.give_back(queue, seq, false));
         self.apply(Command::ReplayReturned {
             queue: QueueId(queue),
             first: Seq(first),
             count: count.into(),
         });
+    }
+}
+
+impl Walk {
+    fn unpark(&mut self, queue: u8, at: u8, count: u8, redrive: bool) {
+        let queue = self.queue(queue);
+        let parked = self.model.parked(queue);
+        let Some(lowest) = parked.first() else { return };
+        self.list_parked(queue, usize::from(count) + 1, &parked);
+        let (first, end) = (
+            lowest + u64::from(at) / 4,
+            lowest + u64::from(at) + u64::from(count),
+        );
+        for seq in parked.into_iter().filter(|seq| first <= *seq && *seq < end) {
+            if redrive {
+                let queue_of = self.model.queues.get_mut(&queue).expect("picked");
+                let message = queue_of.messages.get_mut(&seq).expect("parked");
+                (message.parked, message.failures) = (false, 0);
+                self.model.expect(Told::Unparked(queue, seq));
+            } else {
+                self.model.settle(queue, seq, SettleReason::ParkedDiscarded);
+            }
+        }
+        self.apply(Command::Unpark {
+            queue: QueueId(queue),
+            first: Seq(first),
+            end: Seq(end),
+            fate: if redrive {
+                ParkedFate::Redrive
+            } else {
+                ParkedFate::Discard
+            },
+        });
+    }
+
+    fn list_parked(&self, queue: u64, most: usize, expected: &[u64]) {
+        let (mut listed, mut next) = (Vec::new(), Some(Seq(0)));
+        while let Some(first) = next {
+            let (runs, rest) = self.partition.parked(QueueId(queue), first, most);
+            let seqs = runs
+                .iter()
+                .flat_map(|parked| parked.run.first.0..parked.run.end().0);
+            listed.extend(seqs);
+            next = rest;
+        }
+        assert_eq!(listed, expected, "what is parked is listed");
     }
 }
 
@@ -588,7 +644,11 @@ fn rules(queue: u64) -> Rules {
         1 => Some(Takeover::WhenOutranked),
         _ => None,
     };
-    Rules { single_active }
+    Rules {
+        single_active,
+        counts_failures: queue % 2 == 0 || queue % 3 == 0,
+        delivery_limit: (queue % 3 == 0).then_some((queue % 4) as u16),
+    }
 }
 
 fn pick<'a>(mut keys: impl ExactSizeIterator<Item = &'a u64>, choice: u8) -> Option<u64> {

@@ -24,7 +24,9 @@
 //! shifts. Version 1 readers refuse other versions and kinds: a newer log is refused as a whole by the directory's identity.
 
 use bytes::Bytes;
-use everack_amqp::content::{Batch, Entry, Group};
+use everack_amqp::content::{Batch, Entry, Group, flags};
+use everack_amqp::wire::frame::ContentHeader;
+use everack_amqp::wire::properties::View;
 use everack_broker::catalog::Fact;
 use everack_broker::ids::{PartitionId, QueueId, Seq};
 use everack_storage::Frames;
@@ -498,6 +500,31 @@ fn skip_addresses(cursor: &mut Cursor<'_>) -> Result<(), RecordError> {
         cursor.take(length)?;
     }
     Ok(())
+}
+
+/// The priorities of an Enqueued record's messages, by the entries that have one.
+///
+/// # Errors
+/// A record whose fields do not add up; properties that cannot be read are as if they were not there.
+pub fn priorities(payload: &[u8]) -> Result<Vec<(u16, u8)>, RecordError> {
+    let mut cursor = Cursor {
+        bytes: payload,
+        at: 0,
+    };
+    take_head(&mut cursor)?;
+    take_targets(&mut cursor)?;
+    skip_addresses(&mut cursor)?;
+    let entries = take_entries(&mut cursor)?;
+    let mut priorities = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        if entry.flags & flags::HAS_PRIORITY == 0 {
+            continue;
+        }
+        let properties = slice(payload, entry.header_off, entry.header_len).get(ContentHeader::FIXED_BYTES..);
+        let view = properties.and_then(|properties| View::parse(properties).ok());
+        priorities.extend(view.and_then(|view| Some((index as u16, view.priority?))));
+    }
+    Ok(priorities)
 }
 
 /// Reads the messages of an Enqueued or Moved record; entries that the record does not store are empty.

@@ -8,7 +8,7 @@ use super::refusal::{Refusal, resource};
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, PartitionId, QueueId};
 use crate::name::Name;
-use crate::partition::{Rules, Takeover};
+use crate::partition::{Ranks, Rules, Takeover};
 use crate::routing::bucket::Member;
 use crate::routing::{Route, Target};
 
@@ -123,7 +123,18 @@ impl Queue {
             single_active: self.settings.single_active_consumer.then_some(takeover),
             counts_failures: self.counts_failures(),
             delivery_limit: self.delivery_limit(),
+            ranks: self.ranks(),
         })
+    }
+
+    /// What the queue makes of the priorities of messages. RabbitMQ's quorum queues have 32 levels, and a message without a
+    /// priority is in the fifth.
+    pub fn ranks(&self) -> Option<Ranks> {
+        match (self.kind(), self.settings.priority_max) {
+            (QueueKind::Quorum, _) => Some(Ranks { max: 31, usual: 4 }),
+            (QueueKind::Classic, None | Some(0)) => None,
+            (QueueKind::Classic, Some(max)) => Some(Ranks { max, usual: 0 }),
+        }
     }
 
     /// Whether failed deliveries are counted, and consumers told of them.

@@ -55,6 +55,15 @@ pub enum Command<C> {
         /// The messages.
         run: Run<C>,
     },
+    /// As `Enqueue`, for messages that are more or less urgent than the usual ones of their queue.
+    EnqueueRanked {
+        /// Where to.
+        queue: QueueId,
+        /// The messages.
+        run: Run<C>,
+        /// Higher ranks are delivered first; usual messages have rank 0.
+        rank: i16,
+    },
     /// A consumer begins. Answered by `ConsumeOk` or `Refused`.
     Consume {
         /// Its id, never used before.

@@ -8,7 +8,7 @@ use super::consumer::{Standing, Unsettled};
 use super::effect::{Delivery, Effect};
 use super::run::{Content, Run};
 use super::slots::Slot;
-use super::{Awakened, Partition, SettleReason, settlement};
+use super::{Awakened, Partition, SettleReason, Totals, settlement};
 
 /// Most messages that a consumer gets in one turn while others are ready too.
 const TURN_MESSAGES_MAX: u64 = 16;
@@ -169,14 +169,31 @@ impl<C: Content> Partition<C> {
         if queue.ready == 0 {
             return;
         }
-        for run in queue.main.iter_mut_back().take(fresh) {
-            if !run.location.is_durable() {
-                run.compact();
-            } else if run.is_wasteful() {
-                self.totals.resident_bytes -= u64::from(run.bytes);
-                run.content = None;
-            }
+        let totals = &mut self.totals;
+        queue
+            .main
+            .iter_mut_back()
+            .take(fresh)
+            .for_each(|run| settle_run(totals, run));
+        let levels = queue.levels.iter_mut().flat_map(|levels| levels.iter_mut());
+        for level in levels {
+            let fresh = std::mem::take(&mut level.fresh);
+            level
+                .main
+                .iter_mut_back()
+                .take(fresh)
+                .for_each(|run| settle_run(totals, run));
         }
+    }
+}
+
+#[inline]
+fn settle_run<C: Content>(totals: &mut Totals, run: &mut Run<C>) {
+    if !run.location.is_durable() {
+        run.compact();
+    } else if run.is_wasteful() {
+        totals.resident_bytes -= u64::from(run.bytes);
+        run.content = None;
     }
 }
 

@@ -20,6 +20,7 @@ mod counters;
 mod delivery;
 mod effect;
 mod gate;
+mod levels;
 mod limit;
 mod marks;
 mod parking;
@@ -52,7 +53,7 @@ pub use marks::Marks;
 pub use parking::ParkedRun;
 pub use query::{Depth, LiveRun, SeqRange};
 pub use recovery::Restored;
-pub use rules::{Rules, Takeover};
+pub use rules::{Ranks, Rules, Takeover};
 pub use run::{Content, Run};
 
 use crate::ids::{ConnectionId, ConsumerId, Millis, QueueId};
@@ -144,7 +145,8 @@ impl<C: Content> Partition<C> {
     pub fn apply(&mut self, command: Command<C>, now: Millis) {
         let _ = now;
         match command {
-            Command::Enqueue { queue, run } => self.enqueue(queue, run),
+            Command::Enqueue { queue, run } => self.enqueue(queue, run, 0),
+            Command::EnqueueRanked { queue, run, rank } => self.enqueue(queue, run, rank),
             Command::Settle {
                 consumer,
                 first,
@@ -240,11 +242,12 @@ impl<C: Content> Partition<C> {
     /// notice only here. Looks at every run: call it when memory runs short, or every few seconds.
     pub fn compact(&mut self) {
         for (_, queue) in self.queues.iter_mut() {
-            queue.main.iter_mut_back().for_each(Run::compact);
-            queue
-                .returned
-                .iter_mut_back()
-                .for_each(|returned| returned.run.compact());
+            for (main, returned) in queue.lists_mut() {
+                main.iter_mut_back().for_each(Run::compact);
+                returned
+                    .iter_mut_back()
+                    .for_each(|returned| returned.run.compact());
+            }
             let parked = queue.parked.iter_mut();
             parked
                 .flat_map(|parking| parking.list.iter_mut_back())
@@ -258,7 +261,7 @@ impl<C: Content> Partition<C> {
         }
     }
 
-    fn enqueue(&mut self, queue: QueueId, mut run: Run<C>) {
+    fn enqueue(&mut self, queue: QueueId, mut run: Run<C>, rank: i16) {
         let Some(&slot) = self.queue_slots.get(&queue) else {
             return self.effects.push(Effect::Orphaned { queue, run });
         };
@@ -271,7 +274,7 @@ impl<C: Content> Partition<C> {
         self.queues[slot]
             .counters
             .enter(u64::from(run.count()), u64::from(run.bytes));
-        self.put(slot, run, Marks::default());
+        self.put(slot, run, Marks::ranked(rank));
     }
 
     /// Makes messages ready, and has their queue looked at when the round ends.

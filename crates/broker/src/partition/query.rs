@@ -208,37 +208,50 @@ impl<C: Content> Partition<C> {
     /// The ready part of [`Partition::live`]; returns the number up to which it is complete.
     fn live_ready(&self, slot: Slot, first: Seq, end: Seq, most: usize, live: &mut Vec<LiveRun>) -> Seq {
         let queue = &self.queues[slot];
-        let mut returned = queue
-            .returned
-            .iter_from(first.0)
-            .map(|span| (&span.run, span.marks))
-            .peekable();
-        let mut main = queue
-            .main
-            .iter_from(first.0)
-            .map(|run| (run, Marks::default()))
-            .peekable();
+        let lists = queue.lists().flat_map(|(rank, main, returned)| {
+            let main = main.iter_from(first.0).map(move |run| (run, Marks::ranked(rank)));
+            let returned = returned.iter_from(first.0).map(|span| (&span.run, span.marks));
+            [Listed::new(main), Listed::new(returned)]
+        });
+        let mut lists: Vec<Listed<'_, C>> = lists.collect();
         for _ in 0..most.max(1) {
-            let returned_first = match (returned.peek(), main.peek()) {
-                (Some((returned, _)), Some((run, _))) => returned.first < run.first,
-                (returned, _) => returned.is_some(),
-            };
-            let next = if returned_first {
-                returned.next()
-            } else {
-                main.next()
-            };
-            let Some((run, marks)) = next.filter(|(run, _)| run.first < end) else {
+            let foremost = lists
+                .iter_mut()
+                .filter(|list| list.first < end)
+                .min_by_key(|list| list.first);
+            let Some((run, marks)) = foremost.and_then(Listed::take) else {
                 return end;
             };
             live.extend(LiveRun::within(run, marks, first, end));
         }
-        let next = [returned.peek(), main.peek()]
-            .into_iter()
-            .flatten()
-            .map(|(run, _)| run.first)
-            .min();
+        let next = lists.iter().map(|list| list.first).min();
         next.map_or(end, |next| next.min(end))
+    }
+}
+
+/// What is left of a list of runs, and where it goes on.
+struct Listed<'a, C> {
+    runs: Box<dyn Iterator<Item = (&'a Run<C>, Marks)> + 'a>,
+    next: Option<(&'a Run<C>, Marks)>,
+    /// The number of the next message; above all if there is none.
+    first: Seq,
+}
+
+impl<'a, C> Listed<'a, C> {
+    fn new(runs: impl Iterator<Item = (&'a Run<C>, Marks)> + 'a) -> Self {
+        let mut list = Self {
+            runs: Box::new(runs),
+            next: None,
+            first: Seq(0),
+        };
+        list.take();
+        list
+    }
+
+    fn take(&mut self) -> Option<(&'a Run<C>, Marks)> {
+        let taken = std::mem::replace(&mut self.next, self.runs.next());
+        self.first = self.next.map_or(Seq(u64::MAX), |(run, _)| run.first);
+        taken
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::ids::{QueueId, Seq};
 
 use super::counters::Counters;
+use super::levels::{self, Levels};
 use super::marks::Marks;
 use super::parking::Parked;
 use super::ring::Ring;
@@ -22,7 +23,9 @@ pub(super) struct Queue<C> {
     pub(super) main: Spans<Run<C>>,
     /// What came back to its old place, or came out of order.
     pub(super) returned: Spans<Returned<C>>,
-    /// Ready messages in both lists.
+    /// What is more or less urgent than those, if anything is.
+    pub(super) levels: Option<Box<Levels<C>>>,
+    /// Ready messages in all lists.
     pub(super) ready: u64,
     pub(super) ready_bytes: u64,
     /// What was delivered too often, if anything was.
@@ -73,6 +76,7 @@ impl<C> Queue<C> {
             auto_delete,
             main: Spans::default(),
             returned: Spans::default(),
+            levels: None,
             ready: 0,
             ready_bytes: 0,
             parked: None,
@@ -123,30 +127,83 @@ impl<C> Queue<C> {
 impl<C: Content> Queue<C> {
     /// The run that is delivered next.
     pub(super) fn front(&self) -> Option<&Run<C>> {
-        if self.returned_first() {
-            self.returned.front().map(|returned| &returned.run)
-        } else {
-            self.main.front()
+        if let Some(levels) = &self.levels
+            && let Some(front) = levels.front(self.usual_is_empty())
+        {
+            return Some(front);
         }
+        levels::front(&self.main, &self.returned)
     }
 
     /// Takes the first `count` messages of the front run, and how often they had been delivered before.
     pub(super) fn take_front(&mut self, count: u16) -> (Run<C>, Marks) {
-        let (run, marks) = if self.returned_first() {
-            let Returned { run, marks } = take_front(&mut self.returned, count);
-            (run, marks)
+        let (run, marks) = if self.levels.is_some() {
+            self.take_foremost(count)
         } else {
-            (take_front(&mut self.main, count), Marks::default())
+            take_first(&mut self.main, &mut self.returned, count, 0)
         };
         self.ready -= u64::from(count);
         self.ready_bytes -= u64::from(run.bytes);
         (run, marks)
     }
 
+    fn take_foremost(&mut self, count: u16) -> (Run<C>, Marks) {
+        let usual_is_empty = self.usual_is_empty();
+        let level = self
+            .levels
+            .as_mut()
+            .and_then(|levels| levels.foremost(usual_is_empty));
+        let Some(level) = level else {
+            return take_first(&mut self.main, &mut self.returned, count, 0);
+        };
+        let taken = take_first(&mut level.main, &mut level.returned, count, level.rank);
+        if level.is_empty() {
+            self.tidy();
+        }
+        taken
+    }
+
+    /// Forgets the lists of ranks that have no messages any more.
+    pub(super) fn tidy(&mut self) {
+        if let Some(levels) = &mut self.levels {
+            levels.tidy();
+        }
+        self.levels = self.levels.take().filter(|levels| !levels.is_empty());
+    }
+
+    fn usual_is_empty(&self) -> bool {
+        self.main.front().is_none() && self.returned.front().is_none()
+    }
+
+    /// The ready messages by lists, in no particular order of lists. Call [`Queue::tidy`] after taking any out.
+    pub(super) fn lists_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (&mut Spans<Run<C>>, &mut Spans<Returned<C>>)> {
+        let levels = self.levels.iter_mut().flat_map(|levels| levels.iter_mut());
+        let usual = std::iter::once((&mut self.main, &mut self.returned));
+        usual.chain(levels.map(|level| (&mut level.main, &mut level.returned)))
+    }
+
+    /// As [`Queue::lists_mut`], with the rank of each.
+    pub(super) fn lists(&self) -> impl Iterator<Item = (i16, &Spans<Run<C>>, &Spans<Returned<C>>)> {
+        let levels = self.levels.iter().flat_map(|levels| levels.iter());
+        let usual = std::iter::once((0, &self.main, &self.returned));
+        usual.chain(levels.map(|level| (level.rank, &level.main, &level.returned)))
+    }
+
+    /// All ready runs, in no particular order.
+    pub(super) fn ready_runs(&self) -> impl Iterator<Item = &Run<C>> {
+        self.lists()
+            .flat_map(|(_, main, returned)| main.iter().chain(returned.iter().map(|returned| &returned.run)))
+    }
+
     /// Makes messages ready that are not in the queue now.
     pub(super) fn put(&mut self, run: Run<C>, marks: Marks) {
         self.ready += u64::from(run.count());
         self.ready_bytes += u64::from(run.bytes);
+        if marks.rank != 0 {
+            return self.put_ranked(run, marks);
+        }
         if marks == Marks::default() && run.first >= self.next_seq {
             self.next_seq = run.end();
             self.fresh += 1;
@@ -155,6 +212,21 @@ impl<C: Content> Queue<C> {
             self.next_seq = self.next_seq.max(run.end());
             self.returned.insert(Returned { run, marks });
         }
+    }
+
+    /// Puts messages back that counted as ready all along.
+    pub(super) fn put_back(&mut self, run: Run<C>, marks: Marks) {
+        if marks.rank == 0 {
+            self.returned.insert(Returned { run, marks });
+        } else {
+            self.put_ranked(run, marks);
+        }
+    }
+
+    fn put_ranked(&mut self, run: Run<C>, marks: Marks) {
+        let in_order = marks == Marks::ranked(marks.rank) && run.first >= self.next_seq;
+        self.next_seq = self.next_seq.max(run.end());
+        self.levels.get_or_insert_default().put(run, marks, in_order);
     }
 
     /// Whether these messages may have been delivered before.
@@ -166,13 +238,22 @@ impl<C: Content> Queue<C> {
     pub(super) fn gives_up(&self, marks: Marks) -> bool {
         self.delivery_limit.is_some_and(|limit| marks.failures > limit)
     }
+}
 
-    fn returned_first(&self) -> bool {
-        match (self.returned.front(), self.main.front()) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(returned), Some(run)) => returned.run.first < run.first,
-        }
+/// Takes the first `count` messages of the front run of two lists, of which `main` has messages of one rank that were never
+/// delivered.
+#[inline]
+fn take_first<C: Content>(
+    main: &mut Spans<Run<C>>,
+    returned: &mut Spans<Returned<C>>,
+    count: u16,
+    rank: i16,
+) -> (Run<C>, Marks) {
+    if levels::returned_first(main, returned) {
+        let Returned { run, marks } = take_front(returned, count);
+        (run, marks)
+    } else {
+        (take_front(main, count), Marks::ranked(rank))
     }
 }
 

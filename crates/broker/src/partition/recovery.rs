@@ -92,23 +92,26 @@ impl<C: Content> Partition<C> {
         };
         let (start, end) = (first.0, first.plus(u64::from(count)).0);
         let queue = &mut self.queues[slot];
+        let ranks: Vec<i16> = queue.lists().map(|(rank, _, _)| rank).collect();
         let mut back = Vec::new();
-        queue
-            .returned
-            .take(start, end, Keep::Content, |returned| back.push(returned));
-        queue.main.take(start, end, Keep::Content, |run| {
-            back.push(Returned {
-                run,
-                marks: Marks::default(),
-            })
-        });
+        for (rank, (main, returned)) in ranks.into_iter().zip(queue.lists_mut()) {
+            let mut came_back = |run, marks: Marks| {
+                back.push(Returned {
+                    run,
+                    marks: marks.returned(false),
+                });
+            };
+            let taken = |Returned { run, marks }| came_back(run, marks);
+            returned.take(start, end, Keep::Content, taken);
+            main.take(start, end, Keep::Content, |run| {
+                came_back(run, Marks::ranked(rank))
+            });
+        }
         for Returned { run, marks } in back {
             queue.counters.returned += u64::from(run.count());
             settlement::tell_returned(&mut self.effects, id, &run, false);
-            queue.returned.insert(Returned {
-                run,
-                marks: marks.returned(false),
-            });
+            queue.put_back(run, marks);
         }
+        queue.tidy();
     }
 }

@@ -35,8 +35,10 @@ impl<C: Content> Partition<C> {
         };
         let queue = &mut queues[slot];
         for step in &moves {
-            moving.relocate(&mut queue.main, step.first.0, step.end().0, step);
-            moving.relocate(&mut queue.returned, step.first.0, step.end().0, step);
+            for (main, returned) in queue.lists_mut() {
+                moving.relocate(main, step.first.0, step.end().0, step);
+                moving.relocate(returned, step.first.0, step.end().0, step);
+            }
             if let Some(parking) = &mut queue.parked {
                 moving.relocate(&mut parking.list, step.first.0, step.end().0, step);
             }

@@ -70,19 +70,20 @@ impl<C: Content> Partition<C> {
             ..
         } = self;
         let queue = &mut queues[slot];
-        let (mut main, mut returned) = (
-            std::mem::take(&mut queue.main),
-            std::mem::take(&mut queue.returned),
-        );
-        let mut gone = |run: Run<C>| {
+        let mut gone: Vec<Run<C>> = Vec::new();
+        for (main, returned) in queue.lists_mut() {
+            // The content is kept until here: it says what leaves the memory.
+            returned.take(first.0, end.0, Keep::Content, |Returned { run, .. }| {
+                gone.push(run)
+            });
+            main.take(first.0, end.0, Keep::Content, |run| gone.push(run));
+        }
+        queue.tidy();
+        for run in gone {
             Self::unready(totals, &run);
             queue.discard(&run, reason);
             settlement::tell_settled(effects, queue.id, &run, reason);
-        };
-        // The content is kept until here: it says what leaves the memory.
-        returned.take(first.0, end.0, Keep::Content, |Returned { run, .. }| gone(run));
-        main.take(first.0, end.0, Keep::Content, &mut gone);
-        (queue.main, queue.returned) = (main, returned);
+        }
         self.remove_parked(slot, first, end, reason);
         for (consumer, delivery, end) in self.held(slot, first, end) {
             let count = self.settle_range(consumer, delivery, end, reason);
@@ -103,6 +104,7 @@ impl<C: Content> Partition<C> {
             std::mem::take(&mut queue.main),
             std::mem::take(&mut queue.returned),
         );
+        let levels = queue.levels.take();
         let mut gone = |run: Run<C>| {
             Self::unready(totals, &run);
             queue.discard(&run, reason);
@@ -110,6 +112,10 @@ impl<C: Content> Partition<C> {
         };
         returned.drain(|Returned { run, .. }| gone(run));
         main.drain(&mut gone);
+        for mut level in levels.into_iter().flat_map(|levels| levels.into_levels()) {
+            level.returned.drain(|Returned { run, .. }| gone(run));
+            level.main.drain(&mut gone);
+        }
         ready
     }
 

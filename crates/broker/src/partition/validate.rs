@@ -23,14 +23,8 @@ impl<C: Content> Partition<C> {
     }
 
     fn validate_queue(&self, slot: Slot, queue: &Queue<C>) -> Result<(), String> {
-        queue.main.validate()?;
-        queue.returned.validate()?;
-        let ready = Sum::of(
-            queue
-                .main
-                .iter()
-                .chain(queue.returned.iter().map(|returned| &returned.run)),
-        );
+        self.validate_levels(queue)?;
+        let ready = Sum::of(queue.ready_runs());
         let members = || queue.members.iter().map(|&member| &self.consumers[member]);
         let unsettled = Sum::of(members().flat_map(|member| member.window.iter().map(|held| &held.run)));
         equal("ready messages", queue.ready, ready.messages)?;
@@ -73,6 +67,26 @@ impl<C: Content> Partition<C> {
         self.validate_single(queue)?;
         self.validate_lines(slot, queue)?;
         self.validate_owners(queue)
+    }
+
+    fn validate_levels(&self, queue: &Queue<C>) -> Result<(), String> {
+        for (rank, main, returned) in queue.lists() {
+            main.validate()?;
+            returned.validate()?;
+            if returned.iter().any(|returned| returned.marks.rank != rank) {
+                return Err(format!(
+                    "a message lies among those of rank {rank} that is not of it"
+                ));
+            }
+        }
+        let levels = || queue.levels.iter().flat_map(|levels| levels.iter());
+        if !levels().is_sorted_by(|left, right| left.rank > right.rank) {
+            return Err("levels are out of order".into());
+        }
+        if levels().any(|level| level.is_empty() || level.rank == 0) {
+            return Err("a level is there that need not be".into());
+        }
+        Ok(())
     }
 
     /// With a single active consumer, everybody else waits; nobody waits without one.
@@ -143,10 +157,7 @@ impl<C: Content> Partition<C> {
             .members
             .iter()
             .flat_map(|&member| self.consumers[member].window.iter());
-        let ready = queue
-            .main
-            .iter()
-            .chain(queue.returned.iter().map(|returned| &returned.run));
+        let ready = queue.ready_runs();
         let held = windows.map(|held| &held.run);
         let mut runs: Vec<&Run<C>> = ready.chain(held).chain(parked_runs(queue)).collect();
         runs.sort_unstable_by_key(|run| run.first);
@@ -248,11 +259,7 @@ impl<C: Content> Partition<C> {
     fn validate_totals(&self) -> Result<(), String> {
         let (mut ready, mut resident) = (Sum::default(), 0);
         for (_, queue) in self.queues.iter() {
-            for run in queue
-                .main
-                .iter()
-                .chain(queue.returned.iter().map(|returned| &returned.run))
-            {
+            for run in queue.ready_runs() {
                 ready.add(run);
                 if run.location.is_durable() && run.content.is_some() {
                     resident += u64::from(run.bytes);

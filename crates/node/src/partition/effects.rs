@@ -4,6 +4,7 @@ use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq, Ticket};
 use everack_broker::partition::{Command, Delivery, Effect, Refusal, SeqRange, SettleReason};
 use everack_storage::Position;
 
+use super::ranking::has_priorities;
 use super::staged::{self, Staged};
 use super::{Partition, queue_run};
 use crate::append::JobId;
@@ -204,18 +205,13 @@ impl Partition {
             } => {
                 let location = staged::location(base, offset);
                 let fanout = record::fanout(&targets);
+                let ranked = has_priorities(&messages);
                 for target in &targets {
                     let bytes = record::charged_bytes(&messages, target.from, target.to, fanout);
                     self.space
                         .add(location, u64::from(target.to - target.from), u64::from(bytes));
                     let run = queue_run(*target, location, messages.clone(), bytes);
-                    self.machine.apply(
-                        Command::Enqueue {
-                            queue: target.queue,
-                            run,
-                        },
-                        now,
-                    );
+                    self.enter(target.queue, run, ranked, now);
                 }
                 if let Some(accept) = accept {
                     self.accept(accept, outbox);
@@ -272,6 +268,7 @@ impl Partition {
     }
 
     pub(super) fn enqueue_transient(&mut self, targets: &[Target], messages: &Messages, now: Millis) {
+        let ranked = has_priorities(messages);
         for target in targets {
             let bytes = messages.bytes(target.from, target.to).min(u64::from(u32::MAX)) as u32;
             let run = queue_run(
@@ -280,13 +277,7 @@ impl Partition {
                 messages.clone(),
                 bytes,
             );
-            self.machine.apply(
-                Command::Enqueue {
-                    queue: target.queue,
-                    run,
-                },
-                now,
-            );
+            self.enter(target.queue, run, ranked, now);
         }
     }
 

@@ -15,6 +15,7 @@
 pub mod capture;
 mod effects;
 mod parking;
+mod ranking;
 mod rescue;
 mod staged;
 
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use everack_broker::catalog::Queue;
 use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
-use everack_broker::partition::{Command, Effect, Partition as Machine, Restored, Run};
+use everack_broker::partition::{Command, Effect, Partition as Machine, Ranks, Restored, Run};
 use everack_storage::{Frames, Position};
 use rustc_hash::FxHashMap;
 
@@ -80,6 +81,8 @@ pub struct Partition {
 struct QueueStage {
     durable: bool,
     next: Seq,
+    /// What it makes of priorities.
+    ranks: Option<Ranks>,
 }
 
 /// A publish to more queues than this becomes several records.
@@ -135,6 +138,7 @@ impl Partition {
             QueueStage {
                 durable: queue.durable,
                 next,
+                ranks: queue.ranks(),
             },
         );
         let restored = Restored {
@@ -248,6 +252,7 @@ impl Partition {
                     QueueStage {
                         durable,
                         next: Seq(1),
+                        ranks: rules.ranks,
                     },
                 );
                 self.machine.apply(

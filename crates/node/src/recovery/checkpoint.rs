@@ -4,7 +4,7 @@
 //! 1 topology    kind u8 = 1 | catalog_applied u64 | postcard of Vec<broker::catalog::Fact>          once, first
 //! 2 queue       kind u8 = 2 | id u64 | next u64 | applied u64 | run*                                as often as its runs need
 //! 4 marked      as queue, for a piece in which messages have failed, are parked or have a priority; each run goes on:
-//!               | varint failures | varint parked: 0, 1 | varint priority = 0
+//!               | varint failures | varint parked: 0, 1 | zigzag varint rank
 //! run           varint first - end of the run before in the record | zigzag varint location - location before
 //!               | varint bytes | varint from | varint count | varint returns
 //! ```
@@ -73,7 +73,7 @@ pub fn encode_queue(queue: QueueId, next: Seq, applied: Position, runs: &[LiveRu
         if marked {
             put_varint(&mut out, u64::from(run.marks.failures));
             put_varint(&mut out, u64::from(run.parked));
-            put_varint(&mut out, 0);
+            put_varint(&mut out, zigzag(i64::from(run.marks.rank)));
         }
         (end, location) = (run.first.0 + count, run.location.0);
     }
@@ -144,7 +144,7 @@ impl Checkpoint {
 
 /// Whether there is more to say of a run than where it is and how often it came back.
 fn is_marked(run: &LiveRun) -> bool {
-    run.parked || run.marks.failures > 0
+    run.parked || run.marks.failures > 0 || run.marks.rank != 0
 }
 
 fn take_marks(
@@ -162,10 +162,9 @@ fn take_marks(
         1 => image.park(first, count),
         _ => return Err(cursor.error()),
     }
-    match cursor.varint()? {
-        0 => Ok(()),
-        _ => Err(cursor.error()),
-    }
+    let rank = unzigzag(cursor.varint()?);
+    image.rank(first, count, i16::try_from(rank).map_err(|_| cursor.error())?);
+    Ok(())
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -249,6 +248,7 @@ mod tests {
             run(42, 640, 1, 0, 1, 3),
         ];
         (runs[2].marks.failures, runs[3].parked) = (2, true);
+        (runs[2].marks.rank, runs[3].marks.rank) = (-4, 255);
         let mut read = Checkpoint::default();
         read.take(&encode_topology(Position(77), &[])).unwrap();
         read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[..2]))

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use everack_broker::catalog::{Catalog, Fact};
 use everack_broker::ids::{Location, PartitionId, QueueId, Seq};
+use everack_broker::partition::Ranks;
 use everack_storage::{Position, SegmentNumber};
 use rustc_hash::FxHashMap;
 
@@ -30,7 +31,7 @@ pub struct Recovery {
     catalog: Catalog,
     catalog_applied: Position,
     queues: FxHashMap<QueueId, QueueImage>,
-    open: BTreeMap<u64, Vec<(Position, Record)>>,
+    open: BTreeMap<u64, Vec<Visited>>,
     orphans: BTreeMap<QueueId, u64>,
     unreadable: Vec<(Position, RecordError)>,
     gaps: Vec<Range>,
@@ -38,6 +39,15 @@ pub struct Recovery {
     damaged: bool,
     protected: BTreeSet<SegmentNumber>,
     messages_seen: u64,
+}
+
+/// A record of the log that takes effect now or with its transaction.
+#[derive(Debug)]
+struct Visited {
+    position: Position,
+    record: Record,
+    /// Of its messages, by entry, where some of its queues care.
+    priorities: Vec<(u16, u8)>,
 }
 
 /// What recovery gives back.
@@ -108,14 +118,23 @@ impl Recovery {
                 fact: RecordFact::Whole,
                 ..
             }) => {
-                for (position, record) in self.open.remove(&transaction).unwrap_or_default() {
-                    self.apply(position, record);
+                for visited in self.open.remove(&transaction).unwrap_or_default() {
+                    self.apply(visited);
                 }
             }
-            Ok(record) => match record.transaction {
-                Some(transaction) => self.open.entry(transaction).or_default().push((position, record)),
-                None => self.apply(position, record),
-            },
+            Ok(record) => {
+                let priorities = self.priorities(&record, payload);
+                let transaction = record.transaction;
+                let visited = Visited {
+                    position,
+                    record,
+                    priorities,
+                };
+                match transaction {
+                    Some(transaction) => self.open.entry(transaction).or_default().push(visited),
+                    None => self.apply(visited),
+                }
+            }
             Err(error) => {
                 self.unreadable.push((position, error));
                 self.protected.insert(position.segment());
@@ -123,9 +142,34 @@ impl Recovery {
         }
     }
 
-    fn apply(&mut self, position: Position, record: Record) {
+    /// The priorities of new messages, if any of their queues cares.
+    fn priorities(&self, record: &Record, payload: &[u8]) -> Vec<(u16, u8)> {
+        let RecordFact::Enqueued(placed) = &record.fact else {
+            return Vec::new();
+        };
+        if placed
+            .iter()
+            .all(|placed| self.ranks(placed.target.queue).is_none())
+        {
+            return Vec::new();
+        }
+        record::priorities(payload).unwrap_or_default()
+    }
+
+    fn ranks(&self, queue: QueueId) -> Option<Ranks> {
+        self.catalog.queue(queue)?.ranks()
+    }
+
+    fn apply(&mut self, visited: Visited) {
+        let Visited {
+            position,
+            record,
+            priorities,
+        } = visited;
         match record.fact {
-            RecordFact::Enqueued(placed) => placed.iter().for_each(|placed| self.enqueued(position, placed)),
+            RecordFact::Enqueued(placed) => placed
+                .iter()
+                .for_each(|placed| self.enqueued(position, placed, &priorities)),
             RecordFact::Moved(placed) => placed.iter().for_each(|placed| self.moved(position, placed)),
             RecordFact::Settled(ranges) | RecordFact::Quarantined(ranges) => {
                 self.each(position, &ranges, |image, range| {
@@ -168,7 +212,7 @@ impl Recovery {
         }
     }
 
-    fn enqueued(&mut self, position: Position, placed: &Placed) {
+    fn enqueued(&mut self, position: Position, placed: &Placed, priorities: &[(u16, u8)]) {
         let target = placed.target;
         match self.knows(target.queue) {
             Known::There => (),
@@ -179,7 +223,7 @@ impl Recovery {
                 return;
             }
         }
-        let damaged = self.damaged;
+        let (damaged, ranks) = (self.damaged, self.ranks(target.queue));
         let image = self.queues.entry(target.queue).or_default();
         if position.0 < image.applied {
             return;
@@ -196,6 +240,14 @@ impl Recovery {
         }
         self.messages_seen += u64::from(target.to - target.from);
         image.enqueue(image_run(position, placed));
+        let Some(ranks) = ranks else { return };
+        let own = priorities
+            .iter()
+            .filter(|(index, _)| (target.from..target.to).contains(index));
+        for &(index, priority) in own {
+            let seq = target.first.plus(u64::from(index - target.from));
+            image.rank(seq, 1, ranks.rank(Some(priority)));
+        }
     }
 
     fn moved(&mut self, position: Position, placed: &Placed) {

@@ -52,6 +52,9 @@ impl ImageRun {
     }
 }
 
+/// Below all ranks.
+const RANK_LOWEST: i32 = i16::MIN as i32 - 1;
+
 /// See the module documentation.
 #[derive(Clone, Debug, Default)]
 pub struct QueueImage {
@@ -65,6 +68,8 @@ pub struct QueueImage {
     pub failures: Returns,
     /// Which messages are parked: those with a count.
     pub parked: Returns,
+    /// How urgent messages are, for those that are not as usual: their rank above [`RANK_LOWEST`].
+    ranks: Returns,
     runs: VecDeque<ImageRun>,
     fragments: BTreeMap<Seq, ImageRun>,
 }
@@ -109,7 +114,13 @@ impl QueueImage {
         let (low, high) = (first.0, first.0 + u64::from(count));
         self.settle_fragments(low, high);
         self.settle_runs(low, high);
-        for marks in [&mut self.returns, &mut self.failures, &mut self.parked] {
+        let all = [
+            &mut self.returns,
+            &mut self.failures,
+            &mut self.parked,
+            &mut self.ranks,
+        ];
+        for marks in all {
             if !marks.is_empty() {
                 marks.remove(low, high);
             }
@@ -217,6 +228,15 @@ impl QueueImage {
         self.failures.add(first.0, first.0 + u64::from(count), times);
     }
 
+    /// Messages `first..first + count` have this rank.
+    pub fn rank(&mut self, first: Seq, count: u32, rank: i16) {
+        let (low, high) = (first.0, first.0 + u64::from(count));
+        self.ranks.remove(low, high);
+        if rank != 0 {
+            self.ranks.add(low, high, (i32::from(rank) - RANK_LOWEST) as u32);
+        }
+    }
+
     /// Messages `first..first + count` are parked.
     pub fn park(&mut self, first: Seq, count: u32) {
         let (low, high) = (first.0, first.0 + u64::from(count));
@@ -248,6 +268,7 @@ impl QueueImage {
             returns: std::mem::take(&mut self.returns),
             failures: std::mem::take(&mut self.failures),
             parked: std::mem::take(&mut self.parked),
+            ranks: std::mem::take(&mut self.ranks),
         };
         self.into_runs().flat_map(move |run| known.cut(run))
     }
@@ -267,6 +288,7 @@ struct Known {
     returns: Returns,
     failures: Returns,
     parked: Returns,
+    ranks: Returns,
 }
 
 impl Known {
@@ -274,7 +296,7 @@ impl Known {
     fn cut(&self, run: ImageRun) -> Vec<LiveRun> {
         let (start, end) = (run.first.0, run.end());
         let mut cuts = vec![start];
-        for ranges in [&self.returns, &self.failures, &self.parked] {
+        for ranges in [&self.returns, &self.failures, &self.parked, &self.ranks] {
             cuts.extend(ranges.within(start, end).flat_map(|(low, high, _)| [low, high]));
         }
         cuts.retain(|&cut| cut < end);
@@ -294,6 +316,10 @@ impl Known {
         let marks = Marks {
             deliveries: self.returns.of(Seq(seq)),
             failures: u16::try_from(failures).unwrap_or(u16::MAX),
+            rank: match self.ranks.of(Seq(seq)) {
+                0 => 0,
+                above => (above as i32 + RANK_LOWEST) as i16,
+            },
         };
         (marks, self.parked.of(Seq(seq)) > 0)
     }

@@ -97,6 +97,7 @@ mod tests {
         let marks = Marks {
             deliveries: marks.0,
             failures: marks.1,
+            rank: 0,
         };
         let shown = counted(&messages, 0, 1, marks);
         let read = Properties::decode(shown.properties(0)).expect("valid properties");

@@ -180,6 +180,7 @@ fn counts_survive_a_restart() {
         let expected = Marks {
             deliveries: 3,
             failures: 2,
+            rank: 0,
         };
         assert_eq!(marks(&again, &queue), expected);
     }
@@ -209,6 +210,7 @@ fn what_is_redriven_starts_anew() {
         let expected = Marks {
             deliveries: 2,
             failures: 0,
+            rank: 0,
         };
         assert_eq!(marks(&again, &queue), expected);
     }

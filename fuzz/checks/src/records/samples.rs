@@ -139,6 +139,7 @@ pub fn checkpoint() -> Vec<Vec<u8>> {
         marks: Marks {
             deliveries,
             failures: deliveries as u16 / 2,
+            rank: deliveries as i16,
         },
         parked: deliveries > 2,
     };

@@ -168,6 +168,14 @@ impl Bench {
         });
     }
 
+    pub(super) fn enqueue_ranked(&mut self, rank: i16, run: Run<Batch>) {
+        self.apply(Command::EnqueueRanked {
+            queue: QueueId(1),
+            run,
+            rank,
+        });
+    }
+
     /// Consumer `n` of connection `n` on queue 1.
     pub(super) fn consume(&mut self, consumer: u64, prefetch: u16) {
         self.consume_as(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{QueueId, Seq};
-use crate::partition::{Effect, Gate, Limits, Partition, Restored, SharedLimit};
+use crate::partition::{Effect, Gate, Limits, Marks, Partition, Restored, SharedLimit};
 
 use super::harness::Batch;
 use super::model::Told;
@@ -43,7 +43,7 @@ impl Walk {
                             run.first.0 + u64::from(at),
                             run.location.0,
                             run.from + at,
-                            (run.marks.deliveries, run.marks.failures, run.parked),
+                            (run.marks, run.parked),
                         )
                     })
                 })
@@ -52,8 +52,12 @@ impl Walk {
                 .messages
                 .iter()
                 .map(|(&seq, message)| {
-                    let marks = (message.deliveries, message.failures, message.parked);
-                    (seq, message.location, message.index, marks)
+                    let marks = Marks {
+                        deliveries: message.deliveries,
+                        failures: message.failures,
+                        rank: message.rank,
+                    };
+                    (seq, message.location, message.index, (marks, message.parked))
                 })
                 .collect();
             assert_eq!(

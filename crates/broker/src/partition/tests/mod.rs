@@ -3,6 +3,7 @@
 mod consumers;
 mod harness;
 mod hearing;
+mod levels;
 mod limits;
 mod messages;
 mod model;

@@ -27,6 +27,7 @@ pub(super) struct Message {
     pub(super) deliveries: u32,
     pub(super) failures: u16,
     pub(super) parked: bool,
+    pub(super) rank: i16,
     /// The consumer that holds it, and its delivery number.
     pub(super) held: Option<(u64, u64)>,
 }
@@ -240,8 +241,15 @@ impl Model {
         }
         for at in 0..u64::from(run.count()) {
             let seq = run.first.0 + at;
-            let foremost = self.ready(queue_id).next().map(|(&seq, _)| seq);
-            assert_eq!(foremost, Some(seq), "the oldest ready message goes first");
+            let foremost = self
+                .ready(queue_id)
+                .min_by_key(|&(&seq, message)| (-message.rank, seq));
+            let foremost = foremost.map(|(&seq, _)| seq);
+            assert_eq!(
+                foremost,
+                Some(seq),
+                "the most urgent, then the oldest message goes first"
+            );
             let queue = self.queues.get_mut(&queue_id).expect("the queue is there");
             let message = queue.messages.get_mut(&seq).expect("the message is there");
             judge(message, delivery, at, queue.redelivered_below);
@@ -317,8 +325,9 @@ fn judge(message: &Message, delivery: &Delivery<Batch>, at: u64, redelivered_bel
             "a message is where it was written within its record"
         );
     }
-    let marks = (message.deliveries, message.failures);
-    let told = (delivery.marks.deliveries, delivery.marks.failures);
+    let marks = (message.deliveries, message.failures, message.rank);
+    let told = delivery.marks;
+    let told = (told.deliveries, told.failures, told.rank);
     assert_eq!(told, marks, "deliveries and failures are counted");
     let again = message.deliveries > 0 || run.first.0 < redelivered_below;
     assert_eq!(

@@ -169,6 +169,11 @@ impl Walk {
     }
 
     fn enter(&mut self, queue: u64, run: Run<Batch>) {
+        // Some queues have priorities, and not every message of theirs.
+        let rank = match queue % 4 {
+            3 => [0, 0, 2, -1, 5][(run.first.0 % 5) as usize],
+            _ => 0,
+        };
         if let Some(model) = self.model.queues.get_mut(&queue) {
             for at in 0..run.count() {
                 let content = run.content.as_ref().expect("what enters has content");
@@ -179,6 +184,7 @@ impl Walk {
                     deliveries: 0,
                     failures: 0,
                     parked: false,
+                    rank,
                     held: None,
                 };
                 assert!(
@@ -192,9 +198,11 @@ impl Walk {
         } else {
             self.model.answers.push(format!("orphaned {}", run.first));
         }
-        self.apply(Command::Enqueue {
-            queue: QueueId(queue),
-            run,
+        let queue = QueueId(queue);
+        self.apply(if rank == 0 {
+            Command::Enqueue { queue, run }
+        } else {
+            Command::EnqueueRanked { queue, run, rank }
         });
     }
 
@@ -647,6 +655,7 @@ fn rules(queue: u64) -> Rules {
     Rules {
         single_active,
         counts_failures: queue % 2 == 0 || queue % 3 == 0,
+        ranks: None,
         delivery_limit: (queue % 3 == 0).then_some((queue % 4) as u16),
     }
 }

@@ -249,5 +249,154 @@ def _(broker):
     assert [counts(properties) for _, properties, _ in last.got] == [(2, None), (2, None)]
 
 
+@case("a classic queue delivers the levels that it asked for, high ones first")
+def _(broker):
+    channel = broker.channel()
+    queue = declare(channel, "d-priority", max_priority=5)
+    for body, priority in [(b"none", None), (b"2", 2), (b"5", 5), (b"9", 9), (b"2 again", 2), (b"0", 0)]:
+        publish(channel, queue, body, priority=priority)
+    got = [get(channel, queue) for _ in range(6)]
+    assert [body for _, _, body in got] == [b"5", b"9", b"2", b"2 again", b"none", b"0"], got
+    # What comes back goes to its place, and the priority that was published is what the consumer sees.
+    assert got[1][1].priority == 9
+    for method, _, _ in reversed(got[:3]):
+        channel.basic_nack(method.delivery_tag, requeue=True)
+    assert [get(channel, queue)[2] for _ in range(3)] == [b"5", b"9", b"2"]
+
+
+@case("a quorum queue has thirty-two levels, and a message without a priority is in the fifth")
+def _(broker):
+    channel = broker.channel()
+    queue = declare(channel, "d-priority-quorum", queue_type="quorum")
+    for body, priority in [(b"none", None), (b"3", 3), (b"31", 31), (b"200", 200), (b"4", 4), (b"5", 5)]:
+        publish(channel, queue, body, priority=priority)
+    got = [get(channel, queue)[2] for _ in range(6)]
+    assert got == [b"31", b"200", b"5", b"none", b"4", b"3"], got
+
+
+@case("a consumer in the middle of its prefetch gets what is urgent next")
+def _(broker):
+    connection = broker.connection()
+    channel = connection.channel()
+    queue = declare(channel, "d-priority-consumer", max_priority=3)
+    publish(channel, queue, b"a", b"b", b"c")
+    consumer = Consumer(connection, queue, prefetch=1)
+    consumer.expect(b"a")
+    publish(channel, queue, b"urgent", priority=3)
+    consumer.ack()
+    consumer.expect(b"urgent")
+    consumer.ack()
+    consumer.expect(b"b")
+
+
+@of_each_kind("a consumer that holds a message for too long is cancelled, its channel lives")
+def _(broker, kind):
+    connection = broker.connection()
+    channel = connection.channel()
+    queue = declare(channel, f"d-timeout-{kind}", queue_type=kind, consumer_timeout=300)
+    publish(channel, queue, b"1", b"2")
+    slow = Consumer(connection, queue, prefetch=1)
+    slow.expect(b"1")
+    wait(slow.channel, lambda: slow.cancelled)
+    assert slow.cancelled[0].method.consumer_tag == slow.tag
+    # What it says of the message now comes too late, and harms nobody.
+    slow.channel.basic_ack(slow.got[0][0].delivery_tag)
+    quiet(slow.channel)
+    assert slow.channel.is_open
+    other = Consumer(connection, queue)
+    other.expect(b"1", b"2")
+    assert [method.redelivered for method, _, _ in other.got] == [True, False]
+    assert other.got[0][1].headers is None or "x-delivery-count" not in other.got[0][1].headers
+    other.ack()
+
+
+@case("a consumer may bring a timeout of its own, and one that settles in time lives on")
+def _(broker):
+    connection = broker.connection()
+    channel = connection.channel()
+    queue = declare(channel, "d-timeout-own")
+    slow = Consumer(connection, queue, prefetch=1, arguments={"x-consumer-timeout": 400})
+    for body in [b"1", b"2", b"3", b"4"]:
+        publish(channel, queue, body)
+        slow.expect(body)
+        connection.sleep(0.2)
+        slow.ack()
+    assert not slow.cancelled
+    publish(channel, queue, b"5")
+    slow.expect(b"5")
+    wait(slow.channel, lambda: slow.cancelled)
+    assert get(channel, queue)[2] == b"5"
+
+
+@of_each_kind("what failed waits longer each time before it is delivered again")
+def _(broker, kind):
+    connection = broker.connection()
+    channel = connection.channel()
+    queue = declare(
+        channel,
+        f"d-retry-{kind}",
+        queue_type=kind,
+        delayed_retry_type="failed",
+        delayed_retry_min=200,
+        delayed_retry_max=400,
+    )
+    publish(channel, queue, b"m", b"other")
+    consumer = Consumer(connection, queue)
+    consumer.expect(b"m", b"other")
+    for at_least in [0.2, 0.4, 0.4]:
+        failed = next(method for method, _, body in consumer.got if body == b"m")
+        consumer.got.clear()
+        began = time.monotonic()
+        consumer.channel.basic_reject(failed.delivery_tag, requeue=True)
+        wait(consumer.channel, lambda: consumer.got)
+        waited = time.monotonic() - began
+        assert consumer.bodies() == [b"m"]
+        assert waited >= at_least, f"{waited} s instead of {at_least}"
+    # A nack is no failure and does not wait.
+    method = consumer.got[0][0]
+    consumer.got.clear()
+    consumer.channel.basic_nack(method.delivery_tag, requeue=True)
+    consumer.expect(b"m")
+    assert counts(consumer.got[0][1]) == (4, 3), counts(consumer.got[0][1])
+
+
+@case("a quorum queue refuses what it has not")
+def _(broker):
+    connection = broker.connection()
+    quorum = {"x-queue-type": "quorum"}
+
+    def refused(**more):
+        arguments = {**quorum, **more.pop("arguments", {})}
+        return refusal(connection.channel().queue_declare, "d-refused", arguments=arguments, **more)
+
+    name = "queue 'd-refused' in vhost '/'"
+    for more, text in [
+        ({}, f"invalid property 'non-durable' for {name}"),
+        ({"durable": True, "exclusive": True}, f"invalid property 'exclusive-owner' for {name}"),
+        ({"durable": True, "auto_delete": True}, f"invalid property 'auto-delete' for {name}"),
+        (
+            {"durable": True, "arguments": {"x-max-priority": 3}},
+            f"invalid arg 'x-max-priority' for {name} of queue type rabbit_quorum_queue",
+        ),
+    ]:
+        assert refused(**more) == (406, f"PRECONDITION_FAILED - {text}"), refused(**more)
+
+
+@case("a quorum queue has no consumers on a channel with a global prefetch")
+def _(broker):
+    connection = broker.connection()
+    channel = connection.channel()
+    queue = declare(channel, "d-global", queue_type="quorum")
+    channel.basic_qos(prefetch_count=5, global_qos=True)
+    try:
+        channel.basic_consume(queue, lambda *_: None)
+    except exceptions.ConnectionClosedByBroker as closed:
+        assert closed.reply_code == 540, closed
+        expected = f"NOT_IMPLEMENTED - queue '{queue}' in vhost '/' does not support global qos"
+        assert closed.reply_text == expected, closed.reply_text
+    else:
+        raise AssertionError("it was not refused")
+
+
 if __name__ == "__main__":
     cases.main()

@@ -61,6 +61,7 @@ impl Bench {
             exclusive: false,
             priority: 0,
             prefetch,
+            patience_millis: None,
             gate: Arc::new(Gate::new(gate)),
             limit: None,
             ticket: Ticket(0),

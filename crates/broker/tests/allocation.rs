@@ -55,6 +55,7 @@ impl Bench {
                 exclusive: false,
                 priority: 0,
                 prefetch: 100,
+                patience_millis: None,
                 gate: gate.clone(),
                 limit: limit.clone(),
                 ticket: Ticket(0),

@@ -101,6 +101,7 @@ fn partition(consumer: ConsumerId, gate: Arc<Gate>, limit: Option<Arc<SharedLimi
         exclusive: false,
         priority: 0,
         prefetch: 0,
+        patience_millis: None,
         gate,
         limit,
         ticket: Ticket(0),

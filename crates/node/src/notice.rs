@@ -46,6 +46,11 @@ pub enum Notice {
         /// The consumer.
         consumer: ConsumerId,
     },
+    /// A consumer has held a message for too long: it is gone, and what it held is with its queue again.
+    ConsumerTimedOut {
+        /// The consumer.
+        consumer: ConsumerId,
+    },
     /// How does this connection stand?
     Report {
         /// Who is told.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use everack_broker::catalog::Snapshot;
-use everack_broker::ids::PartitionId;
+use everack_broker::ids::{Millis, PartitionId};
 
 use crate::append::AppendJob;
 use crate::catalog_service::CatalogRequest;
@@ -35,6 +35,8 @@ pub struct Outbox {
     pub rescued: Vec<Arc<dyn RescueDone>>,
     /// What was asked, and by whom.
     pub reports: Vec<(Arc<dyn Inquirer>, Report)>,
+    /// When the machine wants a [`Request::Tick`] at the latest; told again by each round as long as it does.
+    pub wake_at: Option<Millis>,
     /// Whether the machine wants a [`Request::Tick`] in [`TICK_MILLIS`].
     pub wants_tick: bool,
     /// Whether requests were put into other machines' mailboxes; kept for the driver between its two steps.

@@ -206,6 +206,8 @@ pub struct Consume {
     pub priority: i32,
     /// Most unsettled messages of this consumer; 0 is no limit.
     pub prefetch: u16,
+    /// How long it may hold a message, in milliseconds.
+    pub patience_millis: Option<u64>,
     /// The channel's limit over all its consumers, if it set one (`basic.qos` with `global`).
     pub limit: Option<Arc<SharedLimit>>,
     /// Who is told; deliveries go to the same link.

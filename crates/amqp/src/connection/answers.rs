@@ -69,6 +69,11 @@ impl Connection {
         }
     }
 
+    /// Whether the client wants to be told when one of its consumers is cancelled by the broker.
+    pub fn understands_cancel(&self) -> bool {
+        self.capabilities.consumer_cancel_notify
+    }
+
     /// Delivers the messages `from..to` of a batch. `false`: the channel is no longer open, and nothing was
     /// written.
     pub fn deliver(

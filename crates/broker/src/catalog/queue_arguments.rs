@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::refusal::Refusal;
 use crate::arguments::{Arguments, Value};
 use crate::name::Name;
+use crate::partition::{Retry, RetryKind};
 
 /// The type of queue that was asked for. Both are our one kind of queue; the type decides which arguments are known and
 /// which properties are possible.
@@ -43,6 +44,10 @@ pub struct QueueSettings {
     pub priority_max: Option<u8>,
     /// `x-single-active-consumer`.
     pub single_active_consumer: bool,
+    /// `x-consumer-timeout`, unless a consumer brings its own.
+    pub consumer_timeout_millis: Option<u64>,
+    /// `x-delayed-retry-type`, `-min`, `-max` and `-multiplier`.
+    pub retry: Option<Retry>,
     /// `x-delivery-limit` as given; below zero is no limit. RabbitMQ has it on quorum queues only.
     pub delivery_limit: Option<i64>,
 }
@@ -64,6 +69,8 @@ pub enum Overflow {
 pub struct ConsumerSettings {
     /// `x-priority`; consumers of higher priority are served first.
     pub priority: i64,
+    /// `x-consumer-timeout`: it may hold a message for so long.
+    pub timeout_millis: Option<u64>,
 }
 
 /// A check of one argument: the error is an Erlang term, printed.
@@ -96,6 +103,11 @@ const CHECKS: &[(&str, Check)] = &[
     ("x-queue-type", check_queue_type),
     ("x-quorum-initial-group-size", check_group_size),
     ("x-delivery-limit", check_integer),
+    ("x-consumer-timeout", check_not_negative),
+    ("x-delayed-retry-type", check_retry_type),
+    ("x-delayed-retry-min", check_delay),
+    ("x-delayed-retry-max", check_delay),
+    ("x-delayed-retry-multiplier", check_delay),
     ("x-queue-leader-locator", |value, _| {
         let known = ["client-local", "balanced", "random", "least-leaders"];
         check_one_of(value, &known, "invalid_queue_locator_arg")
@@ -117,6 +129,11 @@ const CLASSIC_ARGUMENTS: &[&str] = &[
     "x-queue-type",
     "x-queue-master-locator",
     "x-delivery-limit",
+    "x-consumer-timeout",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+    "x-delayed-retry-multiplier",
 ];
 
 const QUORUM_ARGUMENTS: &[&str] = &[
@@ -135,6 +152,11 @@ const QUORUM_ARGUMENTS: &[&str] = &[
     "x-delivery-limit",
     "x-message-ttl",
     "x-queue-leader-locator",
+    "x-consumer-timeout",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+    "x-delayed-retry-multiplier",
 ];
 
 /// Known to one type of queue or another (streams included), and refused by those that do not know them. The leader
@@ -222,6 +244,8 @@ impl QueueSettings {
             priority_max: integer("x-max-priority").and_then(|value| u8::try_from(value).ok()),
             single_active_consumer: arguments.get("x-single-active-consumer") == Some(&Value::Bool(true)),
             delivery_limit: integer("x-delivery-limit"),
+            consumer_timeout_millis: count("x-consumer-timeout"),
+            retry: read_retry(arguments),
         }
     }
 
@@ -253,11 +277,17 @@ impl ConsumerSettings {
     /// Checks the arguments of a consumer of a queue of that type; `resource` is the queue as texts name it.
     pub(crate) fn parse(arguments: &Arguments, kind: QueueKind, resource: &str) -> Result<Self, Refusal> {
         let known: &[&str] = match kind {
-            QueueKind::Classic => &["x-cancel-on-ha-failover", "x-priority", "x-credit"],
-            QueueKind::Quorum => &["x-priority", "x-credit"],
+            QueueKind::Classic => &[
+                "x-cancel-on-ha-failover",
+                "x-priority",
+                "x-credit",
+                "x-consumer-timeout",
+            ],
+            QueueKind::Quorum => &["x-priority", "x-credit", "x-consumer-timeout"],
         };
         for (name, check) in [
             ("x-priority", check_integer as Check),
+            ("x-consumer-timeout", check_not_negative),
             ("x-cancel-on-ha-failover", check_bool),
         ] {
             if known.contains(&name) {
@@ -271,13 +301,36 @@ impl ConsumerSettings {
             &["x-cancel-on-ha-failover", "x-stream-offset"],
             known,
         )?;
+        let integer = |name| arguments.get(name).and_then(Value::as_integer);
         Ok(Self {
-            priority: arguments
-                .get("x-priority")
-                .and_then(Value::as_integer)
-                .unwrap_or(0),
+            priority: integer("x-priority").unwrap_or(0),
+            timeout_millis: integer("x-consumer-timeout").and_then(|millis| u64::try_from(millis).ok()),
         })
     }
+}
+
+/// How the arguments delay what came back: not at all without a type and a first delay, as in RabbitMQ, where the longest delay is
+/// the first one if it is not given. The multiplier is LavinMQ's.
+fn read_retry(arguments: &Arguments) -> Option<Retry> {
+    let millis = |name| {
+        let value = arguments.get(name).and_then(Value::as_integer);
+        value
+            .and_then(|value| u64::try_from(value).ok())
+            .filter(|value| *value > 0)
+    };
+    let kind = match arguments.get("x-delayed-retry-type")?.as_long_string()? {
+        b"all" => RetryKind::All,
+        b"failed" => RetryKind::Failed,
+        b"returned" => RetryKind::Returned,
+        _ => return None,
+    };
+    let min_millis = millis("x-delayed-retry-min")?;
+    Some(Retry {
+        kind,
+        min_millis,
+        max_millis: millis("x-delayed-retry-max").unwrap_or(min_millis),
+        multiplier: millis("x-delayed-retry-multiplier").and_then(|value| u32::try_from(value).ok()),
+    })
 }
 
 fn check_all(arguments: &Arguments, resource: &str, concerns: impl Fn(&str) -> bool) -> Result<(), Refusal> {
@@ -425,6 +478,22 @@ fn check_queue_version(value: &Value, arguments: &Arguments) -> Result<(), Strin
     }
 }
 
+fn check_retry_type(value: &Value, _: &Arguments) -> Result<(), String> {
+    check_one_of(
+        value,
+        &["disabled", "all", "failed", "returned"],
+        "invalid_delayed_retry_type",
+    )
+}
+
+fn check_delay(value: &Value, arguments: &Arguments) -> Result<(), String> {
+    if integer(value)? == 0 {
+        Err("{value_zero,0}".to_owned())
+    } else {
+        check_not_negative(value, arguments)
+    }
+}
+
 /// `undefined` is what some clients send to mean nothing.
 fn check_queue_type(value: &Value, _: &Arguments) -> Result<(), String> {
     let kind = String::from_utf8_lossy(value.as_long_string().unwrap_or_default());
@@ -518,6 +587,14 @@ mod tests {
         refused("x-queue-leader-locator", "foo", "invalid_queue_locator_arg");
         accepted("x-queue-leader-locator", "client-local");
         accepted("x-whatever", 1);
+        refused("x-consumer-timeout", -1, "{value_negative,-1}");
+        refused("x-consumer-timeout", "1000", "\"expected integer, got longstr\"");
+        accepted("x-consumer-timeout", 1000);
+        refused("x-delayed-retry-type", "some", "invalid_delayed_retry_type");
+        accepted("x-delayed-retry-type", "failed");
+        refused("x-delayed-retry-min", 0, "{value_zero,0}");
+        refused("x-delayed-retry-max", -5, "{value_negative,-5}");
+        accepted("x-delayed-retry-multiplier", 2);
         accepted("x-queue-master-locator", "min-masters");
     }
 
@@ -579,6 +656,31 @@ mod tests {
             ..QueueSettings::default()
         };
         assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn delayed_retries() {
+        let check = |values: &[(&str, Value)], expected: Option<(RetryKind, u64, u64, Option<u32>)>| {
+            let read = QueueSettings::read(&arguments(values)).retry;
+            let read = read.map(|retry| (retry.kind, retry.min_millis, retry.max_millis, retry.multiplier));
+            assert_eq!(read, expected);
+        };
+        let kind = |kind: &str| ("x-delayed-retry-type", Value::from(kind));
+        let min = ("x-delayed-retry-min", Value::from(10));
+        let max = ("x-delayed-retry-max", Value::from(70));
+        let multiplier = ("x-delayed-retry-multiplier", Value::from(2));
+        check(&[min.clone()], None);
+        check(&[kind("disabled"), min.clone()], None);
+        check(&[kind("all")], None);
+        check(&[kind("all"), min.clone()], Some((RetryKind::All, 10, 10, None)));
+        check(
+            &[kind("failed"), min.clone(), max.clone()],
+            Some((RetryKind::Failed, 10, 70, None)),
+        );
+        check(
+            &[kind("returned"), min, max, multiplier],
+            Some((RetryKind::Returned, 10, 70, Some(2))),
+        );
     }
 
     #[test]

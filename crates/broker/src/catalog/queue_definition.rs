@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::equivalence;
-use super::queue_arguments::{QueueKind, QueueSettings};
+use super::queue_arguments::{ConsumerSettings, QueueKind, QueueSettings};
 use super::refusal::{Refusal, resource};
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, PartitionId, QueueId};
@@ -14,6 +14,9 @@ use crate::routing::{Route, Target};
 
 /// The limit of a quorum queue that names none.
 const DELIVERY_LIMIT_QUORUM: i64 = 20;
+
+/// How long consumers of a quorum queue may hold a message if nobody says anything: half an hour, as in RabbitMQ.
+const CONSUMER_TIMEOUT_QUORUM_MILLIS: u64 = 1_800_000;
 
 /// One queue. Never changes once it is declared.
 #[derive(Clone, Debug)]
@@ -123,6 +126,7 @@ impl Queue {
             single_active: self.settings.single_active_consumer.then_some(takeover),
             counts_failures: self.counts_failures(),
             delivery_limit: self.delivery_limit(),
+            retry: self.settings.retry,
             ranks: self.ranks(),
         })
     }
@@ -137,9 +141,20 @@ impl Queue {
         }
     }
 
+    /// How long a consumer with these settings may hold a message. A quorum queue's have a limit unless they ask for none, with 0.
+    pub fn patience_millis(&self, consumer: &ConsumerSettings) -> Option<u64> {
+        let given = consumer.timeout_millis.or(self.settings.consumer_timeout_millis);
+        let default = match self.kind() {
+            QueueKind::Classic => None,
+            QueueKind::Quorum => Some(CONSUMER_TIMEOUT_QUORUM_MILLIS),
+        };
+        given.or(default).filter(|millis| *millis > 0)
+    }
+
     /// Whether failed deliveries are counted, and consumers told of them.
     pub fn counts_failures(&self) -> bool {
-        self.kind() == QueueKind::Quorum || self.settings.delivery_limit.is_some()
+        let settings = &self.settings;
+        self.kind() == QueueKind::Quorum || settings.delivery_limit.is_some() || settings.retry.is_some()
     }
 
     /// How many failed deliveries a message may have. A quorum queue has a limit unless it asks for none.

@@ -81,6 +81,8 @@ pub enum Command<C> {
         priority: i32,
         /// Most unsettled messages it may have; 0 is no limit.
         prefetch: u16,
+        /// How long it may hold a message, in milliseconds; then it is cancelled, and `TimedOut` tells of it.
+        patience_millis: Option<u64>,
         /// The back-pressure of its connection.
         gate: Arc<Gate>,
         /// The bound that it shares with other consumers of its channel.

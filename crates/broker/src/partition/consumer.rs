@@ -7,6 +7,7 @@ use crate::ids::{ConnectionId, ConsumerId};
 use super::gate::Gate;
 use super::limit::SharedLimit;
 use super::marks::Marks;
+use super::patience::Patience;
 use super::ring::Links;
 use super::run::{Content, Run};
 use super::slots::Slot;
@@ -28,6 +29,8 @@ pub(super) struct Consumer<C> {
     pub(super) limit: Option<Arc<SharedLimit>>,
     pub(super) standing: Standing,
     pub(super) links: Links,
+    /// If it may hold messages for so long only.
+    pub(super) patience: Option<Box<Patience>>,
     /// The number that its next delivery gets.
     pub(super) next_delivery: u64,
     /// Messages in the window.

@@ -15,6 +15,8 @@ const TURN_MESSAGES_MAX: u64 = 16;
 
 impl<C: Content> Partition<C> {
     pub(super) fn deliver(&mut self) {
+        self.look_at_consumers();
+        self.look_at_delayed();
         // Those who had to wait come before those who did not.
         while let Some(ring) = self.awakened.pop_front() {
             self.serve_awakened(ring);
@@ -110,9 +112,14 @@ impl<C: Content> Partition<C> {
         let delivery = self.take_for(slot, consumer_slot, count);
         let consumer = &self.consumers[consumer_slot];
         consumer.gate.charge(delivery.run.weight());
+        let impatient = consumer.patience.is_some() && !consumer.no_ack;
         let no_ack = consumer.no_ack.then(|| delivery.run.without_content());
         let sated = consumer.credit() == 0;
+        let first = delivery.first_delivery;
         self.effects.push(Effect::Deliver(delivery));
+        if impatient {
+            self.note_delivery(consumer_slot, first);
+        }
         if let Some(run) = no_ack {
             self.leave(slot, &run, SettleReason::NoAck);
         } else if sated {

@@ -126,6 +126,13 @@ pub enum Effect<C> {
         /// Whose it was.
         connection: ConnectionId,
     },
+    /// A consumer has held a message for longer than it may. It is gone, and what it held has returned.
+    TimedOut {
+        /// Which.
+        consumer: ConsumerId,
+        /// Whose it was.
+        connection: ConnectionId,
+    },
     /// The last consumer of an auto-delete queue has gone.
     Unused {
         /// The queue.

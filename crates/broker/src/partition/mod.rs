@@ -24,11 +24,13 @@ mod levels;
 mod limit;
 mod marks;
 mod parking;
+mod patience;
 mod query;
 mod queue;
 mod recovery;
 mod relocation;
 mod removal;
+mod retry;
 mod ring;
 mod rules;
 mod run;
@@ -42,7 +44,7 @@ mod subscription;
 mod tests;
 mod validate;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 pub use command::{Command, Move, ParkedFate, SettleOutcome, SettleReason};
 pub use counters::Counters;
@@ -53,7 +55,7 @@ pub use marks::Marks;
 pub use parking::ParkedRun;
 pub use query::{Depth, LiveRun, SeqRange};
 pub use recovery::Restored;
-pub use rules::{Ranks, Rules, Takeover};
+pub use rules::{Ranks, Retry, RetryKind, Rules, Takeover};
 pub use run::{Content, Run};
 
 use crate::ids::{ConnectionId, ConsumerId, Millis, QueueId};
@@ -77,6 +79,12 @@ pub struct Partition<C> {
     awakened: VecDeque<Awakened>,
     /// Queues to be looked at when the round ends.
     touched: Vec<Slot>,
+    /// Consumers whose patience has an end, by when.
+    impatient: BTreeSet<(Millis, Slot)>,
+    /// Queues in which messages wait to be delivered again, by when.
+    retrying: BTreeSet<(Millis, Slot)>,
+    /// The time as the last command gave it.
+    now: Millis,
     /// What the round has brought about so far.
     effects: Vec<Effect<C>>,
     limits: Limits,
@@ -135,15 +143,18 @@ impl<C: Content> Partition<C> {
             at_limit: IdMap::default(),
             awakened: VecDeque::new(),
             touched: Vec::new(),
+            impatient: BTreeSet::new(),
+            retrying: BTreeSet::new(),
+            now: Millis(0),
             effects: Vec::new(),
             limits,
             totals: Totals::default(),
         }
     }
 
-    /// Takes one command. Deliveries follow when the round ends. `now` is for what expires; nothing does so far.
+    /// Takes one command. Deliveries follow when the round ends. `now` is for what waits or may be held for so long only.
     pub fn apply(&mut self, command: Command<C>, now: Millis) {
-        let _ = now;
+        self.now = now;
         match command {
             Command::Enqueue { queue, run } => self.enqueue(queue, run, 0),
             Command::EnqueueRanked { queue, run, rank } => self.enqueue(queue, run, rank),
@@ -162,6 +173,7 @@ impl<C: Content> Partition<C> {
                 exclusive,
                 priority,
                 prefetch,
+                patience_millis,
                 gate,
                 limit,
                 ticket,
@@ -172,6 +184,7 @@ impl<C: Content> Partition<C> {
                     exclusive,
                     priority,
                     prefetch,
+                    patience_millis,
                     gate,
                     limit,
                 };
@@ -227,6 +240,17 @@ impl<C: Content> Partition<C> {
         }
     }
 
+    /// Time has passed: what is due by now happens when the round ends.
+    pub fn pass(&mut self, now: Millis) {
+        self.now = now;
+    }
+
+    /// When the partition wants a round at the latest, if nothing else happens before.
+    pub fn next_due(&self) -> Option<Millis> {
+        let first = [self.impatient.first(), self.retrying.first()];
+        first.into_iter().flatten().map(|(at, _)| *at).min()
+    }
+
     /// Ends a round: delivers what can be delivered and appends all effects of the round to `effects`.
     pub fn finish(&mut self, effects: &mut Vec<Effect<C>>) {
         self.deliver();
@@ -248,9 +272,11 @@ impl<C: Content> Partition<C> {
                     .iter_mut_back()
                     .for_each(|returned| returned.run.compact());
             }
-            let parked = queue.parked.iter_mut();
+            let parked = queue.parked.iter_mut().map(|parking| &mut parking.list);
+            let delayed = queue.delayed.iter_mut().map(|delayed| &mut delayed.list);
             parked
-                .flat_map(|parking| parking.list.iter_mut_back())
+                .chain(delayed)
+                .flat_map(|list| list.iter_mut_back())
                 .for_each(|parked| parked.run.compact());
         }
         for (_, consumer) in self.consumers.iter_mut() {

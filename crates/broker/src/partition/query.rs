@@ -19,6 +19,8 @@ pub struct Depth {
     pub ready_bytes: u64,
     /// Messages delivered and not settled.
     pub unsettled: u64,
+    /// Messages that came back and wait before they are delivered again.
+    pub delayed: u64,
     /// Messages that were delivered too often and wait for an operator.
     pub parked: u64,
     /// Their bytes.
@@ -117,6 +119,7 @@ impl<C: Content> Partition<C> {
             ready: queue.ready,
             ready_bytes: queue.ready_bytes,
             unsettled: queue.unsettled,
+            delayed: queue.delayed.as_ref().map_or(0, |delayed| delayed.messages),
             parked: queue.parked.as_ref().map_or(0, |parking| parking.messages),
             parked_bytes: queue.parked.as_ref().map_or(0, |parking| parking.bytes),
             consumers: queue.consumers,
@@ -149,6 +152,7 @@ impl<C: Content> Partition<C> {
         let begin = live.len();
         let stop = self.live_ready(slot, first, end, most, live);
         self.live_parked(slot, first, stop, live);
+        self.live_delayed(slot, first, stop, live);
         for &consumer in &self.queues[slot].members {
             let window = &self.consumers[consumer].window;
             for unsettled in window.iter_seqs(first.0, stop.0) {

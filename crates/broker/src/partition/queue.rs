@@ -6,6 +6,7 @@ use super::counters::Counters;
 use super::levels::{self, Levels};
 use super::marks::Marks;
 use super::parking::Parked;
+use super::retry::Delayed;
 use super::ring::Ring;
 use super::rules::Rules;
 use super::run::{Content, Run};
@@ -30,6 +31,8 @@ pub(super) struct Queue<C> {
     pub(super) ready_bytes: u64,
     /// What was delivered too often, if anything was.
     pub(super) parked: Option<Box<Parked<C>>>,
+    /// What waits before it is delivered again, if the queue has a rule for that.
+    pub(super) delayed: Option<Box<Delayed<C>>>,
     /// Whether failed deliveries are counted.
     pub(super) counts_failures: bool,
     /// How many of them a message may have.
@@ -68,7 +71,7 @@ pub(super) struct Line {
     pub(super) members: u32,
 }
 
-impl<C> Queue<C> {
+impl<C: Content> Queue<C> {
     pub(super) fn new(id: QueueId, durable: bool, auto_delete: bool, rules: &Rules) -> Self {
         Self {
             id,
@@ -80,6 +83,7 @@ impl<C> Queue<C> {
             ready: 0,
             ready_bytes: 0,
             parked: None,
+            delayed: rules.retry.map(|rule| Box::new(Delayed::new(rule))),
             counts_failures: rules.counts_failures,
             delivery_limit: rules.delivery_limit,
             unsettled: 0,
@@ -232,6 +236,18 @@ impl<C: Content> Queue<C> {
     /// Whether these messages may have been delivered before.
     pub(super) fn is_redelivered(&self, run: &Run<C>, marks: Marks) -> bool {
         marks.deliveries > 0 || run.first < self.redelivered_below
+    }
+
+    /// Whether there are messages that a condition on emptiness is to keep.
+    pub(super) fn keeps_any(&self) -> bool {
+        let delayed = self.delayed.as_ref().map_or(0, |delayed| delayed.messages);
+        self.ready + delayed > 0 || self.parked.is_some()
+    }
+
+    /// Whether what came back waits before it is delivered again.
+    pub(super) fn delays(&self, failed: bool) -> bool {
+        let delayed = self.delayed.as_ref();
+        delayed.is_some_and(|delayed| delayed.rule.delays(failed))
     }
 
     /// Whether messages with these marks have failed too often.

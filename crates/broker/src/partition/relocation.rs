@@ -42,6 +42,9 @@ impl<C: Content> Partition<C> {
             if let Some(parking) = &mut queue.parked {
                 moving.relocate(&mut parking.list, step.first.0, step.end().0, step);
             }
+            if let Some(delayed) = &mut queue.delayed {
+                moving.relocate(&mut delayed.list, step.first.0, step.end().0, step);
+            }
         }
         for (consumer, delivery, end) in held {
             moving.relocate_window(&mut consumers[consumer].window, delivery, end, &moves);

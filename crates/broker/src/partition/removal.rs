@@ -28,6 +28,7 @@ impl<C: Content> Partition<C> {
         for consumer in std::mem::take(&mut self.queues[slot].members) {
             self.lose_queue(consumer);
         }
+        self.forget_retry_timer(slot);
         let queue = self.queues.remove(slot);
         self.totals.deleted.add(&queue.counters);
     }
@@ -39,7 +40,7 @@ impl<C: Content> Partition<C> {
         let queue = &self.queues[slot];
         if if_unused && queue.consumers > 0 {
             self.refuse(ticket, Refusal::InUse);
-        } else if if_empty && (queue.ready > 0 || queue.parked.is_some()) {
+        } else if if_empty && queue.keeps_any() {
             self.refuse(ticket, Refusal::NotEmpty);
         } else {
             self.effects.push(Effect::DeleteAllowed {
@@ -85,13 +86,16 @@ impl<C: Content> Partition<C> {
             settlement::tell_settled(effects, queue.id, &run, reason);
         }
         self.remove_parked(slot, first, end, reason);
+        self.remove_delayed(slot, first, end, reason);
         for (consumer, delivery, end) in self.held(slot, first, end) {
             let count = self.settle_range(consumer, delivery, end, reason);
             self.release(consumer, count);
         }
     }
 
+    /// What is ready, or will be.
     fn remove_ready(&mut self, slot: Slot, reason: SettleReason) -> u64 {
+        let delayed = self.remove_delayed(slot, Seq(0), Seq(u64::MAX), reason);
         let Self {
             queues,
             effects,
@@ -116,7 +120,21 @@ impl<C: Content> Partition<C> {
             level.returned.drain(|Returned { run, .. }| gone(run));
             level.main.drain(&mut gone);
         }
-        ready
+        ready + delayed
+    }
+
+    /// Removes messages from those that wait; says how many there were.
+    fn remove_delayed(&mut self, slot: Slot, first: Seq, end: Seq, reason: SettleReason) -> u64 {
+        let mut count = 0;
+        for run in self.take_delayed(slot, first, end) {
+            count += u64::from(run.count());
+            let queue = &mut self.queues[slot];
+            queue
+                .counters
+                .leave(u64::from(run.count()), u64::from(run.bytes), reason);
+            settlement::tell_settled(&mut self.effects, queue.id, &run, reason);
+        }
+        count
     }
 
     /// A consumer's queue is gone, and with it what the consumer holds.
@@ -125,6 +143,7 @@ impl<C: Content> Partition<C> {
         self.release_limit(slot, count);
         self.stand(slot, Standing::Aside);
         let consumer = self.consumers.remove(slot);
+        self.forget_timer(&consumer, slot);
         self.consumer_slots.remove(&consumer.id);
         if consumer.kind == Kind::Active {
             self.totals.consumers -= 1;

@@ -9,8 +9,58 @@ pub struct Rules {
     pub counts_failures: bool,
     /// How many failed deliveries a message may have, if they are counted; one more, and it is parked.
     pub delivery_limit: Option<u16>,
+    /// What came back waits before it is delivered again.
+    pub retry: Option<Retry>,
     /// How the priorities of messages are read, if they count. The queue machine itself is told the rank with each run.
     pub ranks: Option<Ranks>,
+}
+
+/// How long what came back waits: longer with each failed delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Which returns are delayed.
+    pub kind: RetryKind,
+    /// The delay after the first failure, and of whatever did not fail.
+    pub min_millis: u64,
+    /// No delay is longer.
+    pub max_millis: u64,
+    /// Each failure makes the delay so many times as long; without, it grows by the first delay each time.
+    pub multiplier: Option<u32>,
+}
+
+/// Which returns are delayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryKind {
+    /// All.
+    All,
+    /// Those that count as failures.
+    Failed,
+    /// Those that do not.
+    Returned,
+}
+
+impl Retry {
+    /// Whether a message that came back waits.
+    pub fn delays(self, failed: bool) -> bool {
+        match self.kind {
+            RetryKind::All => true,
+            RetryKind::Failed => failed,
+            RetryKind::Returned => !failed,
+        }
+    }
+
+    /// For how long, after so many failures.
+    pub fn delay_millis(self, failures: u16) -> u64 {
+        let failures = u32::from(failures.max(1));
+        let delay = match self.multiplier {
+            None => self.min_millis.saturating_mul(u64::from(failures)),
+            Some(multiplier) => {
+                let factor = u64::from(multiplier).saturating_pow(failures - 1);
+                self.min_millis.saturating_mul(factor)
+            }
+        };
+        delay.min(self.max_millis)
+    }
 }
 
 /// What a queue makes of the priorities of messages.

@@ -37,8 +37,17 @@ impl<C: Content> Partition<C> {
         let Some(&slot) = self.consumer_slots.get(&consumer) else {
             return;
         };
+        self.end_consumer(slot, true);
+    }
+
+    /// A consumer ends, and what it holds returns; `failed` says that it failed with what it had in work.
+    pub(super) fn end_consumer(&mut self, slot: Slot, failed: bool) {
         self.withdraw(slot);
-        let count = self.return_of_dead(slot);
+        let count = if failed {
+            self.return_of_dead(slot)
+        } else {
+            self.return_range(slot, 0, u64::MAX, false)
+        };
         self.consumers[slot].kind = Kind::Cancelled;
         self.release(slot, count);
     }
@@ -95,7 +104,8 @@ impl<C: Content> Partition<C> {
         let queue_slot = consumer.queue;
         let queue = &mut queues[queue_slot];
         let failed = failed && queue.counts_failures;
-        let (mut total, mut given_up) = (0, Vec::new());
+        let delays = queue.delays(failed);
+        let (mut total, mut given_up, mut delayed) = (0, Vec::new(), Vec::new());
         let returned = |Unsettled { mut run, marks, .. }| {
             run.compact();
             total += u64::from(run.count());
@@ -103,6 +113,8 @@ impl<C: Content> Partition<C> {
             tell_returned(effects, queue.id, &run, failed);
             if queue.gives_up(marks) {
                 given_up.push((run, marks));
+            } else if delays {
+                delayed.push((run, marks));
             } else {
                 totals.add_ready(&run);
                 queue.put(run, marks);
@@ -116,6 +128,9 @@ impl<C: Content> Partition<C> {
         }
         for (run, marks) in given_up {
             self.limit_reached(queue_slot, run, marks);
+        }
+        for (run, marks) in delayed {
+            self.delay(queue_slot, run, marks);
         }
         total
     }

@@ -8,6 +8,7 @@ use super::consumer::{Consumer, Kind, Standing};
 use super::effect::{Effect, Refusal};
 use super::gate::Gate;
 use super::limit::SharedLimit;
+use super::patience::Patience;
 use super::ring::Links;
 use super::run::Content;
 use super::slots::Slot;
@@ -22,6 +23,7 @@ pub(super) struct Asked {
     pub(super) exclusive: bool,
     pub(super) priority: i32,
     pub(super) prefetch: u16,
+    pub(super) patience_millis: Option<u64>,
     pub(super) gate: Arc<Gate>,
     pub(super) limit: Option<Arc<SharedLimit>>,
 }
@@ -140,6 +142,7 @@ impl<C: Content> Partition<C> {
             no_ack,
             priority,
             prefetch,
+            patience_millis,
             gate,
             limit,
             ..
@@ -158,6 +161,7 @@ impl<C: Content> Partition<C> {
             limit,
             standing: Standing::Aside,
             links: Links::default(),
+            patience: patience_millis.map(|millis| Box::new(Patience::new(millis))),
             next_delivery: 0,
             unsettled: 0,
             window: Spans::default(),
@@ -196,6 +200,7 @@ impl<C: Content> Partition<C> {
     /// A consumer that holds nothing is forgotten.
     pub(super) fn forget(&mut self, slot: Slot) {
         let consumer = self.consumers.remove(slot);
+        self.forget_timer(&consumer, slot);
         self.consumer_slots.remove(&consumer.id);
         let members = &mut self.queues[consumer.queue].members;
         members.swap_remove(consumer.member);
@@ -219,6 +224,7 @@ impl Asked {
             exclusive: false,
             priority: 0,
             prefetch: 0,
+            patience_millis: None,
             gate,
             limit: None,
         }

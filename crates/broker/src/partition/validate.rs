@@ -19,6 +19,7 @@ impl<C: Content> Partition<C> {
                 .map_err(|why| format!("consumer {}: {why}", consumer.id))?;
         }
         self.validate_maps()?;
+        self.validate_timers()?;
         self.validate_totals()
     }
 
@@ -32,16 +33,22 @@ impl<C: Content> Partition<C> {
         equal("unsettled messages", queue.unsettled, unsettled.messages)?;
         // The promise: what was accepted is settled, discarded for a reason, or still there.
         let parked = Sum::of(parked_runs(queue));
+        let delayed = Sum::of(delayed_runs(queue));
         equal(
             "live messages",
             queue.counters.live(),
-            ready.messages + unsettled.messages + parked.messages,
+            ready.messages + unsettled.messages + parked.messages + delayed.messages,
         )?;
         equal(
             "live bytes",
             queue.counters.live_bytes(),
-            ready.bytes + unsettled.bytes + parked.bytes,
+            ready.bytes + unsettled.bytes + parked.bytes + delayed.bytes,
         )?;
+        if let Some(waiting) = &queue.delayed {
+            waiting.list.validate()?;
+            equal("delayed messages", waiting.messages, delayed.messages)?;
+            equal("delayed bytes", waiting.bytes, delayed.bytes)?;
+        }
         if let Some(parking) = &queue.parked {
             parking.list.validate()?;
             equal("parked messages", parking.messages, parked.messages)?;
@@ -159,7 +166,11 @@ impl<C: Content> Partition<C> {
             .flat_map(|&member| self.consumers[member].window.iter());
         let ready = queue.ready_runs();
         let held = windows.map(|held| &held.run);
-        let mut runs: Vec<&Run<C>> = ready.chain(held).chain(parked_runs(queue)).collect();
+        let mut runs: Vec<&Run<C>> = ready
+            .chain(held)
+            .chain(parked_runs(queue))
+            .chain(delayed_runs(queue))
+            .collect();
         runs.sort_unstable_by_key(|run| run.first);
         for pair in runs.windows(2) {
             if pair[0].end() > pair[1].first {
@@ -226,6 +237,38 @@ impl<C: Content> Partition<C> {
         Ok(())
     }
 
+    /// Every timer belongs to somebody, and everybody who waits has one.
+    fn validate_timers(&self) -> Result<(), String> {
+        let consumers = self.consumers.iter().filter_map(|(slot, consumer)| {
+            let at = consumer.patience.as_ref()?.timer?;
+            Some((at, slot))
+        });
+        if !consumers.clone().all(|timer| self.impatient.contains(&timer)) {
+            return Err("a consumer's timer is not among the timers".into());
+        }
+        equal(
+            "timers of consumers",
+            self.impatient.len() as u64,
+            consumers.count() as u64,
+        )?;
+        let forgotten = self.consumers.iter().find(|(_, consumer)| {
+            let patience = consumer.patience.as_ref();
+            consumer.unsettled > 0 && patience.is_some_and(|patience| patience.timer.is_none())
+        });
+        if let Some((_, consumer)) = forgotten {
+            return Err(format!("consumer {} holds messages for ever", consumer.id));
+        }
+        let waiting = self.queues.iter().filter(|(_, queue)| {
+            let delayed = queue.delayed.as_ref();
+            delayed.is_some_and(|delayed| delayed.messages > 0)
+        });
+        equal(
+            "timers of queues",
+            self.retrying.len() as u64,
+            waiting.count() as u64,
+        )
+    }
+
     fn validate_maps(&self) -> Result<(), String> {
         equal(
             "queues by id",
@@ -276,6 +319,13 @@ impl<C: Content> Partition<C> {
             .count() as u64;
         equal("consumers", self.totals.consumers, active)
     }
+}
+
+fn delayed_runs<C: Content>(queue: &Queue<C>) -> impl Iterator<Item = &Run<C>> {
+    let delayed = queue.delayed.iter();
+    delayed
+        .flat_map(|delayed| delayed.list.iter())
+        .map(|delayed| &delayed.run)
 }
 
 fn parked_runs<C>(queue: &Queue<C>) -> impl Iterator<Item = &Run<C>>

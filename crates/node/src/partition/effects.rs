@@ -100,6 +100,10 @@ impl Partition {
                 self.tell_consumer(consumer, outbox, |consumer| Notice::ConsumerGone { consumer });
                 self.gone.push(consumer);
             }
+            Effect::TimedOut { consumer, .. } => {
+                self.tell_consumer(consumer, outbox, |consumer| Notice::ConsumerTimedOut { consumer });
+                self.gone.push(consumer);
+            }
             Effect::LimitFreed { consumer, .. } => {
                 self.tell_consumer(consumer, outbox, |consumer| Notice::LimitFreed { consumer })
             }

@@ -271,7 +271,10 @@ impl Partition {
             }
             Request::Damaged { queue, first, count } => self.damaged(queue, first, count, now),
             Request::Rescue(rescue) => self.rescue(rescue, outbox),
-            Request::Tick => self.release_held(outbox),
+            Request::Tick => {
+                self.machine.pass(now);
+                self.release_held(outbox);
+            }
             Request::Report { queues, inquirer } => {
                 outbox.reports.push((inquirer, self.report(&queues)));
             }
@@ -301,6 +304,10 @@ impl Partition {
             self.release_held(outbox);
         }
         outbox.wants_tick |= !self.held.is_empty();
+        outbox.wake_at = [outbox.wake_at, self.machine.next_due()]
+            .into_iter()
+            .flatten()
+            .min();
     }
 
     fn report(&self, queues: &[QueueId]) -> Report {
@@ -454,6 +461,7 @@ impl Partition {
             exclusive,
             priority,
             prefetch,
+            patience_millis,
             limit,
             reply,
         } = consume;
@@ -470,6 +478,7 @@ impl Partition {
                 exclusive,
                 priority,
                 prefetch,
+                patience_millis,
                 gate,
                 limit,
                 ticket,

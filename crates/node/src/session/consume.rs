@@ -38,6 +38,7 @@ pub(super) struct Consumer {
     pub(super) counts: bool,
     pub(super) exclusive: bool,
     pub(super) prefetch: u16,
+    pub(super) patience_millis: Option<u64>,
     pub(super) arguments: Arguments,
 }
 
@@ -46,10 +47,10 @@ impl Session {
         let queue = self.queue_to_read(channel, &consume.queue)?;
         let tag = self.consumer_tag(channel, &consume.consumer_tag)?;
         let settings = self.consumer_settings(&queue, &from_amqp::arguments(&consume.arguments))?;
-        let consumers = self
-            .channels
-            .get(&channel)
-            .map_or(0, |state| state.consumers.len());
+        let state = self.channels.get(&channel);
+        let limited = state.and_then(|state| state.limit.as_ref());
+        may_be_limited(&queue, limited.is_some_and(|limit| limit.most() > 0))?;
+        let consumers = state.map_or(0, |state| state.consumers.len());
         self.may_consume(consumers)?;
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
@@ -68,6 +69,7 @@ impl Session {
             counts: queue.counts_failures(),
             exclusive: consume.exclusive,
             prefetch,
+            patience_millis: queue.patience_millis(&settings),
             arguments: from_amqp::arguments(&to_be_shown(consume.arguments)),
         };
         self.consumers.insert(consumer, Arc::new(entry));
@@ -78,6 +80,7 @@ impl Session {
             exclusive: consume.exclusive,
             priority: settings.priority.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32,
             prefetch,
+            patience_millis: queue.patience_millis(&settings).filter(|_| !consume.no_ack),
             limit: limit.filter(|_| !consume.no_ack),
             reply: self.reply(channel),
         };
@@ -413,6 +416,27 @@ impl Session {
         self.connection.cancel_consumer(known.channel, &known.tag);
     }
 
+    /// A consumer has held a message for too long. Its client is told as of a lost queue; one that does not understand that
+    /// loses the channel.
+    pub(super) fn consumer_timed_out(&mut self, consumer: ConsumerId) {
+        let Some(known) = self.consumers.get(&consumer).cloned() else {
+            return;
+        };
+        let (channel, tag) = (known.channel, &known.tag);
+        tracing::warn!(peer = %self.peer, channel, %tag, queue = %known.queue.name, "a consumer has held a message for too long");
+        self.forget_consumer(channel, consumer, tag);
+        if self.connection.understands_cancel() {
+            self.connection.cancel_consumer(channel, tag);
+            return;
+        }
+        let text = format!(
+            "delivery acknowledgement on channel {channel} timed out. Timeout value used: {} ms. This timeout value can be \
+             configured, see consumers doc guide to learn more",
+            known.patience_millis.unwrap_or_default()
+        );
+        self.fail_channel(channel, Error::new(ReplyCode::PreconditionFailed, text));
+    }
+
     /// A channel's shared limit has room: its consumers in other partitions are told.
     pub(super) fn limit_freed(&mut self, consumer: ConsumerId) {
         // It may have been cancelled meanwhile, and hold messages still.
@@ -454,6 +478,18 @@ pub(super) fn settle_of(range: &DeliveryRange, outcome: SettleOutcome) -> Settle
         count: range.count,
         outcome,
     }
+}
+
+/// A quorum queue's consumers know no limit that others share.
+fn may_be_limited(queue: &Queue, limited: bool) -> Result<(), Error> {
+    if queue.kind() == QueueKind::Classic || !limited {
+        return Ok(());
+    }
+    let text = format!(
+        "queue '{}' in vhost '{}' does not support global qos",
+        queue.name, queue.vhost
+    );
+    Err(Error::new(ReplyCode::NotImplemented, text))
 }
 
 /// A quorum queue with a single active consumer cannot be polled.

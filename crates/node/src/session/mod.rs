@@ -460,6 +460,9 @@ impl Session {
             }
             Notice::Catalog { channel, answer } => self.catalog_answer(channel, answer),
             Notice::ConsumerGone { consumer } => self.outgoing.push_back(Outgoing::ConsumerGone { consumer }),
+            Notice::ConsumerTimedOut { consumer } => {
+                self.outgoing.push_back(Outgoing::ConsumerTimedOut { consumer });
+            }
             Notice::LimitFreed { consumer } => self.limit_freed(consumer),
             Notice::Report { inquirer } => inquirer.told(Report::Session(Box::new(self.report()))),
         }

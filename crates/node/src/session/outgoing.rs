@@ -36,6 +36,8 @@ pub(super) enum Outgoing {
     },
     /// The consumer has lost its queue.
     ConsumerGone { consumer: ConsumerId },
+    /// The consumer has held a message for too long.
+    ConsumerTimedOut { consumer: ConsumerId },
 }
 
 /// A message for a client that asked for one.
@@ -77,6 +79,7 @@ impl Session {
                     }
                 }
                 Some(Outgoing::ConsumerGone { consumer }) => self.consumer_gone(consumer),
+                Some(Outgoing::ConsumerTimedOut { consumer }) => self.consumer_timed_out(consumer),
                 None => break,
             }
         }

@@ -56,6 +56,8 @@ pub(crate) struct Desk {
     log: RefCell<Standalone<Memory>>,
     progress: Progress,
     next_consumer: Cell<u64>,
+    /// The time that machines are told.
+    pub(crate) now: Cell<Millis>,
 }
 
 struct Nobody;
@@ -119,6 +121,7 @@ impl Desk {
             log: RefCell::new(log),
             progress,
             next_consumer: Cell::new(1 << 32),
+            now: Cell::new(Millis(0)),
         })
     }
 
@@ -152,8 +155,8 @@ impl Desk {
     pub(crate) fn ask_catalog(&self, request: CatalogRequest) {
         let mut outbox = Outbox::default();
         let mut catalog = self.catalog.borrow_mut();
-        catalog.handle(request, Millis(0), &mut outbox);
-        catalog.finish(Millis(0), &mut outbox);
+        catalog.handle(request, self.now.get(), &mut outbox);
+        catalog.finish(self.now.get(), &mut outbox);
         drop(catalog);
         self.carry(outbox);
     }
@@ -161,8 +164,8 @@ impl Desk {
     pub(crate) fn ask(&self, partition: usize, request: Request) {
         let mut outbox = Outbox::default();
         let mut machine = self.partitions[partition].borrow_mut();
-        machine.handle(request, Millis(0), &mut outbox);
-        machine.finish(Millis(0), &mut outbox);
+        machine.handle(request, self.now.get(), &mut outbox);
+        machine.finish(self.now.get(), &mut outbox);
         drop(machine);
         self.carry(outbox);
     }

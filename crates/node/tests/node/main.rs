@@ -7,6 +7,7 @@ mod history;
 mod large;
 mod parking;
 mod partition;
+mod patience;
 mod priorities;
 mod queue_image;
 mod record;

@@ -5,6 +5,7 @@ pub(crate) mod disk_queue;
 pub(crate) mod disk_threads;
 pub(crate) mod gauges;
 pub(crate) mod runner;
+mod timer;
 pub(crate) mod upkeep_thread;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use clock::Clock;
 use disk_queue::DiskQueue;
 use gauges::Gauges;
 use runner::Runner;
+use timer::Timer;
 
 use crate::net::sockets::Sockets;
 
@@ -41,6 +43,7 @@ pub(crate) struct Engine {
     pub(crate) gauges: Gauges,
     /// Jobs wait for room on the disk.
     pub(crate) log_is_full: AtomicBool,
+    timer: Arc<Timer>,
     /// A tick is on its way already.
     tick_is_due: AtomicBool,
     runtime: tokio::runtime::Handle,
@@ -58,7 +61,9 @@ impl Engine {
         progress: Progress,
         runtime: tokio::runtime::Handle,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|this| Self {
+        let timer = Timer::new();
+        let engine = Arc::new_cyclic(|this| Self {
+            timer: timer.clone(),
             shared,
             recall,
             clock,
@@ -72,7 +77,11 @@ impl Engine {
             tick_is_due: AtomicBool::new(false),
             runtime,
             this: this.clone(),
-        })
+        });
+        // What was recovered may be due already.
+        engine.timer.wake_at(engine.clock.now());
+        engine.runtime.spawn(timer.run(engine.this.clone()));
+        engine
     }
 
     /// Carries out what a round left, up to the point where others may see it; called under the machine's lock.
@@ -102,6 +111,9 @@ impl Engine {
         }
         if std::mem::take(&mut outbox.wants_tick) {
             self.tick_soon();
+        }
+        if let Some(at) = outbox.wake_at.take() {
+            self.timer.wake_at(at);
         }
     }
 

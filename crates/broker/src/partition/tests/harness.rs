@@ -103,6 +103,7 @@ pub(super) fn run(first: u64, count: u16, location: u64) -> Run<Batch> {
 pub(super) struct Bench {
     pub(super) partition: Partition<Batch>,
     pub(super) effects: Vec<Effect<Batch>>,
+    now: Millis,
     gates: Vec<Arc<Gate>>,
 }
 
@@ -129,6 +130,7 @@ impl Bench {
         Self {
             partition: Partition::new(limits),
             effects: Vec::new(),
+            now: Millis(0),
             gates,
         }
     }
@@ -143,7 +145,13 @@ impl Bench {
     }
 
     pub(super) fn apply(&mut self, command: Command<Batch>) {
-        self.partition.apply(command, Millis(0));
+        self.partition.apply(command, self.now);
+    }
+
+    /// Time passes until so many milliseconds from the beginning.
+    pub(super) fn pass(&mut self, now: u64) {
+        self.now = Millis(now);
+        self.partition.pass(self.now);
     }
 
     /// Ends the round and says what happened, one effect a line.
@@ -195,6 +203,7 @@ impl Bench {
             exclusive,
             priority,
             prefetch,
+            patience_millis,
             limit,
         } = wish;
         let connection = connection.unwrap_or(consumer);
@@ -206,6 +215,7 @@ impl Bench {
             exclusive,
             priority,
             prefetch,
+            patience_millis,
             gate: self.gates[connection as usize].clone(),
             limit,
             ticket: Ticket(consumer),
@@ -272,6 +282,7 @@ pub(super) struct Wish {
     pub(super) exclusive: bool,
     pub(super) priority: i32,
     pub(super) prefetch: u16,
+    pub(super) patience_millis: Option<u64>,
     pub(super) limit: Option<Arc<SharedLimit>>,
 }
 
@@ -284,6 +295,7 @@ impl Default for Wish {
             exclusive: false,
             priority: 0,
             prefetch: 0,
+            patience_millis: None,
             limit: None,
         }
     }
@@ -345,6 +357,7 @@ fn describe(effect: &Effect<Batch>) -> String {
         Effect::DeleteAllowed { ticket, messages } => format!("{ticket}: delete with {messages}"),
         Effect::Purged { ticket, messages } => format!("{ticket}: purged {messages}"),
         Effect::ConsumerGone { consumer, .. } => format!("c{consumer} gone"),
+        Effect::TimedOut { consumer, .. } => format!("c{consumer} timed out"),
         Effect::Unused { queue } => format!("q{queue} unused"),
         Effect::LimitFreed { consumer, .. } => format!("c{consumer} limit freed"),
         Effect::Relocated {

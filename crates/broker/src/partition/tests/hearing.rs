@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ids::{QueueId, Seq};
+use crate::ids::{Millis, QueueId, Seq};
 use crate::partition::{Effect, Gate, Limits, Marks, Partition, Restored, SharedLimit};
 
 use super::harness::Batch;
@@ -27,7 +27,7 @@ impl Walk {
             queue
                 .messages
                 .values_mut()
-                .for_each(|message| message.held = None);
+                .for_each(|message| (message.held, message.delayed_until) = (None, None));
             let next_seq = old.depth(QueueId(id)).expect("both have the queue").next_seq;
             queue.redelivered_below = next_seq.0;
             let mut live = Vec::new();
@@ -101,6 +101,8 @@ impl Walk {
 
     /// Ends a round of the machine and compares all that it tells.
     pub(super) fn tell(&mut self) {
+        self.partition.pass(Millis(self.model.now));
+        self.model.end_delays();
         self.partition.finish(&mut self.effects);
         if let Err(why) = self.partition.validate() {
             panic!("{why}");
@@ -189,6 +191,7 @@ impl Walk {
             Effect::Unused { queue } => answers.push(format!("q{queue} unused")),
             Effect::Orphaned { run, .. } => answers.push(format!("orphaned {}", run.first)),
             Effect::LimitFreed { .. } => {}
+            Effect::TimedOut { consumer, .. } => panic!("consumer {consumer} has all the time in the world"),
         }
     }
 
@@ -206,6 +209,7 @@ impl Walk {
             let depth = self.partition.depth(QueueId(id)).expect("both have the queue");
             assert_eq!(depth.counters.live(), queue.messages.len() as u64);
             assert_eq!(depth.ready, self.model.ready(id).count() as u64);
+            assert_eq!(depth.delayed, self.model.delayed(id).len() as u64);
             assert_eq!(depth.parked, self.model.parked(id).len() as u64);
             for message in queue.messages.values() {
                 *by_segment.entry(message.location >> 32).or_default() += 1;

@@ -7,6 +7,8 @@ mod levels;
 mod limits;
 mod messages;
 mod model;
+mod patience;
+mod retry;
 mod single;
 mod steps;
 mod turns;

@@ -28,6 +28,8 @@ pub(super) struct Message {
     pub(super) failures: u16,
     pub(super) parked: bool,
     pub(super) rank: i16,
+    /// It waits until then.
+    pub(super) delayed_until: Option<u64>,
     /// The consumer that holds it, and its delivery number.
     pub(super) held: Option<(u64, u64)>,
 }
@@ -58,6 +60,7 @@ pub(super) struct ModelConsumer {
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub(super) struct Model {
+    pub(super) now: u64,
     pub(super) queues: BTreeMap<u64, ModelQueue>,
     pub(super) consumers: BTreeMap<u64, ModelConsumer>,
     /// The bound of each shared limit.
@@ -74,10 +77,9 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn ready(&self, queue: u64) -> impl Iterator<Item = (&u64, &Message)> {
         let messages = self.queues.get(&queue).map(|queue| &queue.messages);
-        messages
-            .into_iter()
-            .flatten()
-            .filter(|(_, message)| message.held.is_none() && !message.parked)
+        messages.into_iter().flatten().filter(|(_, message)| {
+            message.held.is_none() && !message.parked && message.delayed_until.is_none()
+        })
     }
 
     pub(super) fn held_by(&self, consumer: u64) -> Vec<(u64, u64)> {
@@ -156,6 +158,8 @@ impl Model {
             .delivery_limit
             .is_some_and(|limit| failed && message.failures > limit);
         let parked = message.parked;
+        let retry = queue.rules.retry.filter(|retry| !parked && retry.delays(failed));
+        message.delayed_until = retry.map(|retry| self.now + retry.delay_millis(message.failures));
         self.expect(Told::Returned(queue_id, seq, failed));
         if parked {
             self.expect(Told::Parked(queue_id, seq));
@@ -174,6 +178,21 @@ impl Model {
         for (at, (_, seq)) in self.held_by(consumer).into_iter().enumerate() {
             self.give_back(queue, seq, dead && (getter || at == 0));
         }
+    }
+
+    /// What has waited long enough is ready.
+    pub(super) fn end_delays(&mut self) {
+        for queue in self.queues.values_mut() {
+            for message in queue.messages.values_mut() {
+                message.delayed_until = message.delayed_until.filter(|until| *until > self.now);
+            }
+        }
+    }
+
+    pub(super) fn delayed(&self, queue: u64) -> Vec<u64> {
+        let messages = self.queues[&queue].messages.iter();
+        let delayed = messages.filter(|(_, message)| message.delayed_until.is_some());
+        delayed.map(|(&seq, _)| seq).collect()
     }
 
     pub(super) fn parked(&self, queue: u64) -> Vec<u64> {

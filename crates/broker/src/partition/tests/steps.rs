@@ -39,6 +39,7 @@ pub(super) enum Kind {
     ReplayReturned,
     Restart,
     Unpark,
+    Pass,
     Compact,
     Round,
 }
@@ -65,6 +66,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Kind::ReplayReturned),
         1 => Just(Kind::Restart),
         3 => Just(Kind::Unpark),
+        6 => Just(Kind::Pass),
         1 => Just(Kind::Compact),
         12 => Just(Kind::Round),
     ];

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 use crate::partition::{
-    Command, Effect, Gate, Limits, Move, ParkedFate, Partition, Rules, Run, SettleOutcome, SettleReason,
-    SharedLimit, Takeover,
+    Command, Effect, Gate, Limits, Move, ParkedFate, Partition, Retry, RetryKind, Rules, Run, SettleOutcome,
+    SettleReason, SharedLimit, Takeover,
 };
 
 use super::harness::Batch;
@@ -55,7 +55,7 @@ impl Walk {
     }
 
     fn apply(&mut self, command: Command<Batch>) {
-        self.partition.apply(command, Millis(0));
+        self.partition.apply(command, Millis(self.model.now));
     }
 
     fn id(&mut self) -> u64 {
@@ -117,6 +117,7 @@ impl Walk {
             Kind::ReplayReturned => self.replay_returned(which, at, count),
             Kind::Restart => self.restart(usize::from(at) / 2 + 1),
             Kind::Unpark => self.unpark(which, at, count, flag),
+            Kind::Pass => self.model.now += u64::from(at) * 3,
             Kind::Compact => self.partition.compact(),
             Kind::Round => self.round(),
         }
@@ -185,6 +186,7 @@ impl Walk {
                     failures: 0,
                     parked: false,
                     rank,
+                    delayed_until: None,
                     held: None,
                 };
                 assert!(
@@ -261,6 +263,7 @@ impl Walk {
             exclusive,
             priority,
             prefetch: prefetch as u16,
+            patience_millis: None,
             gate,
             limit: limit.map(|limit| self.limits[limit].clone()),
             ticket: Ticket(0),
@@ -446,7 +449,8 @@ impl Walk {
 
     fn purge(&mut self, queue: u8) {
         let queue = self.queue(queue);
-        let ready: Vec<u64> = self.model.ready(queue).map(|(&seq, _)| seq).collect();
+        let mut ready: Vec<u64> = self.model.ready(queue).map(|(&seq, _)| seq).collect();
+        ready.extend(self.model.delayed(queue));
         self.model.answers.push(format!("purged {}", ready.len()));
         ready
             .into_iter()
@@ -474,7 +478,13 @@ impl Walk {
         let (ready, consumers) = (self.model.ready(queue).count(), self.model.consumers_of(queue));
         self.model.answers.push(match () {
             () if if_unused && consumers > 0 => "InUse".into(),
-            () if if_empty && (ready > 0 || !self.model.parked(queue).is_empty()) => "NotEmpty".into(),
+            () if if_empty
+                && (ready > 0
+                    || !self.model.parked(queue).is_empty()
+                    || !self.model.delayed(queue).is_empty()) =>
+            {
+                "NotEmpty".into()
+            }
             () => format!("delete with {ready}"),
         });
         self.apply(Command::CheckDelete {
@@ -645,6 +655,24 @@ impl Walk {
     }
 }
 
+const RETRIES: [Option<Retry>; 6] = [
+    None,
+    retry(RetryKind::All, None),
+    None,
+    retry(RetryKind::Failed, Some(3)),
+    None,
+    retry(RetryKind::Returned, None),
+];
+
+const fn retry(kind: RetryKind, multiplier: Option<u32>) -> Option<Retry> {
+    Some(Retry {
+        kind,
+        min_millis: 10,
+        max_millis: 100,
+        multiplier,
+    })
+}
+
 /// Queues differ; those without rules are the most.
 fn rules(queue: u64) -> Rules {
     let single_active = match queue % 5 {
@@ -656,6 +684,7 @@ fn rules(queue: u64) -> Rules {
         single_active,
         counts_failures: queue % 2 == 0 || queue % 3 == 0,
         ranks: None,
+        retry: RETRIES[(queue % 6) as usize],
         delivery_limit: (queue % 3 == 0).then_some((queue % 4) as u16),
     }
 }

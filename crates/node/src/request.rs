@@ -103,6 +103,13 @@ pub enum Request {
         /// What it does beyond first in, first out.
         rules: Box<Rules>,
     },
+    /// A queue follows other rules from now on.
+    Amend {
+        /// Its id.
+        queue: QueueId,
+        /// What it does beyond first in, first out; what it makes of priorities stays as it is.
+        rules: Box<Rules>,
+    },
     /// The catalog has durably removed a queue.
     DeleteQueue {
         /// Its id.

@@ -1,4 +1,4 @@
-//! The arguments of queues and consumers: what they may be and what they mean.
+//! The arguments of queues: what they may be and what they mean.
 //!
 //! Checked as RabbitMQ does, in its order and its words. Arguments it does not know are kept, shown and otherwise ignored.
 //! What the settings do (expiry, bounds, priorities, dead letters) is the partition's business.
@@ -64,17 +64,8 @@ pub enum Overflow {
     RejectPublishDlx,
 }
 
-/// What the arguments of a consumer mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ConsumerSettings {
-    /// `x-priority`; consumers of higher priority are served first.
-    pub priority: i64,
-    /// `x-consumer-timeout`: it may hold a message for so long.
-    pub timeout_millis: Option<u64>,
-}
-
 /// A check of one argument: the error is an Erlang term, printed.
-type Check = fn(&Value, &Arguments) -> Result<(), String>;
+pub(super) type Check = fn(&Value, &Arguments) -> Result<(), String>;
 
 /// In the order in which they are checked.
 const CHECKS: &[(&str, Check)] = &[
@@ -273,42 +264,6 @@ impl QueueSettings {
     }
 }
 
-impl ConsumerSettings {
-    /// Checks the arguments of a consumer of a queue of that type; `resource` is the queue as texts name it.
-    pub(crate) fn parse(arguments: &Arguments, kind: QueueKind, resource: &str) -> Result<Self, Refusal> {
-        let known: &[&str] = match kind {
-            QueueKind::Classic => &[
-                "x-cancel-on-ha-failover",
-                "x-priority",
-                "x-credit",
-                "x-consumer-timeout",
-            ],
-            QueueKind::Quorum => &["x-priority", "x-credit", "x-consumer-timeout"],
-        };
-        for (name, check) in [
-            ("x-priority", check_integer as Check),
-            ("x-consumer-timeout", check_not_negative),
-            ("x-cancel-on-ha-failover", check_bool),
-        ] {
-            if known.contains(&name) {
-                check_one(name, check, arguments, resource)?;
-            }
-        }
-        check_known(
-            arguments,
-            resource,
-            kind,
-            &["x-cancel-on-ha-failover", "x-stream-offset"],
-            known,
-        )?;
-        let integer = |name| arguments.get(name).and_then(Value::as_integer);
-        Ok(Self {
-            priority: integer("x-priority").unwrap_or(0),
-            timeout_millis: integer("x-consumer-timeout").and_then(|millis| u64::try_from(millis).ok()),
-        })
-    }
-}
-
 /// How the arguments delay what came back: not at all without a type and a first delay, as in RabbitMQ, where the longest delay is
 /// the first one if it is not given. The multiplier is LavinMQ's.
 fn read_retry(arguments: &Arguments) -> Option<Retry> {
@@ -340,7 +295,12 @@ fn check_all(arguments: &Arguments, resource: &str, concerns: impl Fn(&str) -> b
         .try_for_each(|(name, check)| check_one(name, *check, arguments, resource))
 }
 
-fn check_one(name: &str, check: Check, arguments: &Arguments, resource: &str) -> Result<(), Refusal> {
+pub(super) fn check_one(
+    name: &str,
+    check: Check,
+    arguments: &Arguments,
+    resource: &str,
+) -> Result<(), Refusal> {
     let Some(value) = arguments.get(name) else {
         return Ok(());
     };
@@ -350,7 +310,7 @@ fn check_one(name: &str, check: Check, arguments: &Arguments, resource: &str) ->
 }
 
 /// Refuses those of the `particular` arguments that are not `known`.
-fn check_known(
+pub(super) fn check_known(
     arguments: &Arguments,
     resource: &str,
     kind: QueueKind,
@@ -386,11 +346,11 @@ fn unacceptable_type(value: &Value) -> String {
     format!("{{unacceptable_type,{}}}", value.type_name())
 }
 
-fn check_integer(value: &Value, _: &Arguments) -> Result<(), String> {
+pub(super) fn check_integer(value: &Value, _: &Arguments) -> Result<(), String> {
     integer(value).map(|_| ())
 }
 
-fn check_not_negative(value: &Value, _: &Arguments) -> Result<(), String> {
+pub(super) fn check_not_negative(value: &Value, _: &Arguments) -> Result<(), String> {
     match integer(value)? {
         negative @ ..0 => Err(format!("{{value_negative,{negative}}}")),
         _ => Ok(()),
@@ -429,7 +389,7 @@ fn check_max_priority(value: &Value, arguments: &Arguments) -> Result<(), String
     }
 }
 
-fn check_bool(value: &Value, _: &Arguments) -> Result<(), String> {
+pub(super) fn check_bool(value: &Value, _: &Arguments) -> Result<(), String> {
     if matches!(value, Value::Bool(_)) {
         Ok(())
     } else {
@@ -680,30 +640,6 @@ mod tests {
         check(
             &[kind("returned"), min, max, multiplier],
             Some((RetryKind::Returned, 10, 70, Some(2))),
-        );
-    }
-
-    #[test]
-    fn consumers() {
-        let check = |kind, values: &[(&str, Value)], expected: Result<i64, &str>| {
-            let result = ConsumerSettings::parse(&arguments(values), kind, "queue 'q' in vhost '/'");
-            let result = result
-                .map(|settings| settings.priority)
-                .map_err(|refusal| refusal.text);
-            let text = |rest| format!("invalid arg '{rest}");
-            assert_eq!(result, expected.map_err(text));
-        };
-        check(QueueKind::Classic, &[], Ok(0));
-        check(QueueKind::Classic, &[("x-priority", 7.into())], Ok(7));
-        check(
-            QueueKind::Classic,
-            &[("x-priority", "7".into())],
-            Err("x-priority' for queue 'q' in vhost '/': \"expected integer, got longstr\""),
-        );
-        check(
-            QueueKind::Quorum,
-            &[("x-cancel-on-ha-failover", true.into())],
-            Err("x-cancel-on-ha-failover' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"),
         );
     }
 }

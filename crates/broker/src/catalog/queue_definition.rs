@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::consumer_arguments::ConsumerSettings;
 use super::equivalence;
-use super::queue_arguments::{ConsumerSettings, QueueKind, QueueSettings};
+use super::queue_arguments::{QueueKind, QueueSettings};
 use super::refusal::{Refusal, resource};
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, PartitionId, QueueId};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use super::binding::{Binding, Destination};
+use super::consumer_arguments::ConsumerSettings;
 use super::exchange::Exchange;
 use super::permission::Permissions;
-use super::queue_arguments::ConsumerSettings;
 use super::queue_definition::Queue;
 use super::refusal::{Refusal, RefusalKind, resource};
 use super::user::User;

@@ -24,6 +24,14 @@ pub enum Command<C> {
         /// What it does beyond first in, first out.
         rules: Box<Rules>,
     },
+    /// A queue follows other rules from now on. Whether it has a single active consumer stays as it is; what waits by a
+    /// rule that is no more is ready.
+    Amend {
+        /// Which.
+        queue: QueueId,
+        /// The rules.
+        rules: Box<Rules>,
+    },
     /// A queue ends, whatever it holds: its messages count as discarded, its consumers are told.
     DeleteQueue {
         /// Which.

@@ -210,6 +210,7 @@ impl<C: Content> Partition<C> {
                 auto_delete,
                 rules,
             } => self.create_queue(queue, durable, auto_delete, &rules),
+            Command::Amend { queue, rules } => self.amend(queue, &rules),
             Command::DeleteQueue { queue } => self.delete_queue(queue),
             Command::CheckDelete {
                 queue,

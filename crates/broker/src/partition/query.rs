@@ -21,6 +21,8 @@ pub struct Depth {
     pub unsettled: u64,
     /// Messages that came back and wait before they are delivered again.
     pub delayed: u64,
+    /// Their bytes.
+    pub delayed_bytes: u64,
     /// Messages that were delivered too often and wait for an operator.
     pub parked: u64,
     /// Their bytes.
@@ -120,6 +122,7 @@ impl<C: Content> Partition<C> {
             ready_bytes: queue.ready_bytes,
             unsettled: queue.unsettled,
             delayed: queue.delayed.as_ref().map_or(0, |delayed| delayed.messages),
+            delayed_bytes: queue.delayed.as_ref().map_or(0, |delayed| delayed.bytes),
             parked: queue.parked.as_ref().map_or(0, |parking| parking.messages),
             parked_bytes: queue.parked.as_ref().map_or(0, |parking| parking.bytes),
             consumers: queue.consumers,

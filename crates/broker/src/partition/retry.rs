@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::ids::{Millis, Seq};
+use crate::ids::{Millis, QueueId, Seq};
 
 use super::Partition;
 use super::marks::Marks;
 use super::query::LiveRun;
 use super::queue::Returned;
-use super::rules::Retry;
+use super::rules::{Retry, Rules};
 use super::run::{Content, Run};
 use super::slots::Slot;
 use super::spans::{Keep, Spans};
@@ -64,6 +64,33 @@ impl<C: Content> Delayed<C> {
 }
 
 impl<C: Content> Partition<C> {
+    pub(super) fn amend(&mut self, queue: QueueId, rules: &Rules) {
+        let Some(&slot) = self.queue_slots.get(&queue) else {
+            return;
+        };
+        let queue = &mut self.queues[slot];
+        queue.counts_failures = rules.counts_failures;
+        queue.delivery_limit = rules.delivery_limit;
+        match (&mut queue.delayed, rules.retry) {
+            (Some(delayed), Some(rule)) => delayed.rule = rule,
+            (None, Some(rule)) => queue.delayed = Some(Box::new(Delayed::new(rule))),
+            (Some(_), None) => self.end_all_delays(slot),
+            (None, None) => {}
+        }
+    }
+
+    fn end_all_delays(&mut self, slot: Slot) {
+        self.forget_retry_timer(slot);
+        let Some(mut delayed) = self.queues[slot].delayed.take() else {
+            return;
+        };
+        let mut ready = Vec::new();
+        delayed.take(Seq(0), Seq(u64::MAX), |returned| ready.push(returned));
+        for Returned { run, marks } in ready {
+            self.put(slot, run, marks);
+        }
+    }
+
     /// Messages that came back wait; their queue has a rule that says so.
     pub(super) fn delay(&mut self, slot: Slot, run: Run<C>, marks: Marks) {
         let now = self.now;

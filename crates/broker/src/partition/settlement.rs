@@ -111,7 +111,7 @@ impl<C: Content> Partition<C> {
             total += u64::from(run.count());
             let marks = marks.returned(failed);
             tell_returned(effects, queue.id, &run, failed);
-            if queue.gives_up(marks) {
+            if failed && queue.gives_up(marks) {
                 given_up.push((run, marks));
             } else if delays {
                 delayed.push((run, marks));

@@ -265,6 +265,7 @@ impl Partition {
                     now,
                 );
             }
+            Request::Amend { queue, rules } => self.machine.apply(Command::Amend { queue, rules }, now),
             Request::DeleteQueue { queue } => {
                 self.queues.remove(&queue);
                 self.machine.apply(Command::DeleteQueue { queue }, now);

@@ -16,6 +16,10 @@ const RABBITMQ_DEFAULT: u64 = 20;
 const RABBITMQ_DEFAULT_SINCE: u32 = 4;
 
 fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
+    // Everack parks what has been delivered too often.
+    if snapshot.product.kind == Kind::Everack {
+        return Ok(());
+    }
     notes.each(snapshot.list("queues")?, |notes, queue| {
         let Some((limit, from)) = limit(snapshot, queue)? else {
             return Ok(());
@@ -54,8 +58,12 @@ mod tests {
     use crate::doctor::checks::check;
 
     fn look(version: &str, kind: &str, arguments: Value, expected: &[&str]) {
-        let queue = json!({ "name": "q", "vhost": "/", "type": kind, "arguments": arguments });
         let overview = json!({ "product_name": "RabbitMQ", "rabbitmq_version": version });
+        look_at(&overview, kind, arguments, expected);
+    }
+
+    fn look_at(overview: &Value, kind: &str, arguments: Value, expected: &[&str]) {
+        let queue = json!({ "name": "q", "vhost": "/", "type": kind, "arguments": arguments });
         check(
             &CHECK,
             &json!({ "overview": overview, "queues": [queue] }),
@@ -75,5 +83,11 @@ mod tests {
         look("4.1.0", "classic", json!({}), &[]);
         look("4.1.0", "quorum", json!({ "x-delivery-limit": -1 }), &[]);
         look("4.1.0", "quorum", json!({ "x-dead-letter-exchange": "dlx" }), &[]);
+    }
+
+    #[test]
+    fn everack_parks() {
+        let overview = json!({ "product_name": "Everack", "product_version": "0.1.0" });
+        look_at(&overview, "quorum", json!({ "x-delivery-limit": 5 }), &[]);
     }
 }

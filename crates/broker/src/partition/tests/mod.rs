@@ -9,6 +9,7 @@ mod messages;
 mod model;
 mod patience;
 mod retry;
+mod rules;
 mod single;
 mod steps;
 mod turns;

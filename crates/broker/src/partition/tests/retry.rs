@@ -155,3 +155,32 @@ fn what_waits_is_part_of_its_queue() {
          c1 gone",
     );
 }
+
+#[test]
+fn what_waits_by_a_rule_that_is_no_more_is_ready() {
+    let amended = |retry: Option<Retry>| {
+        move |bench: &mut Bench| {
+            bench.reject(1, 0, 1);
+            bench.round();
+            let rules = Rules {
+                counts_failures: true,
+                retry,
+                ..Rules::default()
+            };
+            bench.apply(Command::Amend {
+                queue: QUEUE,
+                rules: Box::new(rules),
+            });
+        }
+    };
+    check(
+        linear(RetryKind::All),
+        amended(None),
+        "c1 <- 1 #2 @1:7[0] lean again 1 failed 1",
+    );
+    check(
+        linear(RetryKind::All),
+        amended(Some(linear(RetryKind::Returned))),
+        "",
+    );
+}

@@ -40,6 +40,7 @@ pub(super) enum Kind {
     Restart,
     Unpark,
     Pass,
+    Amend,
     Compact,
     Round,
 }
@@ -67,6 +68,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Kind::Restart),
         3 => Just(Kind::Unpark),
         6 => Just(Kind::Pass),
+        2 => Just(Kind::Amend),
         1 => Just(Kind::Compact),
         12 => Just(Kind::Round),
     ];

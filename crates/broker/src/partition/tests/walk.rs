@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 use crate::partition::{
-    Command, Effect, Gate, Limits, Move, ParkedFate, Partition, Retry, RetryKind, Rules, Run, SettleOutcome,
-    SettleReason, SharedLimit, Takeover,
+    Command, Effect, Gate, Limits, Move, Partition, Run, SettleOutcome, SettleReason, SharedLimit,
 };
 
 use super::harness::Batch;
 use super::model::{Message, Model, ModelConsumer, ModelQueue, Told};
+use super::rules::rules;
 use super::steps::{Kind, Step};
 
 /// The machine and the model side by side.
@@ -54,7 +54,7 @@ impl Walk {
         walk
     }
 
-    fn apply(&mut self, command: Command<Batch>) {
+    pub(super) fn apply(&mut self, command: Command<Batch>) {
         self.partition.apply(command, Millis(self.model.now));
     }
 
@@ -82,7 +82,7 @@ impl Walk {
         });
     }
 
-    fn queue(&self, choice: u8) -> u64 {
+    pub(super) fn queue(&self, choice: u8) -> u64 {
         pick(self.model.queues.keys(), choice).expect("there are always queues")
     }
 
@@ -117,6 +117,7 @@ impl Walk {
             Kind::ReplayReturned => self.replay_returned(which, at, count),
             Kind::Restart => self.restart(usize::from(at) / 2 + 1),
             Kind::Unpark => self.unpark(which, at, count, flag),
+            Kind::Amend => self.amend(which, other, at),
             Kind::Pass => self.model.now += u64::from(at) * 3,
             Kind::Compact => self.partition.compact(),
             Kind::Round => self.round(),
@@ -609,87 +610,7 @@ impl Walk {
     }
 }
 
-impl Walk {
-    fn unpark(&mut self, queue: u8, at: u8, count: u8, redrive: bool) {
-        let queue = self.queue(queue);
-        let parked = self.model.parked(queue);
-        let Some(lowest) = parked.first() else { return };
-        self.list_parked(queue, usize::from(count) + 1, &parked);
-        let (first, end) = (
-            lowest + u64::from(at) / 4,
-            lowest + u64::from(at) + u64::from(count),
-        );
-        for seq in parked.into_iter().filter(|seq| first <= *seq && *seq < end) {
-            if redrive {
-                let queue_of = self.model.queues.get_mut(&queue).expect("picked");
-                let message = queue_of.messages.get_mut(&seq).expect("parked");
-                (message.parked, message.failures) = (false, 0);
-                self.model.expect(Told::Unparked(queue, seq));
-            } else {
-                self.model.settle(queue, seq, SettleReason::ParkedDiscarded);
-            }
-        }
-        self.apply(Command::Unpark {
-            queue: QueueId(queue),
-            first: Seq(first),
-            end: Seq(end),
-            fate: if redrive {
-                ParkedFate::Redrive
-            } else {
-                ParkedFate::Discard
-            },
-        });
-    }
-
-    fn list_parked(&self, queue: u64, most: usize, expected: &[u64]) {
-        let (mut listed, mut next) = (Vec::new(), Some(Seq(0)));
-        while let Some(first) = next {
-            let (runs, rest) = self.partition.parked(QueueId(queue), first, most);
-            let seqs = runs
-                .iter()
-                .flat_map(|parked| parked.run.first.0..parked.run.end().0);
-            listed.extend(seqs);
-            next = rest;
-        }
-        assert_eq!(listed, expected, "what is parked is listed");
-    }
-}
-
-const RETRIES: [Option<Retry>; 6] = [
-    None,
-    retry(RetryKind::All, None),
-    None,
-    retry(RetryKind::Failed, Some(3)),
-    None,
-    retry(RetryKind::Returned, None),
-];
-
-const fn retry(kind: RetryKind, multiplier: Option<u32>) -> Option<Retry> {
-    Some(Retry {
-        kind,
-        min_millis: 10,
-        max_millis: 100,
-        multiplier,
-    })
-}
-
-/// Queues differ; those without rules are the most.
-fn rules(queue: u64) -> Rules {
-    let single_active = match queue % 5 {
-        0 => Some(Takeover::WhenGone),
-        1 => Some(Takeover::WhenOutranked),
-        _ => None,
-    };
-    Rules {
-        single_active,
-        counts_failures: queue % 2 == 0 || queue % 3 == 0,
-        ranks: None,
-        retry: RETRIES[(queue % 6) as usize],
-        delivery_limit: (queue % 3 == 0).then_some((queue % 4) as u16),
-    }
-}
-
-fn pick<'a>(mut keys: impl ExactSizeIterator<Item = &'a u64>, choice: u8) -> Option<u64> {
+pub(super) fn pick<'a>(mut keys: impl ExactSizeIterator<Item = &'a u64>, choice: u8) -> Option<u64> {
     let len = keys.len();
     if len == 0 {
         None

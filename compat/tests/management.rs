@@ -396,6 +396,12 @@ const OURS: &[&str] = &[
     "/api/exchanges [].message_stats.return_unroutable",
     "/api/exchanges/%2f/scene.topic message_stats.drop_unroutable",
     "/api/exchanges/%2f/scene.topic message_stats.return_unroutable",
+    "/api/queues [].messages_delayed",
+    "/api/queues [].messages_parked",
+    "/api/queues [].message_bytes_parked",
+    "/api/queues/%2f/scene.durable messages_delayed",
+    "/api/queues/%2f/scene.durable messages_parked",
+    "/api/queues/%2f/scene.durable message_bytes_parked",
     // Later versions have it.
     "/api/whoami is_internal_user",
 ];

@@ -243,13 +243,14 @@ impl<C: Content> Partition<C> {
             let at = consumer.patience.as_ref()?.timer?;
             Some((at, slot))
         });
-        if !consumers.clone().all(|timer| self.impatient.contains(&timer)) {
+        let consumers: Vec<_> = consumers.collect();
+        if !consumers.iter().all(|timer| self.impatient.contains(timer)) {
             return Err("a consumer's timer is not among the timers".into());
         }
         equal(
             "timers of consumers",
             self.impatient.len() as u64,
-            consumers.count() as u64,
+            consumers.len() as u64,
         )?;
         let forgotten = self.consumers.iter().find(|(_, consumer)| {
             let patience = consumer.patience.as_ref();

@@ -127,6 +127,7 @@ fn a_refused_consumer_is_not_remembered() {
             exclusive,
             priority: 0,
             prefetch: 0,
+            patience_millis: None,
             limit: None,
             reply,
         };

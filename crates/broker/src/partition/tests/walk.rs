@@ -599,9 +599,12 @@ impl Walk {
             .map(|(&seq, _)| seq)
             .filter(|&seq| first <= seq && seq < end)
             .collect();
-        ready
-            .into_iter()
-            .for_each(|seq| self.model.give_back(queue, seq, false));
+        for seq in ready {
+            self.model.give_back(queue, seq, false);
+            // What the log tells of waits no more.
+            let messages = &mut self.model.queues.get_mut(&queue).expect("picked").messages;
+            messages.get_mut(&seq).expect("returned").delayed_until = None;
+        }
         self.apply(Command::ReplayReturned {
             queue: QueueId(queue),
             first: Seq(first),

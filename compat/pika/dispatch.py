@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import socket
 import time
 import urllib.request
 
@@ -43,6 +44,11 @@ def quiet(*channels):
     """Lets time pass in which something wrong could arrive."""
     for channel in channels:
         channel.connection.sleep(0.15)
+
+
+def die(connection):
+    """Ends a connection without a word; to close it would cancel its consumers first."""
+    connection._impl._transport._sock.shutdown(socket.SHUT_RDWR)
 
 
 class Consumer:
@@ -109,7 +115,7 @@ def _(broker, kind):
     active.expect(b"1", b"2")
     quiet(waiting.channel)
     assert waiting.bodies() == []
-    dying.close()
+    die(dying)
     waiting.expect(b"1", b"2", b"3", b"4")
     assert [method.redelivered for method, _, _ in waiting.got] == [True, True, False, False]
 
@@ -131,6 +137,10 @@ def _(broker, kind):
     active.ack()
     quiet(last.channel)
     assert last.bodies() == []
+    # Whoever is cancelled keeps what it holds until its channel goes.
+    following.channel.basic_cancel(following.tag)
+    last.expect(b"3")
+    last.ack()
     following.channel.close()
     last.expect(b"2")
 

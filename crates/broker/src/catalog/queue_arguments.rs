@@ -629,7 +629,7 @@ mod tests {
         let min = ("x-delayed-retry-min", Value::from(10));
         let max = ("x-delayed-retry-max", Value::from(70));
         let multiplier = ("x-delayed-retry-multiplier", Value::from(2));
-        check(&[min.clone()], None);
+        check(std::slice::from_ref(&min), None);
         check(&[kind("disabled"), min.clone()], None);
         check(&[kind("all")], None);
         check(&[kind("all"), min.clone()], Some((RetryKind::All, 10, 10, None)));

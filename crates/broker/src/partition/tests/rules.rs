@@ -96,9 +96,9 @@ pub(super) fn rules(queue: u64) -> Rules {
     };
     Rules {
         single_active,
-        counts_failures: queue % 2 == 0 || queue % 3 == 0,
+        counts_failures: queue.is_multiple_of(2) || queue.is_multiple_of(3),
         ranks: None,
         retry: RETRIES[(queue % 6) as usize],
-        delivery_limit: (queue % 3 == 0).then_some((queue % 4) as u16),
+        delivery_limit: queue.is_multiple_of(3).then_some((queue % 4) as u16),
     }
 }

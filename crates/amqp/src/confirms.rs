@@ -33,6 +33,8 @@ pub struct Confirms {
     /// Id of the front entry.
     front: u64,
     waiting: VecDeque<Entry>,
+    /// Publishes that were refused one by one and are not told yet: first and last number, in order and apart.
+    refused: VecDeque<(u64, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +55,7 @@ impl Confirms {
             sent: 0,
             front,
             waiting: VecDeque::new(),
+            refused: VecDeque::new(),
         }
     }
 
@@ -95,6 +98,32 @@ impl Confirms {
         }
     }
 
+    /// One part of an entry is committed but for these publishes, counted from the first of the entry.
+    pub fn refuse(&mut self, id: ConfirmId, spans: &[(u16, u16)]) {
+        let Some(index) = self.index(id) else {
+            return;
+        };
+        let before = index
+            .checked_sub(1)
+            .map_or(self.sent, |at| self.waiting[at].last_number);
+        let last_number = self.waiting[index].last_number;
+        for &(from, to) in spans.iter().filter(|(from, to)| from < to) {
+            let (first, last) = (before + 1 + u64::from(from), before + u64::from(to));
+            self.refuse_numbers(first, last.min(last_number));
+        }
+        self.done(id);
+    }
+
+    /// Adds a span to the refused ones, together with those that it touches.
+    fn refuse_numbers(&mut self, mut first: u64, mut last: u64) {
+        let from = self.refused.partition_point(|(_, end)| end + 1 < first);
+        let to = self.refused.partition_point(|(start, _)| *start <= last + 1);
+        for (start, end) in self.refused.drain(from..to.max(from)) {
+            (first, last) = (first.min(start), last.max(end));
+        }
+        self.refused.insert(from, (first, last));
+    }
+
     /// Whether [`Confirms::flush`] would send something.
     pub fn is_ready(&self) -> bool {
         self.waiting.front().is_some_and(|entry| entry.parts == 0)
@@ -122,14 +151,33 @@ impl Confirms {
                 self.waiting.pop_front();
                 self.front += 1;
             }
-            let multiple = self.sent - before > 1;
-            write_confirm(out, channel, self.sent, multiple, first.failed);
+            self.write_stretch(before + 1, first.failed, channel, out);
+        }
+    }
+
+    /// Writes the confirms of `first` to the last that is sent: one frame, and two more for each span in it that was refused.
+    fn write_stretch(&mut self, mut first: u64, failed: bool, channel: u16, out: &mut Vec<u8>) {
+        while let Some(&(start, end)) = self.refused.front().filter(|(start, _)| *start <= self.sent) {
+            self.refused.pop_front();
+            if first < start {
+                write_confirm(out, channel, start - 1, start - first > 1, failed);
+            }
+            write_confirm(out, channel, end, end > start, true);
+            first = end + 1;
+        }
+        if first <= self.sent {
+            write_confirm(out, channel, self.sent, self.sent > first, failed);
         }
     }
 
     fn entry(&mut self, id: ConfirmId) -> Option<&mut Entry> {
-        let index = usize::try_from(id.0.checked_sub(self.front)?).ok()?;
+        let index = self.index(id)?;
         self.waiting.get_mut(index)
+    }
+
+    fn index(&self, id: ConfirmId) -> Option<usize> {
+        let index = usize::try_from(id.0.checked_sub(self.front)?).ok()?;
+        (index < self.waiting.len()).then_some(index)
     }
 }
 
@@ -150,4 +198,57 @@ fn write_confirm(out: &mut Vec<u8>, channel: u16, delivery_tag: u64, multiple: b
             .encode(out);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three batches of 4, 3 and 2 publishes, in two parts each; what is sent when all parts have come.
+    fn check(refused: &[(usize, &[(u16, u16)])], expected: &str) {
+        let mut confirms = Confirms::new(0);
+        let mut ids = Vec::new();
+        for (count, last) in [(4, 4), (3, 7), (2, 9)] {
+            confirms.number(count);
+            ids.push(confirms.push(last, 2));
+        }
+        for &(batch, spans) in refused {
+            confirms.refuse(ids[batch], spans);
+        }
+        for (batch, id) in ids.into_iter().enumerate() {
+            let told = refused.iter().filter(|(told, _)| *told == batch).count();
+            (told..2).for_each(|_| confirms.done(id));
+        }
+        let mut out = Vec::new();
+        confirms.flush(1, &mut out);
+        let told: Vec<String> = out.chunks(21).map(describe).collect();
+        assert_eq!(told.join(", "), expected);
+        assert_eq!(confirms.unconfirmed(), 0);
+    }
+
+    /// A frame of 7 + 13 + 1 bytes; `basic.nack` has as many as `basic.ack`, its bits share one octet.
+    fn describe(frame: &[u8]) -> String {
+        let method = u16::from_be_bytes([frame[9], frame[10]]);
+        let tag = u64::from_be_bytes(frame[11..19].try_into().expect("eight bytes"));
+        let word = if method == 120 { "nack" } else { "ack" };
+        let all = if frame[19] & 1 == 1 { "..=" } else { "" };
+        format!("{word} {all}{tag}")
+    }
+
+    #[test]
+    fn what_is_refused_is_told_apart() {
+        check(&[], "ack ..=9");
+        check(&[(0, &[(0, 4)])], "nack ..=4, ack ..=9");
+        check(&[(0, &[(1, 2)])], "ack 1, nack 2, ack ..=9");
+        check(&[(1, &[(0, 3)]), (2, &[(0, 2)])], "ack ..=4, nack ..=9");
+        check(&[(2, &[(1, 2)])], "ack ..=8, nack 9");
+        check(
+            &[(0, &[(0, 1), (2, 3)]), (0, &[(1, 2), (0, 1)])],
+            "nack ..=3, ack ..=9",
+        );
+        check(
+            &[(1, &[(2, 3), (0, 1)])],
+            "ack ..=4, nack 5, ack 6, nack 7, ack ..=9",
+        );
+    }
 }

@@ -154,6 +154,14 @@ impl Connection {
         }
     }
 
+    /// One part is safe but for the publishes in these spans, counted from the first of its entry: they are refused.
+    pub fn confirm_refused(&mut self, channel: u16, id: ConfirmId, refused: &[(u16, u16)]) {
+        if let Some(state) = self.channel_mut(channel) {
+            state.confirms.refuse(id, refused);
+            self.list_confirms(channel);
+        }
+    }
+
     /// One part will never be safe: the publishes are refused as a whole.
     pub fn confirm_failed(&mut self, channel: u16, id: ConfirmId) {
         if let Some(state) = self.channel_mut(channel) {

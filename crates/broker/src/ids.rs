@@ -59,7 +59,7 @@ id! {
     Location(u64), Serialize, Deserialize
 }
 id! {
-    /// Milliseconds since the start of the process. Passed in, as nothing here reads a clock.
+    /// Milliseconds since 1970 that never go back while the process lives. Passed in, as nothing here reads a clock.
     Millis(u64)
 }
 

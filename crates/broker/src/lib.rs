@@ -10,4 +10,6 @@ pub mod catalog;
 pub mod ids;
 pub mod name;
 pub mod partition;
+pub mod ranges;
 pub mod routing;
+pub mod terms;

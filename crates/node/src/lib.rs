@@ -5,6 +5,7 @@
 //! | [`session`] | one client connection: events to requests, notices to output |
 //! | [`partition`] | the queue machine with the log in front of it |
 //! | [`catalog_service`] | the topology machine with the log in front of it |
+//! | [`dead_letters`] | where dead messages go: between partitions, topology and log |
 //! | [`record`] | what the log's records mean, byte by byte |
 //! | [`rounds`], [`commits`] | when the log is written and synced, and in which order that is told |
 //! | [`recovery`] | from a checkpoint and the log behind it back to the machines |
@@ -26,6 +27,7 @@ pub mod request;
 pub mod shared;
 
 pub mod catalog_service;
+pub mod dead_letters;
 pub mod machine;
 pub mod partition;
 pub mod transaction;

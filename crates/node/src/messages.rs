@@ -34,6 +34,10 @@ impl Content for Messages {
         self.0.bytes(from, to)
     }
 
+    fn body_bytes(&self, index: u16) -> u32 {
+        self.0.entries[usize::from(index)].body_len
+    }
+
     fn compact(&self, from: u16, to: u16) -> Option<Self> {
         let kept = self.0.bytes(from, to);
         let worth_it = kept * 4 < self.0.chunk.len() as u64;

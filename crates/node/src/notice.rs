@@ -22,6 +22,15 @@ pub enum Notice {
         /// Its confirm entry.
         confirm: u64,
     },
+    /// As `Confirm`, but a queue had no room for some of the messages.
+    Refused {
+        /// The publishing channel.
+        channel: u16,
+        /// Its confirm entry.
+        confirm: u64,
+        /// Spans of the batch, in no order and perhaps more than once.
+        refused: Box<[(u16, u16)]>,
+    },
     /// The answer of a partition to a request of this channel.
     Answer {
         /// The channel that asked.

@@ -11,6 +11,7 @@ use everack_broker::ids::{Millis, PartitionId};
 
 use crate::append::AppendJob;
 use crate::catalog_service::CatalogRequest;
+use crate::dead_letters::DeadLetter;
 use crate::link::Link;
 use crate::notice::Notice;
 use crate::report::{Inquirer, Report};
@@ -35,6 +36,8 @@ pub struct Outbox {
     pub rescued: Vec<Arc<dyn RescueDone>>,
     /// What was asked, and by whom.
     pub reports: Vec<(Arc<dyn Inquirer>, Report)>,
+    /// Dead messages that are to go on.
+    pub dead: Vec<DeadLetter>,
     /// When the machine wants a [`Request::Tick`] at the latest; told again by each round as long as it does.
     pub wake_at: Option<Millis>,
     /// Whether the machine wants a [`Request::Tick`] in [`TICK_MILLIS`].
@@ -90,5 +93,6 @@ impl Outbox {
             && self.dirty.is_empty()
             && self.rescued.is_empty()
             && self.reports.is_empty()
+            && self.dead.is_empty()
     }
 }

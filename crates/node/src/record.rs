@@ -10,6 +10,8 @@
 //! 5 Topology    head | postcard of Vec<broker::catalog::Fact>
 //! 6 Whole       head with transaction: every record of that transaction has been read, it counts
 //! 7 Quarantined head | count u32 | count x (queue u64 | first u64 | count u32)         unreadable content, set aside
+//! 8 Expiring    head | count u32 | count x (queue u64 | first u64 | count u32 | at u64) they expire at this time, in
+//!                                                                                      milliseconds since 1970
 //! 9 Failed      as Returned: and that counts as a failed delivery
 //! 10 Parked     as Returned: failed too often, set aside within the queue
 //! 11 Unparked   as Returned: back from there, failures forgotten
@@ -28,8 +30,10 @@ use everack_amqp::content::{Batch, Entry, Group, flags};
 use everack_amqp::wire::frame::ContentHeader;
 use everack_amqp::wire::properties::View;
 use everack_broker::catalog::Fact;
-use everack_broker::ids::{PartitionId, QueueId, Seq};
+use everack_broker::ids::{Millis, PartitionId, QueueId, Seq};
 use everack_storage::Frames;
+
+use crate::partition::admission::Deadline;
 
 const VERSION: u8 = 1;
 const FLAG_TRANSACTION: u8 = 1;
@@ -43,6 +47,7 @@ const KIND_MOVED: u8 = 4;
 const KIND_TOPOLOGY: u8 = 5;
 const KIND_WHOLE: u8 = 6;
 const KIND_QUARANTINED: u8 = 7;
+const KIND_EXPIRING: u8 = 8;
 const KIND_FAILED: u8 = 9;
 const KIND_PARKED: u8 = 10;
 const KIND_UNPARKED: u8 = 11;
@@ -95,6 +100,8 @@ pub enum RecordFact {
     Returned(Vec<Range>),
     /// Content could not be read and was set aside.
     Quarantined(Vec<Range>),
+    /// Messages expire at a time. Stands before the messages themselves.
+    Expiring(Vec<Deadline>),
     /// Messages were handed out and came back, and that was a failure.
     Failed(Vec<Range>),
     /// Messages have failed too often and are set aside within their queue.
@@ -333,6 +340,25 @@ fn encode_ranges(
     });
 }
 
+/// Frames when messages expire.
+pub fn encode_expiring(
+    frames: &mut Frames,
+    partition: PartitionId,
+    transaction: Option<u64>,
+    deadlines: &[Deadline],
+) {
+    frame(frames, |out| {
+        head(out, KIND_EXPIRING, FORMAT_NONE, partition, transaction);
+        out.extend_from_slice(&(deadlines.len() as u32).to_le_bytes());
+        for deadline in deadlines {
+            out.extend_from_slice(&deadline.queue.0.to_le_bytes());
+            out.extend_from_slice(&deadline.first.0.to_le_bytes());
+            out.extend_from_slice(&deadline.count.to_le_bytes());
+            out.extend_from_slice(&deadline.at.0.to_le_bytes());
+        }
+    });
+}
+
 /// Frames changes of the topology.
 pub fn encode_topology(frames: &mut Frames, facts: &[Fact]) {
     frame(frames, |out| {
@@ -391,6 +417,7 @@ pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
         KIND_SETTLED => RecordFact::Settled(take_ranges(&mut cursor)?),
         KIND_RETURNED => RecordFact::Returned(take_ranges(&mut cursor)?),
         KIND_QUARANTINED => RecordFact::Quarantined(take_ranges(&mut cursor)?),
+        KIND_EXPIRING => RecordFact::Expiring(take_deadlines(&mut cursor)?),
         KIND_FAILED => RecordFact::Failed(take_ranges(&mut cursor)?),
         KIND_PARKED => RecordFact::Parked(take_ranges(&mut cursor)?),
         KIND_UNPARKED => RecordFact::Unparked(take_ranges(&mut cursor)?),
@@ -439,6 +466,48 @@ fn take_ranges(cursor: &mut Cursor<'_>) -> Result<Vec<Range>, RecordError> {
         ranges.push(Range { queue, first, count });
     }
     Ok(ranges)
+}
+
+fn take_deadlines(cursor: &mut Cursor<'_>) -> Result<Vec<Deadline>, RecordError> {
+    let count = cursor.u32()? as usize;
+    if count > cursor.rest().len() / 28 {
+        return Err(RecordError::Malformed);
+    }
+    let mut deadlines = Vec::with_capacity(count);
+    for _ in 0..count {
+        deadlines.push(Deadline {
+            queue: QueueId(cursor.u64()?),
+            first: cursor.seq()?,
+            count: cursor.u32()?,
+            at: Millis(cursor.u64()?),
+        });
+    }
+    Ok(deadlines)
+}
+
+/// Bytes of the bodies of entries `from..to` of an Enqueued or Moved record, one by one.
+pub fn body_sizes(payload: &[u8], from: u16, to: u16) -> Result<Vec<u32>, RecordError> {
+    let mut cursor = Cursor {
+        bytes: payload,
+        at: 0,
+    };
+    take_head(&mut cursor)?;
+    take_targets(&mut cursor)?;
+    skip_addresses(&mut cursor)?;
+    let entries = cursor.u16()?;
+    if from > to || to > entries {
+        return Err(RecordError::Malformed);
+    }
+    let mut sizes = Vec::with_capacity(usize::from(to - from));
+    for index in 0..to {
+        cursor.varint()?;
+        let body = cursor.varint()?;
+        cursor.varint()?;
+        if index >= from {
+            sizes.push(body);
+        }
+    }
+    Ok(sizes)
 }
 
 fn take_targets(cursor: &mut Cursor<'_>) -> Result<Vec<Target>, RecordError> {

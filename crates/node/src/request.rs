@@ -13,6 +13,7 @@ use everack_storage::Position;
 use crate::append::JobId;
 use crate::link::Link;
 use crate::messages::Messages;
+use crate::record::Range;
 use crate::report::Inquirer;
 use crate::transaction::Assembly;
 
@@ -110,6 +111,31 @@ pub enum Request {
         /// What it does beyond first in, first out; what it makes of priorities stays as it is.
         rules: Box<Rules>,
     },
+    /// This partition's part of moving dead messages to other queues.
+    Move(MovePart),
+    /// A part of this partition was framed for a move that does not happen.
+    Abandoned {
+        /// The job that it would have been.
+        job: JobId,
+    },
+    /// Dead messages have found no target: their queue keeps them for now.
+    Keep {
+        /// The queue.
+        queue: QueueId,
+        /// The first message.
+        first: Seq,
+        /// How many.
+        count: u32,
+    },
+    /// Dead messages would go in a circle.
+    Cycle {
+        /// The queue.
+        queue: QueueId,
+        /// The first message.
+        first: Seq,
+        /// How many.
+        count: u32,
+    },
     /// The catalog has durably removed a queue.
     DeleteQueue {
         /// Its id.
@@ -135,7 +161,7 @@ pub enum Request {
     },
     /// Which messages of a record are still alive? They are written again at the end of the log.
     Rescue(Rescue),
-    /// Time has passed while publishers were held back.
+    /// Time has passed: publishers were held back, or a queue wants to be looked at.
     Tick,
     /// Which messages are parked?
     ListParked(ListParked),
@@ -260,6 +286,19 @@ pub struct Unpark {
     pub fate: ParkedFate,
     /// Who is told.
     pub inquirer: Arc<dyn Inquirer>,
+}
+
+/// See [`Request::Move`].
+#[derive(Debug)]
+pub struct MovePart {
+    /// Where the parts of all partitions meet to become one append.
+    pub assembly: Arc<Assembly>,
+    /// The messages as they are from now on.
+    pub messages: Messages,
+    /// Where they go; targets of other partitions are passed over.
+    pub runs: Arc<[RoutedRun]>,
+    /// What they were in the queue that they leave; only the partition that holds it is told.
+    pub source: Vec<Range>,
 }
 
 /// See [`Request::Rescue`].

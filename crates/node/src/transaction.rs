@@ -20,9 +20,22 @@ pub struct Assembly {
     state: Mutex<State>,
 }
 
+/// What a part has led to.
+#[derive(Debug)]
+#[must_use = "whoever leaves the last part carries all of them on"]
+pub enum Contribution {
+    /// Others are missing.
+    Waits,
+    /// It was the last one: this is the job to append.
+    Whole(AppendJob),
+    /// It was the last one, and some part was refused: these have framed theirs in vain.
+    Abandoned(Vec<Share>),
+}
+
 #[derive(Debug)]
 struct State {
     missing: usize,
+    refused: bool,
     frames: Frames,
     shares: Vec<Share>,
 }
@@ -33,6 +46,7 @@ impl Assembly {
         assert!(parts > 0, "a transaction without parts needs no assembly");
         let state = State {
             missing: parts,
+            refused: false,
             frames: Frames::default(),
             shares: Vec::with_capacity(parts),
         };
@@ -42,28 +56,37 @@ impl Assembly {
         }
     }
 
-    /// Adds one partition's framed part; the last one gets the job to append.
-    pub fn contribute(
-        &self,
-        origin: Origin,
-        job: JobId,
-        encode: impl FnOnce(&mut Frames),
-    ) -> Option<AppendJob> {
+    /// Adds one partition's framed part. What it returns is to be carried on.
+    pub fn contribute(&self, origin: Origin, job: JobId, encode: impl FnOnce(&mut Frames)) -> Contribution {
         let mut state = self.state.lock();
+        encode(&mut state.frames);
+        state.shares.push(Share { origin, job });
+        self.close(&mut state)
+    }
+
+    /// One partition cannot do its part, so none of it shall happen. What it returns is to be carried on.
+    pub fn refuse(&self) -> Contribution {
+        let mut state = self.state.lock();
+        state.refused = true;
+        self.close(&mut state)
+    }
+
+    fn close(&self, state: &mut State) -> Contribution {
         assert!(
             state.missing > 0,
             "a transaction got more parts than it announced"
         );
-        encode(&mut state.frames);
-        state.shares.push(Share { origin, job });
         state.missing -= 1;
         if state.missing > 0 {
-            return None;
+            return Contribution::Waits;
+        }
+        let shares = std::mem::take(&mut state.shares);
+        if state.refused {
+            return Contribution::Abandoned(shares);
         }
         let mut frames = std::mem::take(&mut state.frames);
         record::encode_transaction_end(&mut frames, self.transaction);
-        let shares = std::mem::take(&mut state.shares);
-        Some(AppendJob {
+        Contribution::Whole(AppendJob {
             frames,
             shares,
             lane: Lane::Publish,

@@ -307,10 +307,13 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         let mut from = Some(Seq(0));
         while let Some(first) = from {
             let mut runs = Vec::new();
-            from = self.machines.partition(index, |partition| {
-                partition.slice(cut, first, SLICE_RUNS, &mut runs)
+            let (next, kept) = self.machines.partition(index, |partition| {
+                let next = partition.slice(cut, first, SLICE_RUNS, &mut runs);
+                (next, partition.kept(cut, first, next))
             });
+            from = next;
             records.push(checkpoint::encode_queue(queue, cut.next, cut.applied, &runs));
+            records.extend(checkpoint::encode_kept(queue, &kept));
         }
         Some(cut.applied)
     }

@@ -135,6 +135,11 @@ impl Client {
 
     /// Sends a persistent message.
     pub fn publish(&mut self, exchange: &str, routing_key: &str, body: &[u8]) {
+        self.publish_with(exchange, routing_key, &[0x10, 0, 2], body);
+    }
+
+    /// Sends a message with these properties: flags and values, as in a content header.
+    pub fn publish_with(&mut self, exchange: &str, routing_key: &str, properties: &[u8], body: &[u8]) {
         let publish = basic::Publish {
             exchange: short(exchange),
             routing_key: short(routing_key),
@@ -142,7 +147,7 @@ impl Client {
         };
         self.say(publish);
         let mut bytes = Vec::new();
-        frame::write_content(&mut bytes, CHANNEL, &[0x10, 0, 2], body, 131_072);
+        frame::write_content(&mut bytes, CHANNEL, properties, body, 131_072);
         self.input.extend_from_slice(&bytes);
     }
 

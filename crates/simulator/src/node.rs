@@ -20,6 +20,7 @@ use everack_cluster::{CommitLog as _, Standalone};
 use everack_node::alarms::Resource;
 use everack_node::append::Origin;
 use everack_node::catalog_service::{CatalogRequest, CatalogService};
+use everack_node::dead_letters::{DeadLetter, DeadLetters};
 use everack_node::machine::Machine;
 use everack_node::opening::{self, CannotOpen, Opened, Plan};
 use everack_node::outbox::Outbox;
@@ -68,8 +69,10 @@ pub struct Core {
     pub(crate) writer: RefCell<Writer>,
     catalog: RefCell<CatalogService>,
     partitions: Vec<RefCell<Partition>>,
+    dead_letters: RefCell<DeadLetters>,
     mail: RefCell<Mail>,
     wants_tick: Cell<bool>,
+    wake_at: Cell<Option<Millis>>,
     now_us: Cell<u64>,
     dead: Cell<bool>,
 }
@@ -78,6 +81,7 @@ pub struct Core {
 struct Mail {
     catalog: Vec<CatalogRequest>,
     partitions: Vec<Vec<Request>>,
+    dead_letters: Vec<DeadLetter>,
 }
 
 /// A shared core, as the upkeep sees it.
@@ -238,6 +242,8 @@ impl Core {
             ..Mail::default()
         };
         Rc::new(Self {
+            dead_letters: RefCell::new(DeadLetters::new(shared.clone(), recall.clone())),
+            wake_at: Cell::new(Some(Millis(now_us / 1000))),
             shared,
             recall,
             disk: disk.clone(),
@@ -308,11 +314,37 @@ impl Core {
         self.wants_tick.take()
     }
 
+    /// When a queue wants to be looked at, at the earliest.
+    pub fn wake_at(&self) -> Option<Millis> {
+        self.wake_at.get()
+    }
+
+    /// Tells the partitions that time has passed, if a queue wants to be looked at by now; says whether one did.
+    pub fn wake(&self) -> bool {
+        let due = self.wake_at.get().is_some_and(|at| at <= self.now());
+        if due {
+            self.wake_at.set(None);
+            (0..self.partitions.len()).for_each(|index| self.post(index, Request::Tick));
+        }
+        due
+    }
+
+    /// Whether dead letters wait to be sent on.
+    pub fn has_dead_letters(&self) -> bool {
+        !self.mail.borrow().dead_letters.is_empty()
+    }
+
+    /// Sends dead letters on; says whether there were any.
+    pub fn run_dead_letters(&self) -> bool {
+        let letters = std::mem::take(&mut self.mail.borrow_mut().dead_letters);
+        self.run(&mut *self.dead_letters.borrow_mut(), letters)
+    }
+
     /// Runs the machines and the disk until nothing moves any more, or the disk has failed. What nobody waits for is written too.
     pub fn pump(&self) {
         loop {
             self.set_now(self.now_us() + 1000);
-            let mut moved = self.run_catalog();
+            let mut moved = self.wake() | self.run_catalog() | self.run_dead_letters();
             for index in 0..self.partitions.len() {
                 moved |= self.run_partition(index);
             }
@@ -364,6 +396,9 @@ impl Core {
             self.post(usize::from(partition.0), request);
         }
         self.mail.borrow_mut().catalog.append(&mut outbox.catalog);
+        self.mail.borrow_mut().dead_letters.append(&mut outbox.dead);
+        let wake_at = [outbox.wake_at, self.wake_at.get()].into_iter().flatten().min();
+        self.wake_at.set(wake_at);
         if let Some(snapshot) = outbox.snapshot.take() {
             self.shared.publish(snapshot);
         }

@@ -25,10 +25,23 @@ pub struct Ledger {
     pub queues: BTreeMap<String, BTreeMap<u64, Fate>>,
     /// Transactions: the messages of each have the same fate.
     pub transactions: Vec<Vec<(String, u64)>>,
+    /// Messages that are dying: each is either still in its queue or in the one that its dead letters go to.
+    pub moves: Vec<Move>,
     /// Queues that a client knows to be there, or not to be there.
     pub declared: BTreeMap<String, bool>,
     /// Bindings, by exchange and queue, that a client knows to be there, or not to be there.
     pub bound: BTreeMap<(String, String), bool>,
+}
+
+/// A message on its way from one queue to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The queue that it dies in.
+    pub source: String,
+    /// The queue that its dead letter goes to.
+    pub target: String,
+    /// Its number.
+    pub number: u64,
 }
 
 /// A promise that was broken.
@@ -64,6 +77,19 @@ impl Ledger {
             let Some(bodies) = messages else { continue };
             let known = self.queues.get(queue).cloned().unwrap_or_default();
             judge_queue(queue, &known, bodies, &mut broken);
+        }
+        for Move {
+            source,
+            target,
+            number,
+        } in &self.moves
+        {
+            let places = [source, target].map(|queue| usize::from(has(found, queue, *number)));
+            match places.iter().sum() {
+                0 => broken.push(Broken::Lost(source.clone(), *number)),
+                1 => (),
+                _ => broken.push(Broken::Phantom(target.clone(), *number)),
+            }
         }
         for transaction in &self.transactions {
             let there = |(queue, number): &&(String, u64)| has(found, queue, *number);

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use everack_amqp::wire::method::{Method, basic, confirm, queue, tx};
+use everack_amqp::wire::table::Table;
 use everack_storage::disk::Memory;
 
 use crate::client::{Client, Received, short};
 use crate::flaw::Flaw;
 use crate::node::Node;
-use crate::oracle::{Fate, Ledger, body_of};
+use crate::oracle::{Fate, Ledger, Move, body_of};
 use crate::tales::Tale;
 
 /// A story as far as it got.
@@ -32,7 +33,12 @@ pub struct Teller {
 }
 
 /// The queues of all stories.
-pub const QUEUES: [&str; 6] = ["orders", "audit", "bulk", "gone", "late", "later"];
+/// What dies in `work` goes to `dead`, so `dead` is looked at after it.
+pub const QUEUES: [&str; 9] = [
+    "orders", "audit", "bulk", "gone", "late", "later", "narrow", "work", "dead",
+];
+/// How long a mortal message lives, as its property says it.
+const LIFE_MILLIS: &str = "60000";
 /// Those that are there from the beginning, the first two bound to `amq.fanout`.
 const DECLARED: [&str; 4] = ["orders", "audit", "bulk", "gone"];
 
@@ -96,6 +102,11 @@ impl Teller {
     }
 
     pub(crate) fn declare(&mut self, name: &str) {
+        self.declare_with(name, Table::new());
+    }
+
+    /// As [`Teller::declare`], with arguments.
+    pub(crate) fn declare_with(&mut self, name: &str, arguments: Table) {
         if self.dead() {
             return;
         }
@@ -103,6 +114,7 @@ impl Teller {
         let declare = queue::Declare {
             queue: short(name),
             durable: true,
+            arguments,
             ..queue::Declare::default()
         };
         self.client.say(declare);
@@ -165,6 +177,11 @@ impl Teller {
         if self.dead() {
             return;
         }
+        self.note_publish(queues);
+        self.client.publish(exchange, key, &body_of(self.number, bytes));
+    }
+
+    fn note_publish(&mut self, queues: &[&str]) {
         self.number += 1;
         self.published += 1;
         for name in queues {
@@ -176,7 +193,6 @@ impl Teller {
             self.waiting
                 .push((self.published, (*name).to_owned(), self.number));
         }
-        self.client.publish(exchange, key, &body_of(self.number, bytes));
     }
 
     fn note_confirms(&mut self) {
@@ -223,6 +239,103 @@ impl Teller {
                 .iter()
                 .for_each(|number| self.ledger.note(queue, *number, Fate::Settled));
         }
+    }
+
+    /// Takes `count` messages of a queue and rejects them; they go to `target`.
+    pub(crate) fn reject_some(&mut self, source: &str, target: &str, count: usize) {
+        let taken = take(&mut self.client, source, count);
+        let known = taken
+            .iter()
+            .filter_map(|message| crate::oracle::number_of(&message.body));
+        let numbers: Vec<u64> = known.collect();
+        self.begin_dying(source, Some(target), &numbers);
+        for message in &taken {
+            self.client.say(basic::Reject {
+                delivery_tag: message.tag,
+                requeue: false,
+            });
+        }
+        self.client.run();
+        self.end_dying(source, Some(target), &numbers);
+    }
+
+    /// Publishes messages one by one to a queue that holds at most `most`; its head makes room, and goes to `target` if there is one.
+    pub(crate) fn publish_beyond(&mut self, source: &str, target: Option<&str>, most: usize, count: usize) {
+        for _ in 0..count {
+            let ready = self.confirmed_in(source);
+            let beyond: Vec<u64> = ready
+                .iter()
+                .take((ready.len() + 1).saturating_sub(most))
+                .copied()
+                .collect();
+            self.begin_dying(source, target, &beyond);
+            self.publish_to("", source, &[source], 200);
+            self.end_dying(source, target, &beyond);
+        }
+    }
+
+    /// Publishes messages that live for [`LIFE_MILLIS`].
+    pub(crate) fn publish_mortal(&mut self, queue: &str, count: usize, bytes: usize) {
+        for _ in 0..count {
+            if self.dead() {
+                return;
+            }
+            self.note_publish(&[queue]);
+            let body = body_of(self.number, bytes);
+            let mut properties = vec![0x11, 0, 2, LIFE_MILLIS.len() as u8];
+            properties.extend_from_slice(LIFE_MILLIS.as_bytes());
+            self.client.publish_with("", queue, &properties, &body);
+        }
+        self.client.run();
+        self.note_confirms();
+    }
+
+    /// Lets time pass until everything in a queue has expired, and has gone to `target` if there is one.
+    pub(crate) fn outlive(&mut self, source: &str, target: Option<&str>) {
+        let numbers = self.confirmed_in(source);
+        self.begin_dying(source, target, &numbers);
+        let core = self.node.core();
+        core.set_now(core.now().0 * 1000 + 61_000_000);
+        self.client.run();
+        self.end_dying(source, target, &numbers);
+    }
+
+    fn confirmed_in(&self, queue: &str) -> Vec<u64> {
+        let known = self.ledger.queues.get(queue).into_iter().flatten();
+        let confirmed = known.filter(|(_, fate)| **fate == Fate::Confirmed);
+        confirmed.map(|(number, _)| *number).collect()
+    }
+
+    fn begin_dying(&mut self, source: &str, target: Option<&str>, numbers: &[u64]) {
+        if self.dead() {
+            return;
+        }
+        for &number in numbers {
+            let Some(target) = target else {
+                self.ledger.note(source, number, Fate::Settling);
+                continue;
+            };
+            self.ledger.note(source, number, Fate::Unknown);
+            self.ledger.note(target, number, Fate::Unknown);
+            self.ledger.moves.push(Move {
+                source: source.to_owned(),
+                target: target.to_owned(),
+                number,
+            });
+        }
+    }
+
+    fn end_dying(&mut self, source: &str, target: Option<&str>, numbers: &[u64]) {
+        if self.dead() {
+            return;
+        }
+        for &number in numbers {
+            self.ledger.note(source, number, Fate::Settled);
+            if let Some(target) = target {
+                self.ledger.note(target, number, Fate::Confirmed);
+            }
+        }
+        self.ledger.moves.clear();
     }
 
     /// A second client takes messages and dies with them.

@@ -5,6 +5,7 @@
 //! rewritten and to go.
 
 use crate::story::Teller;
+use everack_amqp::wire::table::{Table, Value};
 
 /// A story.
 pub struct Tale {
@@ -17,7 +18,7 @@ pub struct Tale {
 }
 
 /// All of them.
-pub const TALES: [Tale; 16] = [
+pub const TALES: [Tale; 19] = [
     Tale {
         name: "append",
         prelude: nothing,
@@ -92,6 +93,21 @@ pub const TALES: [Tale; 16] = [
         name: "topology",
         prelude: some_orders,
         operation: topology,
+    },
+    Tale {
+        name: "move",
+        prelude: work_in_hand,
+        operation: dead_letters,
+    },
+    Tale {
+        name: "expire",
+        prelude: mortal_work,
+        operation: expire,
+    },
+    Tale {
+        name: "limit",
+        prelude: narrow,
+        operation: limit,
     },
     Tale {
         name: "stop",
@@ -222,6 +238,51 @@ fn transactions(teller: &mut Teller) {
     for _ in 0..3 {
         teller.transaction();
     }
+}
+
+/// What dies in `work` goes to `dead`. Some work is there.
+fn work_in_hand(teller: &mut Teller) {
+    let letters = Table::new()
+        .with("x-dead-letter-exchange", Value::String(Vec::new()))
+        .with("x-dead-letter-routing-key", Value::String(b"dead".to_vec()))
+        .with("x-max-length", Value::I32(5));
+    teller.declare_with("work", letters);
+    teller.declare("dead");
+    teller.publish_many("work", 4, 300);
+}
+
+fn mortal_work(teller: &mut Teller) {
+    work_in_hand(teller);
+    teller.reject_some("work", "dead", 4);
+    teller.publish_mortal("work", 3, 400);
+    teller.look_after();
+}
+
+fn narrow(teller: &mut Teller) {
+    teller.declare_with("narrow", Table::new().with("x-max-length", Value::I32(3)));
+    teller.publish_beyond("narrow", None, 3, 3);
+}
+
+fn dead_letters(teller: &mut Teller) {
+    teller.reject_some("work", "dead", 2);
+    teller.publish_beyond("work", Some("dead"), 5, 5);
+    teller.look_after();
+    teller.reject_some("work", "dead", 3);
+    teller.settle_some("dead", 2);
+}
+
+fn expire(teller: &mut Teller) {
+    teller.publish_mortal("work", 2, 100);
+    teller.outlive("work", Some("dead"));
+    teller.publish_mortal("orders", 2, 100);
+    teller.look_after();
+    teller.outlive("orders", None);
+}
+
+fn limit(teller: &mut Teller) {
+    teller.publish_beyond("narrow", None, 3, 4);
+    teller.look_after();
+    teller.publish_beyond("narrow", None, 3, 2);
 }
 
 fn topology(teller: &mut Teller) {

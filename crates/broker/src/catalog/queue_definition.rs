@@ -12,6 +12,7 @@ use crate::name::Name;
 use crate::partition::{Ranks, Rules, Takeover};
 use crate::routing::bucket::Member;
 use crate::routing::{Route, Target};
+use crate::terms::Terms;
 
 /// The limit of a quorum queue that names none.
 const DELIVERY_LIMIT_QUORUM: i64 = 20;
@@ -129,6 +130,7 @@ impl Queue {
             delivery_limit: self.delivery_limit(),
             retry: self.settings.retry,
             ranks: self.ranks(),
+            terms: self.terms(),
         })
     }
 
@@ -166,6 +168,19 @@ impl Queue {
             QueueKind::Quorum => Some(DELIVERY_LIMIT_QUORUM),
         };
         given.or(default).and_then(|limit| u16::try_from(limit).ok())
+    }
+
+    /// On which terms its partition keeps its messages.
+    pub fn terms(&self) -> Terms {
+        let settings = &self.settings;
+        Terms {
+            message_ttl_millis: settings.message_ttl_millis,
+            expires_millis: settings.expires_millis,
+            messages_max: settings.messages_max,
+            bytes_max: settings.bytes_max,
+            overflow: settings.overflow,
+            dead_letters: settings.dead_letter_exchange.is_some(),
+        }
     }
 
     /// Whether `connection` may use the queue; none stands for the broker itself or an operator.

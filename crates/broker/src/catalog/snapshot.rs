@@ -132,6 +132,17 @@ impl VhostView {
         routing::route(&self.0, exchange, routing_key, headers)
     }
 
+    /// Where a message goes that died: as [`VhostView::route`], but internal exchanges are open to it. None if there is no such
+    /// exchange.
+    pub fn route_dead_letter(
+        &self,
+        exchange: &[u8],
+        routing_key: &[u8],
+        headers: &dyn Headers,
+    ) -> Option<Arc<Route>> {
+        routing::route_within(&self.0, exchange, routing_key, headers)
+    }
+
     /// The queue of that name.
     pub fn queue(&self, name: &[u8]) -> Option<&Arc<Queue>> {
         self.0.queues.get(name)

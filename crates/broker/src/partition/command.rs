@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{ConnectionId, ConsumerId, Location, QueueId, Seq, Ticket};
+use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 
 use super::gate::Gate;
 use super::limit::SharedLimit;
@@ -31,6 +31,37 @@ pub enum Command<C> {
         queue: QueueId,
         /// The rules.
         rules: Box<Rules>,
+    },
+    /// Messages expire at a time, wherever they are; sent before they enter.
+    Expire {
+        /// Whose messages.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// When.
+        at: Millis,
+    },
+    /// Messages that [`super::Effect::Died`] told of are durable elsewhere, or go nowhere: they leave.
+    Bury {
+        /// Whose messages.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// `DeadLettered` or `Cycle`.
+        reason: SettleReason,
+    },
+    /// Messages that [`super::Effect::Died`] told of could not go where they should: they are tried again later.
+    Keep {
+        /// Whose messages.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
     },
     /// A queue ends, whatever it holds: its messages count as discarded, its consumers are told.
     DeleteQueue {
@@ -259,6 +290,16 @@ pub enum SettleReason {
     Quarantined,
     /// It was parked, and discarded by order.
     ParkedDiscarded,
+    /// It was too old, and there is no dead-letter exchange.
+    Expired,
+    /// There was no room for it, and there is no dead-letter exchange.
+    Overflowed,
+    /// It was delivered too often, and there is no dead-letter exchange.
+    DeliveryLimit,
+    /// It went on through the dead-letter exchange.
+    DeadLettered,
+    /// It would have gone in a circle through dead-letter exchanges, with nobody rejecting it on the way.
+    Cycle,
 }
 
 /// Messages `first..first + count` are from now on the messages `from..from + count` of the record at `location`.

@@ -4,7 +4,7 @@ use super::command::SettleReason;
 
 /// Messages and bytes of a queue, or of all queues of a partition, since the start of the process.
 ///
-/// `accepted = settled() + discarded() + live`, in messages as in bytes, at any time.
+/// `accepted = settled() + dead_lettered + discarded() + live`, in messages as in bytes, at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Messages that entered, those restored at the start included.
@@ -41,6 +41,16 @@ pub struct Counters {
     pub quarantined: u64,
     /// Parked messages that were discarded by order.
     pub parked_discarded: u64,
+    /// Messages that expired and went nowhere.
+    pub expired: u64,
+    /// Messages that there was no room for and that went nowhere.
+    pub overflowed: u64,
+    /// Messages that were delivered too often and went nowhere.
+    pub delivery_limit: u64,
+    /// Messages that would have gone in a circle through dead-letter exchanges.
+    pub cycle: u64,
+    /// Messages that went on through the dead-letter exchange.
+    pub dead_lettered: u64,
 }
 
 impl Counters {
@@ -51,12 +61,14 @@ impl Counters {
 
     /// Messages that were removed by an order, or because nothing was left of them.
     pub fn discarded(&self) -> u64 {
-        self.rejected + self.purged + self.deleted + self.quarantined + self.parked_discarded
+        let by_order = self.rejected + self.purged + self.deleted + self.parked_discarded;
+        let by_terms = self.expired + self.overflowed + self.delivery_limit + self.cycle;
+        by_order + by_terms + self.quarantined
     }
 
     /// Messages that are still there.
     pub fn live(&self) -> u64 {
-        self.accepted - self.settled() - self.discarded()
+        self.accepted - self.settled() - self.dead_lettered - self.discarded()
     }
 
     /// Bytes that are still there.
@@ -90,6 +102,11 @@ impl Counters {
             SettleReason::Deleted => &mut self.deleted,
             SettleReason::Quarantined => &mut self.quarantined,
             SettleReason::ParkedDiscarded => &mut self.parked_discarded,
+            SettleReason::Expired => &mut self.expired,
+            SettleReason::Overflowed => &mut self.overflowed,
+            SettleReason::DeliveryLimit => &mut self.delivery_limit,
+            SettleReason::DeadLettered => &mut self.dead_lettered,
+            SettleReason::Cycle => &mut self.cycle,
         } += count;
     }
 
@@ -112,5 +129,10 @@ impl Counters {
         self.deleted += other.deleted;
         self.quarantined += other.quarantined;
         self.parked_discarded += other.parked_discarded;
+        self.expired += other.expired;
+        self.overflowed += other.overflowed;
+        self.delivery_limit += other.delivery_limit;
+        self.cycle += other.cycle;
+        self.dead_lettered += other.dead_lettered;
     }
 }

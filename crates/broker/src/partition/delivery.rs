@@ -17,6 +17,7 @@ impl<C: Content> Partition<C> {
     pub(super) fn deliver(&mut self) {
         self.look_at_consumers();
         self.look_at_delayed();
+        self.look_at_timers();
         // Those who had to wait come before those who did not.
         while let Some(ring) = self.awakened.pop_front() {
             self.serve_awakened(ring);
@@ -29,6 +30,9 @@ impl<C: Content> Partition<C> {
                 .is_some_and(|queue| std::mem::take(&mut queue.touched))
             {
                 self.serve(slot);
+                if self.queues[slot].lifecycle.is_some() {
+                    self.tend(slot);
+                }
                 self.settle_in(slot);
             }
         }
@@ -49,6 +53,9 @@ impl<C: Content> Partition<C> {
             let queue = self.consumers[consumer].queue;
             self.stand(consumer, Standing::InLine);
             self.serve(queue);
+            if self.queues[queue].lifecycle.is_some() {
+                self.touch(queue);
+            }
         }
     }
 
@@ -66,12 +73,22 @@ impl<C: Content> Partition<C> {
         let ready = self.queues[slot].ready;
         let mut turn = None;
         while self.queues[slot].ready > 0 {
+            if self.queues[slot].lifecycle.is_some() {
+                self.expire_head(slot, false);
+                if self.queues[slot].ready == 0 {
+                    return;
+                }
+            }
             let Some((consumer, left)) = self.turn(slot, turn, ready) else {
                 return;
             };
             let queue = &self.queues[slot];
             let front = queue.front().expect("a queue with ready messages has a front");
-            match self.consumers[consumer].accept(front, left) {
+            let timely = match &queue.lifecycle {
+                Some(lifecycle) => lifecycle.timely(front, self.now),
+                None => left,
+            };
+            match self.consumers[consumer].accept(front, left.min(timely)) {
                 Err(standing) => {
                     self.stand(consumer, standing);
                     turn = None;
@@ -163,9 +180,7 @@ impl<C: Content> Partition<C> {
     /// Messages that were settled by being delivered, and were never in a window.
     pub(super) fn leave(&mut self, slot: Slot, run: &Run<C>, reason: SettleReason) {
         let queue = &mut self.queues[slot];
-        queue
-            .counters
-            .leave(u64::from(run.count()), u64::from(run.bytes), reason);
+        queue.leave(run, reason);
         settlement::tell_settled(&mut self.effects, queue.id, run, reason);
     }
 
@@ -205,7 +220,7 @@ fn settle_run<C: Content>(totals: &mut Totals, run: &mut Run<C>) {
 }
 
 /// A transient run is in memory or nowhere; a durable one can be read again from the log.
-fn kept_in_window<C: Content>(run: &Run<C>) -> Run<C> {
+pub(super) fn kept_in_window<C: Content>(run: &Run<C>) -> Run<C> {
     if run.location.is_durable() {
         run.without_content()
     } else {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::ids::{ConnectionId, ConsumerId, Location, QueueId, Seq, Ticket};
 
 use super::command::SettleReason;
+use super::dead_list::Death;
 use super::limit::SharedLimit;
 use super::marks::Marks;
 use super::run::Run;
@@ -133,7 +134,7 @@ pub enum Effect<C> {
         /// Whose it was.
         connection: ConnectionId,
     },
-    /// The last consumer of an auto-delete queue has gone.
+    /// The last consumer of an auto-delete queue has gone, or a queue was unused for as long as its terms allow.
     Unused {
         /// The queue.
         queue: QueueId,
@@ -162,6 +163,16 @@ pub enum Effect<C> {
         location: Location,
         /// Bytes to take off the old segment and to add to the new one.
         bytes: u64,
+    },
+    /// Messages have died, and are to go through the dead-letter exchange of their queue, which still owns them: answer
+    /// with `Bury` or `Keep`.
+    Died {
+        /// Whose messages.
+        queue: QueueId,
+        /// What they died of.
+        death: Death,
+        /// The messages. Without content if it has to be read from the log.
+        run: Run<C>,
     },
     /// Messages came for a queue that is not there (any more).
     Orphaned {

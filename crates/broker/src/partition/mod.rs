@@ -17,10 +17,12 @@
 mod command;
 mod consumer;
 mod counters;
+mod dead_list;
 mod delivery;
 mod effect;
 mod gate;
 mod levels;
+mod lifecycle;
 mod limit;
 mod marks;
 mod parking;
@@ -40,6 +42,7 @@ mod slots;
 mod spans;
 mod standing;
 mod subscription;
+mod tending;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -48,8 +51,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 pub use command::{Command, Move, ParkedFate, SettleOutcome, SettleReason};
 pub use counters::Counters;
+pub use dead_list::Death;
 pub use effect::{Delivery, Effect, Refusal};
 pub use gate::Gate;
+pub use lifecycle::Kept;
 pub use limit::SharedLimit;
 pub use marks::Marks;
 pub use parking::ParkedRun;
@@ -83,6 +88,8 @@ pub struct Partition<C> {
     impatient: BTreeSet<(Millis, Slot)>,
     /// Queues in which messages wait to be delivered again, by when.
     retrying: BTreeSet<(Millis, Slot)>,
+    /// Queues that want to be looked at later, by when.
+    timers: BTreeSet<(Millis, Slot)>,
     /// The time as the last command gave it.
     now: Millis,
     /// What the round has brought about so far.
@@ -145,6 +152,7 @@ impl<C: Content> Partition<C> {
             touched: Vec::new(),
             impatient: BTreeSet::new(),
             retrying: BTreeSet::new(),
+            timers: BTreeSet::new(),
             now: Millis(0),
             effects: Vec::new(),
             limits,
@@ -211,6 +219,19 @@ impl<C: Content> Partition<C> {
                 rules,
             } => self.create_queue(queue, durable, auto_delete, &rules),
             Command::Amend { queue, rules } => self.amend(queue, &rules),
+            Command::Expire {
+                queue,
+                first,
+                count,
+                at,
+            } => self.expire_at(queue, first, count, at),
+            Command::Bury {
+                queue,
+                first,
+                count,
+                reason,
+            } => self.bury(queue, first, count, reason),
+            Command::Keep { queue, first, count } => self.keep(queue, first, count),
             Command::DeleteQueue { queue } => self.delete_queue(queue),
             Command::CheckDelete {
                 queue,
@@ -248,7 +269,7 @@ impl<C: Content> Partition<C> {
 
     /// When the partition wants a round at the latest, if nothing else happens before.
     pub fn next_due(&self) -> Option<Millis> {
-        let first = [self.impatient.first(), self.retrying.first()];
+        let first = [self.impatient.first(), self.retrying.first(), self.timers.first()];
         first.into_iter().flatten().map(|(at, _)| *at).min()
     }
 
@@ -279,6 +300,10 @@ impl<C: Content> Partition<C> {
                 .chain(delayed)
                 .flat_map(|list| list.iter_mut_back())
                 .for_each(|parked| parked.run.compact());
+            let lifecycles = queue.lifecycle.iter_mut();
+            let dead = lifecycles.flat_map(|lifecycle| lifecycle.dead.lists_mut());
+            dead.flat_map(|list| list.iter_mut_back())
+                .for_each(|dead| dead.run.compact());
         }
         for (_, consumer) in self.consumers.iter_mut() {
             consumer
@@ -297,10 +322,13 @@ impl<C: Content> Partition<C> {
             run.location.is_durable() || run.content.is_some(),
             "a transient run of queue {queue} has no content"
         );
+        let queue = &mut self.queues[slot];
+        if let Some(lifecycle) = &mut queue.lifecycle {
+            lifecycle.enter(run.first, run.end(), self.now);
+            lifecycle.measure(&run);
+        }
+        queue.counters.enter(u64::from(run.count()), u64::from(run.bytes));
         self.limit_residence(&mut run);
-        self.queues[slot]
-            .counters
-            .enter(u64::from(run.count()), u64::from(run.bytes));
         self.put(slot, run, Marks::ranked(rank));
     }
 

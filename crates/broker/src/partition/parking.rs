@@ -1,12 +1,13 @@
 //! Where messages go that were delivered too often: they stay in their queue's accounting, out of everybody's way, until an
 //! operator has them redriven or discarded.
 //!
-//! Not here: what happens to them when there is a dead-letter exchange; [`Partition::limit_reached`] is where the two part.
+//! Where there is a dead-letter exchange they go there instead: [`Partition::limit_reached`] is where the two part.
 
 use crate::ids::{QueueId, Seq};
 
 use super::Partition;
 use super::command::{ParkedFate, SettleReason};
+use super::dead_list::Death;
 use super::effect::Effect;
 use super::marks::Marks;
 use super::query::LiveRun;
@@ -65,6 +66,9 @@ impl<C: Content> Partition<C> {
     /// Messages came back that have failed more often than their queue allows.
     pub(super) fn limit_reached(&mut self, slot: Slot, run: Run<C>, marks: Marks) {
         let queue = &mut self.queues[slot];
+        if queue.dead_letters() {
+            return self.die(slot, run, marks, Death::DeliveryLimit);
+        }
         self.effects.push(Effect::Parked {
             queue: queue.id,
             first: run.first,
@@ -120,9 +124,7 @@ impl<C: Content> Partition<C> {
             return;
         };
         parking.take(first, end, |Returned { run, .. }| {
-            queue
-                .counters
-                .leave(u64::from(run.count()), u64::from(run.bytes), reason);
+            queue.leave(&run, reason);
             tell_settled(effects, queue.id, &run, reason);
         });
         queue.parked = Some(parking).filter(|parking| parking.messages > 0);

@@ -27,6 +27,10 @@ pub struct Depth {
     pub parked: u64,
     /// Their bytes.
     pub parked_bytes: u64,
+    /// Messages that have died and are not yet through the dead-letter exchange.
+    pub dead: u64,
+    /// Their bytes.
+    pub dead_bytes: u64,
     /// Consumers.
     pub consumers: u32,
     /// The one that is delivered to, if that can only be one at a time.
@@ -125,6 +129,11 @@ impl<C: Content> Partition<C> {
             delayed_bytes: queue.delayed.as_ref().map_or(0, |delayed| delayed.bytes),
             parked: queue.parked.as_ref().map_or(0, |parking| parking.messages),
             parked_bytes: queue.parked.as_ref().map_or(0, |parking| parking.bytes),
+            dead: queue.dead(),
+            dead_bytes: queue
+                .lifecycle
+                .as_ref()
+                .map_or(0, |lifecycle| lifecycle.dead.bytes),
             consumers: queue.consumers,
             single_active: self.single_active(queue),
             durable: queue.durable,
@@ -161,6 +170,11 @@ impl<C: Content> Partition<C> {
             for unsettled in window.iter_seqs(first.0, stop.0) {
                 live.extend(LiveRun::within(&unsettled.run, unsettled.marks, first, stop));
             }
+        }
+        if let Some(lifecycle) = &self.queues[slot].lifecycle {
+            let dead = lifecycle.dead.lists().into_iter();
+            let dead = dead.flat_map(|list| list.iter_seqs(first.0, stop.0));
+            live.extend(dead.filter_map(|dead| LiveRun::within(&dead.run, dead.marks, first, stop)));
         }
         live[begin..].sort_unstable_by_key(|run| run.first);
         (stop < end).then_some(stop)
@@ -203,6 +217,7 @@ impl<C: Content> Partition<C> {
         let Some(&slot) = self.queue_slots.get(&queue) else {
             return self.refuse(ticket, Refusal::NoQueue);
         };
+        self.use_queue(slot);
         let queue = &self.queues[slot];
         let (messages, consumers) = (queue.ready, u64::from(queue.consumers));
         self.effects.push(Effect::Counts {

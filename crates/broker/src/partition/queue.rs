@@ -2,8 +2,10 @@
 
 use crate::ids::{QueueId, Seq};
 
+use super::SettleReason;
 use super::counters::Counters;
 use super::levels::{self, Levels};
+use super::lifecycle::Lifecycle;
 use super::marks::Marks;
 use super::parking::Parked;
 use super::retry::Delayed;
@@ -60,6 +62,8 @@ pub(super) struct Queue<C> {
     pub(super) touched: bool,
     /// Runs that were appended since the last round.
     pub(super) fresh: usize,
+    /// What a queue needs whose messages do not stay for ever.
+    pub(super) lifecycle: Option<Box<Lifecycle<C>>>,
 }
 
 /// Consumers of one priority.
@@ -100,6 +104,7 @@ impl<C: Content> Queue<C> {
                 .map(|takeover| Box::new(Single::new(takeover))),
             touched: false,
             fresh: 0,
+            lifecycle: Lifecycle::of(rules.terms),
         }
     }
 
@@ -117,6 +122,37 @@ impl<C: Content> Queue<C> {
             );
         }
         at
+    }
+
+    /// Messages that have died and are not yet through the dead-letter exchange.
+    pub(super) fn dead(&self) -> u64 {
+        self.lifecycle
+            .as_ref()
+            .map_or(0, |lifecycle| lifecycle.dead.messages)
+    }
+
+    /// Whether what dies goes through a dead-letter exchange.
+    pub(super) fn dead_letters(&self) -> bool {
+        let lifecycle = self.lifecycle.as_ref();
+        lifecycle.is_some_and(|lifecycle| lifecycle.terms.dead_letters)
+    }
+
+    /// A run is ready no more.
+    pub(super) fn unready(&mut self, run: &Run<C>) {
+        self.ready -= u64::from(run.count());
+        self.ready_bytes -= u64::from(run.bytes);
+        if let Some(lifecycle) = &mut self.lifecycle {
+            lifecycle.unready(run);
+        }
+    }
+
+    /// Counts a run out that is in no list any more.
+    pub(super) fn leave(&mut self, run: &Run<C>, reason: SettleReason) {
+        self.counters
+            .leave(u64::from(run.count()), u64::from(run.bytes), reason);
+        if let Some(lifecycle) = &mut self.lifecycle {
+            lifecycle.forget(run);
+        }
     }
 
     /// The consumers of the highest priority that can take messages.
@@ -146,8 +182,7 @@ impl<C: Content> Queue<C> {
         } else {
             take_first(&mut self.main, &mut self.returned, count, 0)
         };
-        self.ready -= u64::from(count);
-        self.ready_bytes -= u64::from(run.bytes);
+        self.unready(&run);
         (run, marks)
     }
 
@@ -205,6 +240,9 @@ impl<C: Content> Queue<C> {
     pub(super) fn put(&mut self, run: Run<C>, marks: Marks) {
         self.ready += u64::from(run.count());
         self.ready_bytes += u64::from(run.bytes);
+        if let Some(lifecycle) = &mut self.lifecycle {
+            lifecycle.ready(&run);
+        }
         if marks.rank != 0 {
             return self.put_ranked(run, marks);
         }
@@ -241,7 +279,7 @@ impl<C: Content> Queue<C> {
     /// Whether there are messages that a condition on emptiness is to keep.
     pub(super) fn keeps_any(&self) -> bool {
         let delayed = self.delayed.as_ref().map_or(0, |delayed| delayed.messages);
-        self.ready + delayed > 0 || self.parked.is_some()
+        self.ready + delayed + self.dead() > 0 || self.parked.is_some()
     }
 
     /// Whether what came back waits before it is delivered again.

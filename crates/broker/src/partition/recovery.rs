@@ -3,6 +3,7 @@
 use crate::ids::{QueueId, Seq};
 
 use super::Partition;
+use super::lifecycle::{Kept, Lifecycle};
 use super::marks::Marks;
 use super::query::LiveRun;
 use super::queue::{Queue, Returned};
@@ -31,7 +32,7 @@ impl<C: Content> Partition<C> {
     ///
     /// Then replay what came later in the log: `Enqueue`, `ReplaySettled`, `ReplayReturned`, `Relocate`,
     /// `Quarantine`; draw the effects now and then with `finish`; end with [`Partition::recovered`].
-    pub fn restore_queue(&mut self, restored: Restored, runs: impl IntoIterator<Item = LiveRun>) {
+    pub fn restore_queue(&mut self, restored: Restored, kept: Kept, runs: impl IntoIterator<Item = LiveRun>) {
         let Restored {
             queue: id,
             durable,
@@ -44,6 +45,12 @@ impl<C: Content> Partition<C> {
             "queue {id} is restored twice"
         );
         let mut queue = Queue::new(id, durable, auto_delete, &rules);
+        if queue.lifecycle.is_some() || !kept.deadlines.is_empty() {
+            let lifecycle = queue
+                .lifecycle
+                .get_or_insert_with(|| Box::new(Lifecycle::new(rules.terms)));
+            (lifecycle.deadlines, lifecycle.body_sizes) = (kept.deadlines, kept.body_sizes);
+        }
         for LiveRun {
             first,
             location,
@@ -63,6 +70,9 @@ impl<C: Content> Partition<C> {
                 to,
             };
             queue.counters.enter(u64::from(run.count()), u64::from(bytes));
+            if let Some(lifecycle) = &mut queue.lifecycle {
+                lifecycle.measure(&run);
+            }
             if parked {
                 queue.parked.get_or_insert_default().put(Returned { run, marks });
             } else {
@@ -78,10 +88,16 @@ impl<C: Content> Partition<C> {
 
     /// The replay is over. Everything that is there may have been delivered before, and is flagged so.
     pub fn recovered(&mut self) {
-        for slot in self.queue_slots.values() {
-            let queue = &mut self.queues[*slot];
+        let mut slots: Vec<_> = self.queue_slots.values().copied().collect();
+        // The same order in every run.
+        slots.sort_unstable();
+        for slot in slots {
+            let queue = &mut self.queues[slot];
             queue.redelivered_below = queue.next_seq;
             queue.counters.begin();
+            if queue.lifecycle.is_some() {
+                self.touch(slot);
+            }
         }
         self.totals.deleted.begin();
     }

@@ -4,6 +4,7 @@ use crate::ids::{QueueId, Seq};
 
 use super::command::Move;
 use super::consumer::Unsettled;
+use super::dead_list::Dead;
 use super::effect::Effect;
 use super::queue::Returned;
 use super::run::{Content, Run, segment};
@@ -44,6 +45,11 @@ impl<C: Content> Partition<C> {
             }
             if let Some(delayed) = &mut queue.delayed {
                 moving.relocate(&mut delayed.list, step.first.0, step.end().0, step);
+            }
+            if let Some(lifecycle) = &mut queue.lifecycle {
+                for list in lifecycle.dead.lists_mut() {
+                    moving.relocate(list, step.first.0, step.end().0, step);
+                }
             }
         }
         for (consumer, delivery, end) in held {
@@ -176,6 +182,12 @@ impl<C> Relocatable<C> for Run<C> {
 }
 
 impl<C> Relocatable<C> for Returned<C> {
+    fn run(&mut self) -> &mut Run<C> {
+        &mut self.run
+    }
+}
+
+impl<C> Relocatable<C> for Dead<C> {
     fn run(&mut self) -> &mut Run<C> {
         &mut self.run
     }

@@ -16,6 +16,7 @@ impl<C: Content> Partition<C> {
         if !self.queue_slots.contains_key(&id) {
             let slot = self.queues.insert(Queue::new(id, durable, auto_delete, rules));
             self.queue_slots.insert(id, slot);
+            self.use_queue(slot);
         }
     }
 
@@ -25,6 +26,8 @@ impl<C: Content> Partition<C> {
         };
         self.remove_ready(slot, SettleReason::Deleted);
         self.remove_parked(slot, Seq(0), Seq(u64::MAX), SettleReason::Deleted);
+        self.remove_dead(slot, Seq(0), Seq(u64::MAX), SettleReason::Deleted);
+        self.forget_queue_timer(slot);
         for consumer in std::mem::take(&mut self.queues[slot].members) {
             self.lose_queue(consumer);
         }
@@ -87,9 +90,21 @@ impl<C: Content> Partition<C> {
         }
         self.remove_parked(slot, first, end, reason);
         self.remove_delayed(slot, first, end, reason);
+        self.remove_dead(slot, first, end, reason);
         for (consumer, delivery, end) in self.held(slot, first, end) {
             let count = self.settle_range(consumer, delivery, end, reason);
             self.release(consumer, count);
+        }
+    }
+
+    fn remove_dead(&mut self, slot: Slot, first: Seq, end: Seq, reason: SettleReason) {
+        let Some(lifecycle) = &mut self.queues[slot].lifecycle else {
+            return;
+        };
+        let mut removed = Vec::new();
+        lifecycle.dead.remove(first, end, |run| removed.push(run));
+        for run in removed {
+            self.leave(slot, &run, reason);
         }
     }
 
@@ -129,9 +144,7 @@ impl<C: Content> Partition<C> {
         for run in self.take_delayed(slot, first, end) {
             count += u64::from(run.count());
             let queue = &mut self.queues[slot];
-            queue
-                .counters
-                .leave(u64::from(run.count()), u64::from(run.bytes), reason);
+            queue.leave(&run, reason);
             settlement::tell_settled(&mut self.effects, queue.id, &run, reason);
         }
         count
@@ -155,12 +168,10 @@ impl<C: Content> Partition<C> {
     }
 }
 
-impl<C> Queue<C> {
+impl<C: Content> Queue<C> {
     /// Counts a ready run out.
     fn discard(&mut self, run: &Run<C>, reason: SettleReason) {
-        self.ready -= u64::from(run.count());
-        self.ready_bytes -= u64::from(run.bytes);
-        self.counters
-            .leave(u64::from(run.count()), u64::from(run.bytes), reason);
+        self.unready(run);
+        self.leave(run, reason);
     }
 }

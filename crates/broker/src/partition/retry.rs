@@ -71,6 +71,8 @@ impl<C: Content> Partition<C> {
         let queue = &mut self.queues[slot];
         queue.counts_failures = rules.counts_failures;
         queue.delivery_limit = rules.delivery_limit;
+        self.regulate(slot, rules.terms);
+        let queue = &mut self.queues[slot];
         match (&mut queue.delayed, rules.retry) {
             (Some(delayed), Some(rule)) => delayed.rule = rule,
             (None, Some(rule)) => queue.delayed = Some(Box::new(Delayed::new(rule))),

@@ -1,5 +1,7 @@
 //! What a queue does beyond first in, first out.
 
+use crate::terms::Terms;
+
 /// Made from a queue's definition; the default is a plain queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -13,6 +15,8 @@ pub struct Rules {
     pub retry: Option<Retry>,
     /// How the priorities of messages are read, if they count. The queue machine itself is told the rank with each run.
     pub ranks: Option<Ranks>,
+    /// How long, and how many of them, messages stay.
+    pub terms: Terms,
 }
 
 /// How long what came back waits: longer with each failed delivery.

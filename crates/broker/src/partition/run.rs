@@ -9,6 +9,11 @@ pub trait Content: Clone {
     /// Bytes of the messages `from..to` of this batch.
     fn bytes(&self, from: u16, to: u16) -> u64;
 
+    /// Bytes of the body of one message.
+    fn body_bytes(&self, index: u16) -> u32 {
+        self.bytes(index, index + 1).min(u64::from(u32::MAX)) as u32
+    }
+
     /// A copy of `from..to` alone (its first message has index 0), if these few messages pin a much larger batch;
     /// `None` where copying would not be worth it. Asked when a run is split or stays behind, so `None` must be cheap.
     fn compact(&self, from: u16, to: u16) -> Option<Self> {

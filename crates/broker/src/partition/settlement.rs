@@ -3,6 +3,7 @@
 use crate::ids::{ConsumerId, QueueId};
 
 use super::consumer::{Kind, Standing, Unsettled};
+use super::dead_list::Death;
 use super::effect::Effect;
 use super::run::{Content, Run, segment};
 use super::slots::Slot;
@@ -18,7 +19,7 @@ impl<C: Content> Partition<C> {
         let end = first.saturating_add(u64::from(count));
         let count = match outcome {
             SettleOutcome::Done => self.settle_range(slot, first, end, SettleReason::Done),
-            SettleOutcome::Discard => self.settle_range(slot, first, end, SettleReason::Rejected),
+            SettleOutcome::Discard => self.reject_range(slot, first, end),
             SettleOutcome::Requeue => self.return_range(slot, first, end, false),
             SettleOutcome::RequeueFailed => self.return_range(slot, first, end, true),
         };
@@ -66,12 +67,33 @@ impl<C: Content> Partition<C> {
         consumer
             .window
             .take(first, end, Keep::Nothing, |Unsettled { run, .. }| {
-                let count = u64::from(run.count());
-                total += count;
-                queue.counters.leave(count, u64::from(run.bytes), reason);
+                total += u64::from(run.count());
+                queue.leave(&run, reason);
                 tell_settled(effects, queue.id, &run, reason);
             });
         queue.unsettled -= total;
+        total
+    }
+
+    /// Rejects deliveries `first..end` of a consumer; says how many there were.
+    fn reject_range(&mut self, slot: Slot, first: u64, end: u64) -> u64 {
+        let consumer = &mut self.consumers[slot];
+        let queue_slot = consumer.queue;
+        if self.queues[queue_slot].lifecycle.is_none() {
+            return self.settle_range(slot, first, end, SettleReason::Rejected);
+        }
+        let (mut total, mut rejected) = (0, Vec::new());
+        consumer.window.take(first, end, Keep::Content, |held| {
+            total += u64::from(held.run.count());
+            rejected.push((held.run, held.marks));
+        });
+        self.queues[queue_slot].unsettled -= total;
+        for (run, marks) in rejected {
+            self.die(queue_slot, run, marks, Death::Rejected);
+        }
+        if total > 0 {
+            self.touch(queue_slot);
+        }
         total
     }
 

@@ -81,6 +81,10 @@ impl<C: Content> Partition<C> {
         let Some(&queue_slot) = self.queue_slots.get(&queue) else {
             return self.refuse(ticket, Refusal::NoQueue);
         };
+        if self.queues[queue_slot].lifecycle.is_some() {
+            self.use_queue(queue_slot);
+            self.expire_head(queue_slot, false);
+        }
         let queue = &mut self.queues[queue_slot];
         if queue.ready == 0 {
             queue.counters.gotten_nothing += 1;
@@ -192,7 +196,10 @@ impl<C: Content> Partition<C> {
         if queue.auto_delete && queue.consumers == 0 {
             self.effects.push(Effect::Unused { queue: queue.id });
         }
-        if queue.single.is_some() {
+        let single = queue.single.is_some();
+        let queue = consumer.queue;
+        self.use_queue(queue);
+        if single {
             self.give_up_turn(slot);
         }
     }

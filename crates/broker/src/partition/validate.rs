@@ -1,6 +1,7 @@
 //! All invariants of a partition, in one place.
 
 use super::consumer::{Consumer, Kind, Standing};
+use super::lifecycle::Lifecycle;
 use super::queue::Queue;
 use super::run::{Content, Run};
 use super::slots::Slot;
@@ -31,18 +32,22 @@ impl<C: Content> Partition<C> {
         equal("ready messages", queue.ready, ready.messages)?;
         equal("ready bytes", queue.ready_bytes, ready.bytes)?;
         equal("unsettled messages", queue.unsettled, unsettled.messages)?;
+        let dead = match &queue.lifecycle {
+            Some(lifecycle) => self.validate_lifecycle(slot, queue, lifecycle)?,
+            None => Sum::default(),
+        };
         // The promise: what was accepted is settled, discarded for a reason, or still there.
         let parked = Sum::of(parked_runs(queue));
         let delayed = Sum::of(delayed_runs(queue));
         equal(
             "live messages",
             queue.counters.live(),
-            ready.messages + unsettled.messages + parked.messages + delayed.messages,
+            ready.messages + unsettled.messages + parked.messages + delayed.messages + dead.messages,
         )?;
         equal(
             "live bytes",
             queue.counters.live_bytes(),
-            ready.bytes + unsettled.bytes + parked.bytes + delayed.bytes,
+            ready.bytes + unsettled.bytes + parked.bytes + delayed.bytes + dead.bytes,
         )?;
         if let Some(waiting) = &queue.delayed {
             waiting.list.validate()?;
@@ -122,6 +127,26 @@ impl<C: Content> Partition<C> {
         }
     }
 
+    /// Returns the sum of the dead.
+    fn validate_lifecycle(
+        &self,
+        slot: Slot,
+        queue: &Queue<C>,
+        lifecycle: &Lifecycle<C>,
+    ) -> Result<Sum, String> {
+        lifecycle.dead.validate()?;
+        if lifecycle.measures() {
+            let bytes = queue.ready_runs().map(|run| lifecycle.body_bytes(run)).sum();
+            equal("bytes of ready bodies", lifecycle.ready_body_bytes, bytes)?;
+        }
+        if let Some(due) = lifecycle.due
+            && !self.timers.contains(&(due, slot))
+        {
+            return Err(format!("it is to be looked at at {due}, but nobody knows"));
+        }
+        Ok(Sum::of(lifecycle.dead.runs()))
+    }
+
     fn validate_lines(&self, slot: Slot, queue: &Queue<C>) -> Result<(), String> {
         if !queue
             .lines
@@ -166,10 +191,12 @@ impl<C: Content> Partition<C> {
             .flat_map(|&member| self.consumers[member].window.iter());
         let ready = queue.ready_runs();
         let held = windows.map(|held| &held.run);
+        let dead = queue.lifecycle.iter().flat_map(|lifecycle| lifecycle.dead.runs());
         let mut runs: Vec<&Run<C>> = ready
             .chain(held)
             .chain(parked_runs(queue))
             .chain(delayed_runs(queue))
+            .chain(dead)
             .collect();
         runs.sort_unstable_by_key(|run| run.first);
         for pair in runs.windows(2) {

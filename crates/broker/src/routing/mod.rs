@@ -67,18 +67,35 @@ pub(crate) fn route(
     if exchange.internal {
         return Err(RouteError::Internal);
     }
+    Ok(route_from(vhost, exchange, routing_key, headers))
+}
+
+/// As [`route`] for what comes from within the broker: internal exchanges are open to it. None if there is no such exchange.
+pub(crate) fn route_within(
+    vhost: &Vhost,
+    exchange: &[u8],
+    routing_key: &[u8],
+    headers: &dyn Headers,
+) -> Option<Arc<Route>> {
+    match vhost.exchanges.get(exchange).filter(|_| !exchange.is_empty()) {
+        Some(exchange) => Some(route_from(vhost, exchange, routing_key, headers)),
+        None => route(vhost, exchange, routing_key, headers).ok(),
+    }
+}
+
+fn route_from(vhost: &Vhost, exchange: &Exchange, routing_key: &[u8], headers: &dyn Headers) -> Arc<Route> {
     // The common cases: what is found in one place leads to queues only, whose route is ready-made, or nothing is found.
     let bucket = match &exchange.table {
         Table::Direct(direct) => direct.find(routing_key),
         Table::Fanout(bucket) => Some(bucket).filter(|bucket| !bucket.is_empty()),
         Table::Topic(_) | Table::Headers(_) => {
-            return Ok(Walk::new(vhost, exchange, routing_key, headers).run());
+            return Walk::new(vhost, exchange, routing_key, headers).run();
         }
     };
     match bucket {
-        None if exchange.alternate.is_none() => Ok(Route::none(false)),
-        Some(bucket) if let Some(route) = bucket.route() => Ok(route.clone()),
-        _ => Ok(Walk::new(vhost, exchange, routing_key, headers).run()),
+        None if exchange.alternate.is_none() => Route::none(false),
+        Some(bucket) if let Some(route) = bucket.route() => route.clone(),
+        _ => Walk::new(vhost, exchange, routing_key, headers).run(),
     }
 }
 

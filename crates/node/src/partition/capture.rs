@@ -4,7 +4,7 @@
 //! what is settled or moved between two slices is in the log as well, and replaying it twice changes nothing.
 
 use everack_broker::ids::{QueueId, Seq};
-use everack_broker::partition::LiveRun;
+use everack_broker::partition::{Kept, LiveRun};
 use everack_storage::Position;
 
 use super::Partition;
@@ -46,6 +46,11 @@ impl Partition {
             next: stage.next,
             applied,
         })
+    }
+
+    /// What is kept of `cut`'s queue besides its runs, for messages from `first` up to where the next slice begins.
+    pub fn kept(&self, cut: Cut, first: Seq, next: Option<Seq>) -> Kept {
+        self.machine.kept(cut.queue, first, next.unwrap_or(cut.next))
     }
 
     /// Live runs of `cut`'s queue from `first` on; returns where to go on.

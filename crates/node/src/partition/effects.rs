@@ -1,7 +1,7 @@
 //! From effects of the queue machine to notices, log records and accounting.
 
 use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq, Ticket};
-use everack_broker::partition::{Command, Delivery, Effect, Refusal, SeqRange, SettleReason};
+use everack_broker::partition::{Command, Death, Delivery, Effect, Refusal, Run, SeqRange, SettleReason};
 use everack_storage::Position;
 
 use super::ranking::has_priorities;
@@ -9,6 +9,7 @@ use super::staged::{self, Staged};
 use super::{Partition, queue_run};
 use crate::append::JobId;
 use crate::catalog_service::CatalogRequest;
+use crate::dead_letters::DeadLetter;
 use crate::messages::Messages;
 use crate::notice::{Answer, Delivered, Notice};
 use crate::outbox::Outbox;
@@ -108,6 +109,7 @@ impl Partition {
                 self.tell_consumer(consumer, outbox, |consumer| Notice::LimitFreed { consumer })
             }
             Effect::Unused { queue } => outbox.catalog.push(CatalogRequest::DeleteUnused { queue }),
+            Effect::Died { queue, death, run } => self.send_on(queue, death, run, outbox),
             // The queue was deleted after these messages had been written: the delete came first.
             Effect::Orphaned { run, .. } => {
                 if run.location.is_durable() {
@@ -143,6 +145,19 @@ impl Partition {
         outbox.notify(&link, Notice::Deliver(self.pinned(delivery)));
     }
 
+    /// Gives the dead to whoever knows where they go. The queue owns them until they have arrived.
+    fn send_on(&mut self, queue: QueueId, death: Death, run: Run<Messages>, outbox: &mut Outbox) {
+        let pin = run.content.is_none().then(|| self.space.pin(run.location));
+        outbox.dead.push(DeadLetter {
+            partition: self.id,
+            queue,
+            owned: true,
+            death,
+            run,
+            pin,
+        });
+    }
+
     /// Keeps the segment until the delivery has been written out, if it has to be read from there.
     fn pinned(&mut self, delivery: Delivery<Messages>) -> Delivered {
         let pin = delivery
@@ -174,6 +189,8 @@ impl Partition {
     fn log_settled(&mut self, range: Range, reason: SettleReason) {
         match reason {
             SettleReason::Deleted => (),
+            // The move that has taken it on says so itself.
+            SettleReason::DeadLettered => (),
             SettleReason::Quarantined => push_range(&mut self.quarantined, range),
             _ => push_range(&mut self.settled, range),
         }
@@ -206,7 +223,12 @@ impl Partition {
                 targets,
                 messages,
                 accept,
+                extras,
             } => {
+                if let Some(extras) = extras {
+                    self.set_deadlines(&extras.deadlines, now);
+                    self.release_room(&extras.reserved);
+                }
                 let location = staged::location(base, offset);
                 let fanout = record::fanout(&targets);
                 let ranked = has_priorities(&messages);
@@ -240,6 +262,7 @@ impl Partition {
                     },
                 );
             }
+            Staged::Moved { source } => self.moved(source, now),
             Staged::Rescued {
                 offset,
                 targets,

@@ -12,8 +12,11 @@
 //! The machine is passive. Its driver calls [`Partition::handle`] for each request of a batch, then [`Partition::finish`]
 //! once; whoever brings work runs it. It knows no thread, lock, file or clock.
 
+pub mod admission;
 pub mod capture;
 mod effects;
+mod moves;
+mod numbering;
 mod parking;
 mod ranking;
 mod rescue;
@@ -24,7 +27,9 @@ use std::sync::Arc;
 
 use everack_broker::catalog::Queue;
 use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
-use everack_broker::partition::{Command, Effect, Partition as Machine, Ranks, Restored, Run};
+use everack_broker::partition::{
+    Command, Effect, Partition as Machine, Ranks, Restored, Rules, Run, SettleOutcome,
+};
 use everack_storage::{Frames, Position};
 use rustc_hash::FxHashMap;
 
@@ -37,9 +42,11 @@ use crate::outbox::Outbox;
 use crate::record::{self, Placement, Range, Target};
 use crate::recovery::queue_image::QueueImage;
 use crate::report::{PartitionReport, Report};
-use crate::request::{Consume, Publish, Reply, Request, RoutedRun, Settle, TransactionPart};
+use crate::request::{Consume, Publish, Reply, Request, Settle, TransactionPart};
 use crate::space::Space;
-use staged::{Accept, Staged, StagedJob};
+use admission::Admission;
+use numbering::{Full, Numbered};
+use staged::{Accept, Extras, Staged, StagedJob};
 
 /// See the module documentation.
 pub struct Partition {
@@ -72,17 +79,17 @@ pub struct Partition {
     held: Vec<(Arc<Link>, usize)>,
     // Buffers that are used again each round.
     effects: Vec<Effect<Messages>>,
-    targets: Vec<Target>,
-    transient: Vec<Target>,
+    numbered: Numbered,
 }
 
 /// What the pipeline has to know of a queue before its messages are durable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct QueueStage {
     durable: bool,
     next: Seq,
     /// What it makes of priorities.
     ranks: Option<Ranks>,
+    admission: Option<Box<Admission>>,
 }
 
 /// A publish to more queues than this becomes several records.
@@ -125,8 +132,7 @@ impl Partition {
             applied: Position(0),
             held: Vec::new(),
             effects: Vec::new(),
-            targets: Vec::new(),
-            transient: Vec::new(),
+            numbered: Numbered::default(),
         }
     }
 
@@ -139,6 +145,7 @@ impl Partition {
                 durable: queue.durable,
                 next,
                 ranks: queue.ranks(),
+                admission: Admission::of(queue.terms()),
             },
         );
         let restored = Restored {
@@ -149,10 +156,12 @@ impl Partition {
             next_seq: next,
         };
         let space = &mut self.space;
+        let mut image = image;
+        let kept = image.take_kept();
         let runs = image
             .into_live_runs()
             .inspect(|run| space.add(run.location, u64::from(run.to - run.from), u64::from(run.bytes)));
-        self.machine.restore_queue(restored, runs);
+        self.machine.restore_queue(restored, kept, runs);
     }
 
     /// Ends the restart: everything up to `end` of the log has taken effect.
@@ -240,7 +249,7 @@ impl Partition {
                 let ticket = self.ticket(reply);
                 self.machine.apply(Command::Purge { queue, ticket }, now);
             }
-            Request::Transaction(part) => self.transaction(part, outbox),
+            Request::Transaction(part) => self.transaction(part, now, outbox),
             Request::CreateQueue {
                 queue,
                 durable,
@@ -253,6 +262,7 @@ impl Partition {
                         durable,
                         next: Seq(1),
                         ranks: rules.ranks,
+                        admission: Admission::of(rules.terms),
                     },
                 );
                 self.machine.apply(
@@ -265,7 +275,13 @@ impl Partition {
                     now,
                 );
             }
-            Request::Amend { queue, rules } => self.machine.apply(Command::Amend { queue, rules }, now),
+            Request::Amend { queue, rules } => self.amend(queue, rules, now),
+            Request::Move(part) => self.take_part(part, now, outbox),
+            Request::Abandoned { job } => self.abandoned(job, now),
+            Request::Keep { queue, first, count } => {
+                self.machine.apply(Command::Keep { queue, first, count }, now);
+            }
+            Request::Cycle { queue, first, count } => self.end_circle(queue, first, count, now),
             Request::DeleteQueue { queue } => {
                 self.queues.remove(&queue);
                 self.machine.apply(Command::DeleteQueue { queue }, now);
@@ -328,41 +344,60 @@ impl Partition {
     }
 
     fn publish(&mut self, publish: Publish, now: Millis, outbox: &mut Outbox) {
-        let mut targets = std::mem::take(&mut self.targets);
-        let mut transient = std::mem::take(&mut self.transient);
-        targets.clear();
-        transient.clear();
+        let mut numbered = std::mem::take(&mut self.numbered);
+        numbered.clear();
+        let expires = admission::expires(&publish.messages);
         for run in publish.runs.iter() {
-            let before = targets.len();
-            self.number(std::slice::from_ref(run), &mut targets, &mut transient);
-            if before > RECORD_TARGETS_MAX && targets.len() > before {
+            let before = numbered.durable.len();
+            self.number(&publish.messages, run, expires, Full::Refuses, now, &mut numbered);
+            if before > RECORD_TARGETS_MAX && numbered.durable.len() > before {
                 // Thousands of queues by thousands of keys: one record would outgrow what the log takes.
-                let rest = targets.split_off(before);
-                self.stage(&publish.messages, &targets, None);
-                targets = rest;
+                let rest = numbered.durable.split_off(before);
+                self.stage(&publish.messages, &numbered.durable, None, None);
+                numbered.durable = rest;
             }
         }
-        self.enqueue_transient(&transient, &publish.messages, now);
-        self.transient = transient;
+        if !numbered.transient.is_empty() {
+            // They are set before their messages come, those of the durable ones too; those wait for nothing else.
+            self.set_deadlines(&numbered.deadlines, now);
+            self.enqueue_transient(&numbered.transient, &publish.messages, now);
+        }
+        outbox.dead.append(&mut numbered.dead);
         let accept = Accept {
             reply: publish.reply,
             confirm: publish.confirm,
             bytes: publish.bytes,
+            refused: (*numbered.refused).into(),
         };
-        if targets.is_empty() {
+        if numbered.durable.is_empty() {
+            self.release_room(&numbered.reserved);
             self.accept(accept, outbox);
         } else {
-            self.stage(&publish.messages, &targets, Some(accept));
+            let (deadlines, reserved) = (&mut numbered.deadlines, &mut numbered.reserved);
+            let extras = Extras::of(std::mem::take(deadlines), std::mem::take(reserved));
+            self.stage(&publish.messages, &numbered.durable, Some(accept), extras);
             if self.frames.bytes() > JOB_BYTES_MAX {
                 self.seal_job(outbox);
             }
         }
-        self.targets = targets;
+        self.numbered = numbered;
     }
 
     /// Frames a record of these messages; they enter their queues, and their publisher is told, when it is durable.
-    fn stage(&mut self, messages: &Messages, targets: &[Target], accept: Option<Accept>) {
+    fn stage(
+        &mut self,
+        messages: &Messages,
+        targets: &[Target],
+        accept: Option<Accept>,
+        extras: Option<Box<Extras>>,
+    ) {
         let frames = &mut self.frames;
+        // Before the messages, so that a torn end never leaves one without its deadline.
+        if let Some(extras) = &extras
+            && !extras.deadlines.is_empty()
+        {
+            record::encode_expiring(frames, self.id, None, &extras.deadlines);
+        }
         let offset = record::encode_placed(frames, Placement::Enqueued, self.id, None, messages, targets);
         let (targets, messages) = (targets.into(), messages.clone());
         self.staged.push(Staged::Publish {
@@ -370,38 +405,21 @@ impl Partition {
             targets,
             messages,
             accept,
+            extras,
         });
         self.urgent = true;
     }
 
-    /// Gives the messages their numbers in each queue, and sorts where they go: through the log, or not.
-    fn number(&mut self, runs: &[RoutedRun], durable: &mut Vec<Target>, transient: &mut Vec<Target>) {
-        for run in runs {
-            for target in run
-                .route
-                .targets
-                .iter()
-                .filter(|target| target.partition == self.id)
-            {
-                // A queue that was deleted after the message was routed: the delete came first.
-                let Some(stage) = self.queues.get_mut(&target.queue) else {
-                    continue;
-                };
-                let first = stage.next;
-                stage.next = first.plus(u64::from(run.to - run.from));
-                let kept = if stage.durable {
-                    &mut *durable
-                } else {
-                    &mut *transient
-                };
-                kept.push(Target {
-                    queue: target.queue,
-                    first,
-                    from: run.from,
-                    to: run.to,
-                });
+    /// A queue follows other rules from now on.
+    fn amend(&mut self, queue: QueueId, rules: Box<Rules>, now: Millis) {
+        if let Some(stage) = self.queues.get_mut(&queue) {
+            let on_the_way = stage.admission.take().map(|admission| admission.on_the_way);
+            stage.admission = Admission::of(rules.terms);
+            if let (Some(admission), Some(on_the_way)) = (&mut stage.admission, on_the_way) {
+                admission.on_the_way = on_the_way;
             }
         }
+        self.machine.apply(Command::Amend { queue, rules }, now);
     }
 
     /// The publish is where it has to be: confirms it, and gives its bytes back to the publisher's window, now or when the
@@ -411,15 +429,20 @@ impl Partition {
             reply,
             confirm,
             bytes,
+            refused,
         } = accept;
         if let Some(confirm) = confirm {
-            outbox.notify(
-                &reply.link,
-                Notice::Confirm {
-                    channel: reply.channel,
+            let channel = reply.channel;
+            let notice = if refused.is_empty() {
+                Notice::Confirm { channel, confirm }
+            } else {
+                Notice::Refused {
+                    channel,
                     confirm,
-                },
-            );
+                    refused,
+                }
+            };
+            outbox.notify(&reply.link, notice);
         }
         if self.machine.ready_bytes() > READY_BYTES_SLOW && self.machine.consumer_count() > 0 {
             self.held.push((reply.link, bytes));
@@ -489,15 +512,20 @@ impl Partition {
     }
 
     /// Frames this partition's part of a transaction. Its settlements and messages take effect when it is durable.
-    fn transaction(&mut self, part: TransactionPart, outbox: &mut Outbox) {
+    fn transaction(&mut self, part: TransactionPart, now: Millis, outbox: &mut Outbox) {
         let TransactionPart {
             assembly,
             publishes,
             settles,
             reply,
         } = part;
-        // What the transaction puts back into its queue stays alive; its return is logged when it takes effect.
-        let ends = settles.iter().filter(|settle| !settle.outcome.requeues());
+        // What the transaction puts back into its queue stays alive; its return is logged when it takes effect. What it rejects is
+        // done with when it has gone through the queue's dead-letter exchange, if there is one.
+        let ends = settles.iter().filter(|settle| match settle.outcome {
+            SettleOutcome::Done => true,
+            SettleOutcome::Discard => !self.machine.dead_letters(settle.consumer),
+            SettleOutcome::Requeue | SettleOutcome::RequeueFailed => false,
+        });
         let ends = ends.map(|settle| (settle.consumer, settle.first, settle.count));
         let settled = self.machine.settled_by(ends);
         let durable = settled.iter().filter(|range| range.durable);
@@ -511,18 +539,30 @@ impl Partition {
             .into_iter()
             .map(|(messages, runs)| {
                 // Transient targets wait for the transaction too.
-                let (mut targets, mut transient) = (Vec::new(), Vec::new());
-                self.number(&runs, &mut targets, &mut transient);
-                (messages, targets, transient)
+                let mut numbered = Numbered::default();
+                let expires = admission::expires(&messages);
+                for run in runs.iter() {
+                    self.number(&messages, run, expires, Full::Takes, now, &mut numbered);
+                }
+                (messages, numbered)
             })
             .collect();
         let job = self.next_job();
         let mut staged = Vec::with_capacity(numbered.len() + 1);
         let (id, transaction) = (self.id, assembly.transaction);
         let origin = Origin::Partition(id);
-        let whole = assembly.contribute(origin, job, |frames| {
-            for (messages, targets, transient) in numbered {
+        let contribution = assembly.contribute(origin, job, |frames| {
+            for (messages, numbered) in numbered {
+                let Numbered {
+                    durable: targets,
+                    transient,
+                    deadlines,
+                    ..
+                } = numbered;
                 let mut offset = 0;
+                if !deadlines.is_empty() {
+                    record::encode_expiring(frames, id, Some(transaction), &deadlines);
+                }
                 if !targets.is_empty() {
                     offset = record::encode_placed(
                         frames,
@@ -538,6 +578,7 @@ impl Partition {
                     targets: targets.into(),
                     messages: messages.clone(),
                     accept: None,
+                    extras: Extras::of(deadlines, Vec::new()),
                 });
                 staged.push(Staged::Transient {
                     targets: transient,
@@ -554,7 +595,7 @@ impl Partition {
             reply,
         });
         self.jobs.push_back(StagedJob { job, staged });
-        outbox.jobs.extend(whole);
+        self.contributed(contribution, outbox);
     }
 
     fn next_job(&mut self) -> JobId {

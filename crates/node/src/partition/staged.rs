@@ -3,9 +3,10 @@
 use everack_broker::ids::Location;
 use everack_broker::partition::SeqRange;
 
+use super::admission::{Deadline, Reserved};
 use crate::append::JobId;
 use crate::messages::Messages;
-use crate::record::Target;
+use crate::record::{Range, Target};
 use crate::request::{Reply, RescueDone, Settle};
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub(super) enum Staged {
         targets: Box<[Target]>,
         messages: Messages,
         accept: Option<Accept>,
+        extras: Option<Box<Extras>>,
     },
     /// Messages of transient queues that wait for their transaction.
     Transient {
@@ -37,6 +39,8 @@ pub(super) enum Staged {
         settled: Vec<SeqRange>,
         reply: Reply,
     },
+    /// The rest of a move: what the queues of this partition are rid of.
+    Moved { source: Vec<Range> },
     /// Survivors of an old segment, written again.
     Rescued {
         offset: u32,
@@ -51,6 +55,22 @@ pub(super) struct Accept {
     pub(super) reply: Reply,
     pub(super) confirm: Option<u64>,
     pub(super) bytes: usize,
+    /// Spans of the batch that a queue had no room for.
+    pub(super) refused: Box<[(u16, u16)]>,
+}
+
+/// What only messages for queues with terms, or with an expiration of their own, bring along.
+#[derive(Debug)]
+pub(super) struct Extras {
+    pub(super) deadlines: Vec<Deadline>,
+    pub(super) reserved: Vec<Reserved>,
+}
+
+impl Extras {
+    pub(super) fn of(deadlines: Vec<Deadline>, reserved: Vec<Reserved>) -> Option<Box<Self>> {
+        let any = !deadlines.is_empty() || !reserved.is_empty();
+        any.then(|| Box::new(Self { deadlines, reserved }))
+    }
 }
 
 /// The record at `offset` of a share that begins at `base`.

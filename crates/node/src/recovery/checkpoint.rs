@@ -3,6 +3,9 @@
 //! ```text
 //! 1 topology    kind u8 = 1 | catalog_applied u64 | postcard of Vec<broker::catalog::Fact>          once, first
 //! 2 queue       kind u8 = 2 | id u64 | next u64 | applied u64 | run*                                as often as its runs need
+//! 3 kept        kind u8 = 3 | id u64 | count u32 | deadline* | size*                       for queues that have any
+//! deadline      first u64 | count u32 | at u64           they expire at this time, in milliseconds since 1970
+//! size          first u64 | count u32 | bytes u32        of each body, where the queue's terms count them
 //! 4 marked      as queue, for a piece in which messages have failed, are parked or have a priority; each run goes on:
 //!               | varint failures | varint parked: 0, 1 | zigzag varint rank
 //! run           varint first - end of the run before in the record | zigzag varint location - location before
@@ -12,8 +15,8 @@
 //! All integers are little endian. Runs are in the order of their numbers, so that a long backlog takes about ten bytes a run.
 
 use everack_broker::catalog::Fact;
-use everack_broker::ids::{Location, QueueId, Seq};
-use everack_broker::partition::LiveRun;
+use everack_broker::ids::{Location, Millis, QueueId, Seq};
+use everack_broker::partition::{Kept, LiveRun};
 use everack_storage::Position;
 use rustc_hash::FxHashMap;
 
@@ -43,6 +46,7 @@ pub struct CheckpointError {
 
 const KIND_TOPOLOGY: u8 = 1;
 const KIND_QUEUE: u8 = 2;
+const KIND_KEPT: u8 = 3;
 const KIND_MARKED: u8 = 4;
 
 /// The record of the topology.
@@ -80,6 +84,31 @@ pub fn encode_queue(queue: QueueId, next: Seq, applied: Position, runs: &[LiveRu
     out
 }
 
+/// A record of what is kept of a queue besides its messages; none if there is nothing.
+pub fn encode_kept(queue: QueueId, kept: &Kept) -> Option<Vec<u8>> {
+    if kept.deadlines.is_empty() && kept.body_sizes.is_empty() {
+        return None;
+    }
+    let mut out = vec![KIND_KEPT];
+    out.extend_from_slice(&queue.0.to_le_bytes());
+    out.extend_from_slice(&(kept.deadlines.iter().count() as u32).to_le_bytes());
+    for (low, high, at) in kept.deadlines.iter() {
+        put_span(&mut out, low, high);
+        out.extend_from_slice(&at.0.to_le_bytes());
+    }
+    for (low, high, size) in kept.body_sizes.iter() {
+        put_span(&mut out, low, high);
+        out.extend_from_slice(&size.to_le_bytes());
+    }
+    Some(out)
+}
+
+fn put_span(out: &mut Vec<u8>, low: u64, high: u64) {
+    out.extend_from_slice(&low.to_le_bytes());
+    // One slice of a queue has no more messages than that.
+    out.extend_from_slice(&u32::try_from(high - low).unwrap_or(u32::MAX).to_le_bytes());
+}
+
 impl Checkpoint {
     /// Takes the next record.
     ///
@@ -97,8 +126,23 @@ impl Checkpoint {
             }
             KIND_QUEUE => self.take_queue(&mut cursor, false),
             KIND_MARKED => self.take_queue(&mut cursor, true),
+            KIND_KEPT => self.take_kept(&mut cursor),
             _ => Err(cursor.error()),
         }
+    }
+
+    fn take_kept(&mut self, cursor: &mut Cursor<'_>) -> Result<(), CheckpointError> {
+        let (queue, deadlines) = (QueueId(cursor.u64()?), cursor.u32()?);
+        let kept = &mut self.queues.entry(queue).or_default().kept;
+        for _ in 0..deadlines {
+            let (low, high) = cursor.span()?;
+            kept.deadlines.set(low, high, Millis(cursor.u64()?));
+        }
+        while cursor.at < cursor.bytes.len() {
+            let (low, high) = cursor.span()?;
+            kept.body_sizes.set(low, high, cursor.u32()?);
+        }
+        Ok(())
     }
 
     fn take_queue(&mut self, cursor: &mut Cursor<'_>, marked: bool) -> Result<(), CheckpointError> {
@@ -203,6 +247,19 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes")))
     }
 
+    fn u32(&mut self) -> Result<u32, CheckpointError> {
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("four bytes")))
+    }
+
+    /// First number and the one behind the last.
+    fn span(&mut self) -> Result<(u64, u64), CheckpointError> {
+        let first = self.u64()?;
+        if first >= SEQ_END {
+            return Err(self.error());
+        }
+        Ok((first, first + u64::from(self.u32()?)))
+    }
+
     fn varint(&mut self) -> Result<u64, CheckpointError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -265,6 +322,27 @@ mod tests {
         let whole = encode_queue(QueueId(3), Seq(90), Position(78), &runs[..1]);
         for cut in (0..25).chain(26..whole.len()) {
             assert!(Checkpoint::default().take(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_besides_is_read() {
+        let mut kept = Kept::default();
+        kept.deadlines.set(3, 7, Millis(1 << 41));
+        kept.deadlines.set(9, 10, Millis(5));
+        kept.body_sizes.set(3, 10, 800);
+        let record = encode_kept(QueueId(3), &kept).expect("there is something");
+        let mut read = Checkpoint::default();
+        read.take(&record).unwrap();
+        let image = &read.queues[&QueueId(3)].kept;
+        assert!(image.deadlines.iter().eq(kept.deadlines.iter()));
+        assert!(image.body_sizes.iter().eq(kept.body_sizes.iter()));
+        assert_eq!(encode_kept(QueueId(3), &Kept::default()), None);
+        for cut in [1, 8, 12, 20, 32, record.len() - 1] {
+            assert!(
+                Checkpoint::default().take(&record[..cut]).is_err(),
+                "cut at {cut}"
+            );
         }
     }
 

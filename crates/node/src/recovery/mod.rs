@@ -21,6 +21,7 @@ use everack_broker::partition::Ranks;
 use everack_storage::{Position, SegmentNumber};
 use rustc_hash::FxHashMap;
 
+use crate::partition::admission::Deadline;
 use crate::record::{self, Placed, Range, Record, RecordError, RecordFact};
 use checkpoint::Checkpoint;
 use queue_image::{ImageRun, QueueImage};
@@ -123,6 +124,7 @@ impl Recovery {
                 }
             }
             Ok(record) => {
+                self.measure(position, payload, &record.fact);
                 let priorities = self.priorities(&record, payload);
                 let transaction = record.transaction;
                 let visited = Visited {
@@ -160,6 +162,41 @@ impl Recovery {
         self.catalog.queue(queue)?.ranks()
     }
 
+    /// Takes down the sizes of bodies for queues whose terms count them. Those of a transaction that never becomes whole do no
+    /// harm: what is kept of messages that are not there is dropped in the end.
+    fn measure(&mut self, position: Position, payload: &[u8], fact: &RecordFact) {
+        let RecordFact::Enqueued(placed) = fact else {
+            return;
+        };
+        for Placed { target, .. } in placed {
+            let queue = self.catalog.queue(target.queue);
+            if !queue.is_some_and(|queue| queue.terms().bytes_max.is_some()) {
+                continue;
+            }
+            let Ok(sizes) = record::body_sizes(payload, target.from, target.to) else {
+                continue;
+            };
+            let image = self.queues.entry(target.queue).or_default();
+            if position.0 >= image.applied {
+                for (seq, size) in (target.first.0..).zip(sizes) {
+                    image.kept.body_sizes.set(seq, seq + 1, size);
+                }
+            }
+        }
+    }
+
+    /// Deadlines come before their messages, so the first record of a queue may be one of these.
+    fn expiring(&mut self, position: Position, deadline: &Deadline) {
+        if self.catalog.queue(deadline.queue).is_none() {
+            return;
+        }
+        let image = self.queues.entry(deadline.queue).or_default();
+        if position.0 >= image.applied {
+            let (low, count) = (deadline.first.0, u64::from(deadline.count));
+            image.kept.deadlines.set(low, low + count, deadline.at);
+        }
+    }
+
     fn apply(&mut self, visited: Visited) {
         let Visited {
             position,
@@ -195,6 +232,11 @@ impl Recovery {
                 self.each(position, &ranges, |image, range| {
                     image.unpark(range.first, range.count)
                 });
+            }
+            RecordFact::Expiring(deadlines) => {
+                deadlines
+                    .iter()
+                    .for_each(|deadline| self.expiring(position, deadline));
             }
             RecordFact::Topology(facts) if position >= self.catalog_applied => self.replay_facts(facts),
             RecordFact::Topology(_) | RecordFact::Whole => (),

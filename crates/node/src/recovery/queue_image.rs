@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use everack_broker::ids::{Location, Seq};
-use everack_broker::partition::{LiveRun, Marks};
+use everack_broker::partition::{Kept, LiveRun, Marks};
 
 use super::returns::Returns;
 
@@ -70,6 +70,8 @@ pub struct QueueImage {
     pub parked: Returns,
     /// How urgent messages are, for those that are not as usual: their rank above [`RANK_LOWEST`].
     ranks: Returns,
+    /// Deadlines of messages and sizes of their bodies, as far as they matter. May be of messages that are not there.
+    pub kept: Kept,
     runs: VecDeque<ImageRun>,
     fragments: BTreeMap<Seq, ImageRun>,
 }
@@ -125,6 +127,8 @@ impl QueueImage {
                 marks.remove(low, high);
             }
         }
+        self.kept.deadlines.remove(low, high);
+        self.kept.body_sizes.remove(low, high);
     }
 
     fn settle_fragments(&mut self, low: u64, high: u64) {
@@ -249,6 +253,24 @@ impl QueueImage {
         let (low, high) = (first.0, first.0 + u64::from(count));
         self.parked.remove(low, high);
         self.failures.remove(low, high);
+    }
+
+    /// What is kept of the live messages, and of no others: some never came to be.
+    pub fn take_kept(&mut self) -> Kept {
+        let all = std::mem::take(&mut self.kept);
+        let mut kept = Kept::default();
+        if all.deadlines.is_empty() && all.body_sizes.is_empty() {
+            return kept;
+        }
+        for run in self.runs.iter().chain(self.fragments.values()) {
+            for (low, high, at) in all.deadlines.within(run.first.0, run.end()) {
+                kept.deadlines.set(low, high, at);
+            }
+            for (low, high, size) in all.body_sizes.within(run.first.0, run.end()) {
+                kept.body_sizes.set(low, high, size);
+            }
+        }
+        kept
     }
 
     /// Live messages in the order of their numbers.

@@ -48,6 +48,8 @@ use crate::report::Report;
 use crate::request::Request;
 use crate::shared::{Shared, partition_of};
 use crate::translate::to_amqp;
+pub(crate) use publish::partitions_of;
+
 use channel::Channel;
 use consume::Consumer;
 use growth::COMMANDS_MAX;
@@ -444,6 +446,14 @@ impl Session {
             Notice::Confirm { channel, confirm } => {
                 self.connection
                     .confirm(channel, everack_amqp::confirms::ConfirmId(confirm));
+            }
+            Notice::Refused {
+                channel,
+                confirm,
+                refused,
+            } => {
+                let confirm = everack_amqp::confirms::ConfirmId(confirm);
+                self.connection.confirm_refused(channel, confirm, &refused);
             }
             Notice::Answer { channel, answer } => {
                 self.partition_answer(channel, answer);

@@ -260,7 +260,7 @@ impl Session {
 }
 
 /// The partitions that hold queues of these runs, each once.
-pub(super) fn partitions_of(runs: &[RoutedRun]) -> Vec<PartitionId> {
+pub(crate) fn partitions_of(runs: &[RoutedRun]) -> Vec<PartitionId> {
     let mut partitions: Vec<PartitionId> = Vec::with_capacity(1);
     for target in runs.iter().flat_map(|run| run.route.targets.iter()) {
         if !partitions.contains(&target.partition) {

@@ -16,6 +16,7 @@ use everack_broker::routing::{Route, Target};
 use everack_cluster::{CommitLog as _, Standalone};
 use everack_node::append::{AppendJob, Lane, Origin, Share};
 use everack_node::catalog_service::{CatalogRequest, CatalogService};
+use everack_node::dead_letters::DeadLetters;
 use everack_node::link::{Link, Wake};
 use everack_node::machine::Machine;
 use everack_node::messages::Messages;
@@ -56,6 +57,7 @@ pub(crate) struct Desk {
     log: RefCell<Standalone<Memory>>,
     progress: Progress,
     next_consumer: Cell<u64>,
+    letters: RefCell<DeadLetters>,
     /// The time that machines are told.
     pub(crate) now: Cell<Millis>,
 }
@@ -109,8 +111,6 @@ impl Desk {
         } = opened;
         Rc::new(Self {
             disk,
-            shared,
-            recall,
             partitions: partitions.into_iter().map(RefCell::new).collect(),
             catalog: RefCell::new(catalog),
             reader,
@@ -121,7 +121,10 @@ impl Desk {
             log: RefCell::new(log),
             progress,
             next_consumer: Cell::new(1 << 32),
+            letters: RefCell::new(DeadLetters::new(shared.clone(), recall.clone())),
             now: Cell::new(Millis(0)),
+            shared,
+            recall,
         })
     }
 
@@ -142,6 +145,22 @@ impl Desk {
         self.command(declare_queue(name));
         self.commit();
         self.queue(name).expect("just declared")
+    }
+
+    /// As [`Desk::declare`], with arguments.
+    pub(crate) fn declare_with(&self, name: &str, arguments: Arguments) -> Arc<Queue> {
+        let Command::DeclareQueue(declare) = declare_queue(name) else {
+            unreachable!("that is what it makes");
+        };
+        self.command(Command::DeclareQueue(DeclareQueue { arguments, ..declare }));
+        self.commit();
+        self.queue(name).expect("just declared")
+    }
+
+    /// It is so much later, and every partition is told.
+    pub(crate) fn pass(&self, millis: u64) {
+        self.now.set(self.now.get().plus(millis));
+        (0..self.partitions.len()).for_each(|index| self.ask(index, Request::Tick));
     }
 
     pub(crate) fn queue(&self, name: &str) -> Option<Arc<Queue>> {
@@ -178,6 +197,13 @@ impl Desk {
         self.jobs.borrow_mut().append(&mut outbox.jobs);
         for (partition, request) in std::mem::take(&mut outbox.requests) {
             self.ask(usize::from(partition.0), request);
+        }
+        for letter in std::mem::take(&mut outbox.dead) {
+            let mut moved = Outbox::default();
+            self.letters
+                .borrow_mut()
+                .handle(letter, self.now.get(), &mut moved);
+            self.carry(moved);
         }
         for request in std::mem::take(&mut outbox.catalog) {
             self.ask_catalog(request);

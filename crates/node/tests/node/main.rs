@@ -5,6 +5,7 @@ mod desk;
 mod growth;
 mod history;
 mod large;
+mod lifecycle;
 mod parking;
 mod partition;
 mod patience;

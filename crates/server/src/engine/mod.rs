@@ -15,6 +15,7 @@ use std::time::Duration;
 use everack_broker::ids::PartitionId;
 use everack_node::alarms::Resource;
 use everack_node::catalog_service::{CatalogRequest, CatalogService};
+use everack_node::dead_letters::DeadLetters;
 use everack_node::outbox::{Outbox, TICK_MILLIS};
 use everack_node::partition::Partition;
 use everack_node::progress::Progress;
@@ -37,6 +38,7 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     pub(crate) partitions: Vec<Runner<Partition>>,
     pub(crate) catalog: Runner<CatalogService>,
+    dead_letters: Runner<DeadLetters>,
     pub(crate) disk: DiskQueue,
     pub(crate) progress: Progress,
     pub(crate) sockets: Sockets,
@@ -63,6 +65,7 @@ impl Engine {
     ) -> Arc<Self> {
         let timer = Timer::new();
         let engine = Arc::new_cyclic(|this| Self {
+            dead_letters: Runner::new(DeadLetters::new(shared.clone(), recall.clone())),
             timer: timer.clone(),
             shared,
             recall,
@@ -96,6 +99,10 @@ impl Engine {
         if !outbox.catalog.is_empty() {
             self.catalog.post_all(outbox.catalog.drain(..));
             outbox.posted = true;
+        }
+        if !outbox.dead.is_empty() {
+            self.dead_letters.post_all(outbox.dead.drain(..));
+            self.send_dead_letters_on();
         }
         if let Some(snapshot) = outbox.snapshot.take() {
             self.shared.publish(snapshot);
@@ -145,6 +152,16 @@ impl Engine {
         for partition in &self.partitions {
             partition.run(self);
         }
+    }
+
+    /// Dead letters may have to be read from the log, which is not to hold up whoever has brought them: that may be the disk thread.
+    fn send_dead_letters_on(&self) {
+        let this = self.this.clone();
+        self.runtime.spawn(async move {
+            if let Some(engine) = this.upgrade() {
+                engine.dead_letters.run(&engine);
+            }
+        });
     }
 
     fn tick_soon(&self) {

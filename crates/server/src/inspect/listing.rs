@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use everack_amqp::content::Batch;
 use everack_broker::catalog::Fact;
+use everack_node::partition::admission::Deadline;
 use everack_node::record::{self, Placed, Range, Record, RecordFact};
 use everack_storage::{Found, Position};
 
@@ -72,6 +73,7 @@ fn describe(record: &Record) -> String {
         RecordFact::Parked(list) => format!("parked       {}", ranges(list)),
         RecordFact::Unparked(list) => format!("unparked     {}", ranges(list)),
         RecordFact::Quarantined(list) => format!("quarantined  {}", ranges(list)),
+        RecordFact::Expiring(list) => format!("expiring     {}", deadlines(list)),
         RecordFact::Topology(facts) => {
             format!(
                 "topology     {}",
@@ -84,6 +86,14 @@ fn describe(record: &Record) -> String {
         Some(transaction) => format!("{fact}  (transaction {transaction:x})"),
         None => fact,
     }
+}
+
+fn deadlines(list: &[Deadline]) -> String {
+    let one = |deadline: &Deadline| {
+        let messages = span(deadline.queue.0, deadline.first.0, u64::from(deadline.count));
+        format!("{messages} at {} ms", deadline.at)
+    };
+    list.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// A fact, but for a password's hash: what is printed ends up in tickets and chats.

@@ -36,6 +36,7 @@ pub(super) fn text(survey: &Survey, out: &mut impl Write) -> io::Result<()> {
         ("parked", kinds.parked),
         ("unparked", kinds.unparked),
         ("quarantined", kinds.quarantined),
+        ("expiring", kinds.expiring),
         ("topology", kinds.topology),
         ("transactions", kinds.transaction_ends),
     ];

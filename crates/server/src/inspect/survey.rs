@@ -49,6 +49,7 @@ pub(super) struct Kinds {
     pub(super) parked: u64,
     pub(super) unparked: u64,
     pub(super) quarantined: u64,
+    pub(super) expiring: u64,
     pub(super) topology: u64,
     pub(super) transaction_ends: u64,
 }
@@ -162,6 +163,7 @@ impl Kinds {
             RecordFact::Parked(_) => &mut self.parked,
             RecordFact::Unparked(_) => &mut self.unparked,
             RecordFact::Quarantined(_) => &mut self.quarantined,
+            RecordFact::Expiring(_) => &mut self.expiring,
             RecordFact::Topology(_) => &mut self.topology,
             RecordFact::Whole => &mut self.transaction_ends,
         } += 1;

@@ -82,6 +82,8 @@ enum Actor {
     Lingering(usize, usize),
     Catalog,
     Partition(usize),
+    DeadLetters,
+    Wake,
     Disk,
     Upkeep,
     Tick,
@@ -220,6 +222,12 @@ impl World {
         }
         let partitions = (0..core.partition_count()).filter(|index| core.partition_has_mail(*index));
         actors.extend(partitions.map(Actor::Partition));
+        if core.has_dead_letters() {
+            actors.push(Actor::DeadLetters);
+        }
+        if core.wake_at().is_some_and(|at| at <= core.now()) {
+            actors.push(Actor::Wake);
+        }
         if core.writer.borrow().due(self.flaw) <= now {
             actors.push(Actor::Disk);
         }
@@ -235,6 +243,9 @@ impl World {
     /// The next moment at which somebody has something to do.
     fn next_us(&self) -> u64 {
         let mut next = self.core().writer.borrow().due(self.flaw).min(self.tick_us.get());
+        if let Some(at) = self.core().wake_at() {
+            next = next.min(at.0 * 1000);
+        }
         if !self.upkeep_runs.get() {
             next = next.min(self.upkeep_us.get());
         }
@@ -272,6 +283,8 @@ impl World {
             }
             Actor::Catalog => drop(core.run_catalog()),
             Actor::Partition(index) => drop(core.run_partition(index)),
+            Actor::DeadLetters => drop(core.run_dead_letters()),
+            Actor::Wake => drop(core.wake()),
             Actor::Disk => self.write(&core),
             Actor::Tick => {
                 self.tick_us.set(u64::MAX);

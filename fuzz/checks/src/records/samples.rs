@@ -14,6 +14,7 @@ use everack_broker::catalog::{Binding, Command, DeclareExchange, DeclareQueue, D
 use everack_broker::ids::{Location, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
 use everack_broker::partition::{LiveRun, Marks};
+use everack_node::partition::admission::Deadline;
 use everack_node::record::{self, Placement, Range, Target};
 use everack_node::recovery::checkpoint as contents;
 use everack_storage::{Frames, Position};
@@ -125,6 +126,15 @@ pub fn all() -> Vec<Vec<u8>> {
         payload(|frames| record::encode_parked(frames, partition, &[range(5, 2)])),
         payload(|frames| record::encode_unparked(frames, partition, &[range(5, 1)])),
         payload(|frames| record::encode_quarantined(frames, partition, &[range(4, 1)])),
+        payload(|frames| {
+            let deadline = Deadline {
+                queue: QueueId(7),
+                first: Seq(4),
+                count: 3,
+                at: everack_broker::ids::Millis(1 << 41),
+            };
+            record::encode_expiring(frames, partition, None, &[deadline]);
+        }),
     ]
 }
 

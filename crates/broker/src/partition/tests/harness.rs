@@ -8,6 +8,7 @@ use crate::partition::{
     Command, Content, Delivery, Effect, Gate, Limits, Move, Partition, Rules, Run, SettleOutcome,
     SettleReason, SharedLimit,
 };
+use crate::terms::Terms;
 
 pub(super) const QUEUE: QueueId = QueueId(1);
 pub(super) const TICKET: Ticket = Ticket(7);
@@ -125,6 +126,20 @@ impl Bench {
         bench
     }
 
+    /// Queue 1 keeps its messages on these terms.
+    pub(super) fn on(terms: Terms) -> Self {
+        let mut bench = Self::empty(Limits::default(), 1 << 40);
+        bench.create(
+            1,
+            Rules {
+                terms,
+                ..Rules::default()
+            },
+        );
+        bench.round();
+        bench
+    }
+
     fn empty(limits: Limits, gate: u64) -> Self {
         let gates = (0..10).map(|_| Arc::new(Gate::new(gate))).collect();
         Self {
@@ -152,6 +167,16 @@ impl Bench {
     pub(super) fn pass(&mut self, now: u64) {
         self.now = Millis(now);
         self.partition.pass(self.now);
+    }
+
+    /// Messages of queue 1 expire at a time.
+    pub(super) fn expire(&mut self, first: u64, count: u32, at: u64) {
+        self.apply(Command::Expire {
+            queue: QUEUE,
+            first: Seq(first),
+            count,
+            at: Millis(at),
+        });
     }
 
     /// Ends the round and says what happened, one effect a line.
@@ -374,6 +399,9 @@ fn describe(effect: &Effect<Batch>) -> String {
                 place(*old),
                 place(*location)
             )
+        }
+        Effect::Died { queue, death, run } => {
+            format!("q{queue} {} died: {death:?}", span(run.first, run.count().into())).to_lowercase()
         }
         Effect::Orphaned { queue, run } => {
             format!("q{queue} orphaned {}", span(run.first, run.count().into()))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{Millis, QueueId, Seq};
-use crate::partition::{Effect, Gate, Limits, Marks, Partition, Restored, SharedLimit};
+use crate::partition::{Effect, Gate, Kept, Limits, Marks, Partition, Restored, SharedLimit};
 
 use super::harness::Batch;
 use super::model::Told;
@@ -77,6 +77,7 @@ impl Walk {
                     rules,
                     next_seq,
                 },
+                Kept::default(),
                 live,
             );
         }
@@ -189,6 +190,7 @@ impl Walk {
             Effect::Purged { messages, .. } => answers.push(format!("purged {messages}")),
             Effect::ConsumerGone { .. } => answers.push("consumer gone".into()),
             Effect::Unused { queue } => answers.push(format!("q{queue} unused")),
+            Effect::Died { run, .. } => answers.push(format!("died {}", run.first)),
             Effect::Orphaned { run, .. } => answers.push(format!("orphaned {}", run.first)),
             Effect::LimitFreed { .. } => {}
             Effect::TimedOut { consumer, .. } => panic!("consumer {consumer} has all the time in the world"),

@@ -4,6 +4,7 @@ mod consumers;
 mod harness;
 mod hearing;
 mod levels;
+mod lifecycle;
 mod limits;
 mod messages;
 mod model;

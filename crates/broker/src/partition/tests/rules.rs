@@ -100,5 +100,6 @@ pub(super) fn rules(queue: u64) -> Rules {
         ranks: None,
         retry: RETRIES[(queue % 6) as usize],
         delivery_limit: queue.is_multiple_of(3).then_some((queue % 4) as u16),
+        ..Rules::default()
     }
 }

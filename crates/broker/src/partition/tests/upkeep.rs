@@ -1,7 +1,7 @@
 //! Small cases about upkeep: removal, relocation, memory, restart.
 
 use crate::ids::{ConsumerId, QueueId, Seq};
-use crate::partition::{Command, Limits, Partition, Restored, Run, SettleReason};
+use crate::partition::{Command, Kept, Limits, Partition, Restored, Run, SettleReason};
 
 use super::harness::{Batch, Bench, QUEUE, TICKET, check, check_with, run};
 
@@ -310,7 +310,7 @@ fn a_restart_brings_back_what_is_durable_and_live() {
         rules: Box::default(),
         next_seq: Seq(10),
     };
-    after.partition.restore_queue(restored, live);
+    after.partition.restore_queue(restored, Kept::default(), live);
     after.enqueue(run(10, 2, 20));
     after.apply(Command::ReplaySettled {
         queue: QUEUE,

@@ -113,9 +113,12 @@ fn show(node: &Node, queue: &Queue, depth: &Depth) -> Value {
         "messages_persistent": persistent(messages),
         "message_bytes": bytes,
         "message_bytes_ready": depth.ready_bytes,
-        "message_bytes_unacknowledged": bytes - depth.ready_bytes - depth.delayed_bytes,
+        "message_bytes_unacknowledged": bytes - depth.ready_bytes - depth.delayed_bytes - depth.dead_bytes,
         "message_bytes_parked": depth.parked_bytes,
+        "messages_dlx": depth.dead,
+        "message_bytes_dlx": depth.dead_bytes,
         "message_bytes_persistent": persistent(bytes),
         "message_stats": statistics::of_queues(&depth.counters),
+        "message_balance": statistics::balance(&depth.counters),
     })
 }

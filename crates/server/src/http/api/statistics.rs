@@ -23,6 +23,26 @@ pub(super) fn of_queues(counters: &Counters) -> Value {
     })
 }
 
+/// What became of everything that a queue, or many together, ever accepted: `accepted` is the sum of all the others.
+pub(super) fn balance(counters: &Counters) -> Value {
+    json!({
+        "accepted": counters.accepted,
+        "live": counters.live(),
+        "settled": counters.settled(),
+        "dead_lettered": counters.dead_lettered,
+        "discarded": {
+            "rejected": counters.rejected,
+            "purged": counters.purged,
+            "deleted": counters.deleted,
+            "expired": counters.expired,
+            "maxlen": counters.overflowed,
+            "delivery_limit": counters.delivery_limit,
+            "cycle": counters.cycle,
+            "damaged": counters.quarantined,
+        },
+    })
+}
+
 /// Of one channel, or of many together.
 pub(super) fn of_channels(received: &Received, published: &Published, confirmed: u64) -> Value {
     let Received {
@@ -64,6 +84,35 @@ pub(super) fn of_exchange(published: &Published) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_balance_adds_up() {
+        let counters = Counters {
+            accepted: 1000,
+            done: 1,
+            no_ack: 2,
+            rejected: 4,
+            purged: 8,
+            deleted: 16,
+            quarantined: 32,
+            expired: 64,
+            overflowed: 128,
+            delivery_limit: 3,
+            cycle: 5,
+            dead_lettered: 7,
+            ..Counters::default()
+        };
+        let balance = balance(&counters);
+        let number = |value: &Value| value.as_u64().expect("all are numbers");
+        let discarded = balance["discarded"].as_object().expect("by reason");
+        let discarded: u64 = discarded.values().map(number).sum();
+        let others: u64 = ["live", "settled", "dead_lettered"]
+            .iter()
+            .map(|name| number(&balance[name]))
+            .sum();
+        assert_eq!(others + discarded, 1000);
+        assert_eq!(balance["live"], json!(730));
+    }
 
     #[test]
     fn deliveries_are_told_apart() {

@@ -1,0 +1,41 @@
+//! The terms on which a queue keeps its messages: what its arguments, and policies, mean to the partition that holds them.
+
+pub use crate::catalog::Overflow;
+
+/// See the module documentation. The default has no terms at all: such a queue pays for none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a message may stay ready, in milliseconds from when it entered.
+    pub message_ttl_millis: Option<u64>,
+    /// How long the queue may be unused before it goes, in milliseconds.
+    pub expires_millis: Option<u64>,
+    /// Most ready messages.
+    pub messages_max: Option<u64>,
+    /// Most bytes in the bodies of ready messages.
+    pub bytes_max: Option<u64>,
+    /// What happens to a message beyond these.
+    pub overflow: Overflow,
+    /// Whether there is an exchange that dead messages go to.
+    pub dead_letters: bool,
+}
+
+impl Terms {
+    /// Whether there is nothing to look after.
+    pub fn is_plain(&self) -> bool {
+        let Terms {
+            message_ttl_millis,
+            expires_millis,
+            messages_max,
+            bytes_max,
+            overflow: _,
+            dead_letters,
+        } = self;
+        let limits = [message_ttl_millis, expires_millis, messages_max, bytes_max];
+        limits.iter().all(|limit| limit.is_none()) && !dead_letters
+    }
+
+    /// Whether a message that finds no room is refused rather than let in.
+    pub fn refuses(&self) -> bool {
+        (self.messages_max.is_some() || self.bytes_max.is_some()) && self.overflow != Overflow::DropHead
+    }
+}

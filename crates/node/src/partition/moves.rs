@@ -1,0 +1,198 @@
+//! Dead messages on their way from one queue to others: each partition concerned frames its part of the move, and the last one
+//! closes it, as with a transaction. A part that cannot be done keeps all of them from happening.
+
+use everack_broker::ids::{Millis, QueueId, Seq};
+use everack_broker::partition::{Command, SettleReason};
+
+use super::Partition;
+use super::admission::{self, Taken};
+use super::numbering::{Full, Numbered};
+use super::staged::{Extras, Staged, StagedJob};
+use crate::append::{JobId, Origin};
+use crate::messages::Messages;
+use crate::outbox::Outbox;
+use crate::record::{self, Placement, Range};
+use crate::request::{MovePart, Request, RoutedRun};
+use crate::transaction::Contribution;
+
+impl Partition {
+    /// Frames this partition's part of a move, or refuses it.
+    pub(super) fn take_part(&mut self, part: MovePart, now: Millis, outbox: &mut Outbox) {
+        let gone = !part
+            .source
+            .iter()
+            .all(|range| self.machine.is_dying(range.queue, range.first, range.count));
+        if gone || self.is_full_for(&part.messages, &part.runs) {
+            for Range { queue, first, count } in part.source {
+                self.machine.apply(Command::Keep { queue, first, count }, now);
+            }
+            let contribution = part.assembly.refuse();
+            return self.contributed(contribution, outbox);
+        }
+        let mut numbered = Numbered::default();
+        for run in part.runs.iter() {
+            // There is room for all of it, as was just seen.
+            self.number(&part.messages, run, false, Full::Refuses, now, &mut numbered);
+        }
+        assert!(
+            numbered.refused.is_empty(),
+            "a queue that had room for a move has none for a part of it"
+        );
+        let job = self.next_job();
+        let mut staged = Vec::with_capacity(3);
+        let (id, transaction) = (self.id, part.assembly.transaction);
+        let durable_source: Vec<Range> = part
+            .source
+            .iter()
+            .copied()
+            .filter(|range| self.queues.get(&range.queue).is_some_and(|stage| stage.durable))
+            .collect();
+        let Numbered {
+            durable,
+            transient,
+            deadlines,
+            reserved,
+            ..
+        } = numbered;
+        let contribution = part.assembly.contribute(Origin::Partition(id), job, |frames| {
+            let mut offset = 0;
+            if !deadlines.is_empty() {
+                record::encode_expiring(frames, id, Some(transaction), &deadlines);
+            }
+            if !durable.is_empty() {
+                offset = record::encode_placed(
+                    frames,
+                    Placement::Enqueued,
+                    id,
+                    Some(transaction),
+                    &part.messages,
+                    &durable,
+                );
+            }
+            if !durable_source.is_empty() {
+                record::encode_settled(frames, id, Some(transaction), &durable_source);
+            }
+            staged.push(Staged::Publish {
+                offset,
+                targets: durable.into(),
+                messages: part.messages.clone(),
+                accept: None,
+                extras: Extras::of(deadlines, reserved),
+            });
+            staged.push(Staged::Transient {
+                targets: transient,
+                messages: part.messages.clone(),
+            });
+        });
+        staged.push(Staged::Moved { source: part.source });
+        self.jobs.push_back(StagedJob { job, staged });
+        self.contributed(contribution, outbox);
+    }
+
+    /// Whether a queue here that refuses what it has no room for would have to refuse any of these.
+    fn is_full_for(&self, messages: &Messages, runs: &[RoutedRun]) -> bool {
+        let mut wanted: Vec<(QueueId, Taken)> = Vec::new();
+        for run in runs {
+            let targets = run
+                .route
+                .targets
+                .iter()
+                .filter(|target| target.partition == self.id);
+            for target in targets {
+                let taken = Taken::of(messages, run.from, run.to);
+                match wanted.iter_mut().find(|(queue, _)| *queue == target.queue) {
+                    Some((_, sum)) => sum.add(taken),
+                    None => wanted.push((target.queue, taken)),
+                }
+            }
+        }
+        wanted.into_iter().any(|(queue, taken)| {
+            let stage = self.queues.get(&queue);
+            let admission = stage.and_then(|stage| stage.admission.as_ref());
+            let admission = admission.filter(|admission| admission.terms.refuses());
+            admission
+                .is_some_and(|admission| !admission.has_room_for(taken, Taken::ready(&self.machine, queue)))
+        })
+    }
+
+    /// Whoever leaves the last part of an assembly carries it on.
+    pub(super) fn contributed(&mut self, contribution: Contribution, outbox: &mut Outbox) {
+        match contribution {
+            Contribution::Waits => (),
+            Contribution::Whole(job) => outbox.jobs.push(job),
+            Contribution::Abandoned(shares) => {
+                for share in shares {
+                    let Origin::Partition(partition) = share.origin else {
+                        unreachable!("the catalog takes no part in moves");
+                    };
+                    outbox
+                        .requests
+                        .push((partition, Request::Abandoned { job: share.job }));
+                }
+            }
+        }
+    }
+
+    /// Another partition refused its part: none of it happens.
+    pub(super) fn abandoned(&mut self, job: JobId, now: Millis) {
+        let index = self.jobs.iter().position(|pending| pending.job == job);
+        let index = index.unwrap_or_else(|| panic!("job {} was abandoned but never handed out", job.0));
+        let abandoned = self.jobs.remove(index).expect("the index was just found");
+        for staged in abandoned.staged {
+            match staged {
+                Staged::Publish {
+                    extras: Some(extras), ..
+                } => self.release_room(&extras.reserved),
+                Staged::Moved { source } => {
+                    for Range { queue, first, count } in source {
+                        self.machine.apply(Command::Keep { queue, first, count }, now);
+                    }
+                }
+                _ => (),
+            }
+        }
+    }
+
+    /// The move is durable: the source forgets what has gone.
+    pub(super) fn moved(&mut self, source: Vec<Range>, now: Millis) {
+        for Range { queue, first, count } in source {
+            let reason = SettleReason::DeadLettered;
+            self.machine.apply(
+                Command::Bury {
+                    queue,
+                    first,
+                    count,
+                    reason,
+                },
+                now,
+            );
+        }
+    }
+
+    /// Dead messages would go in a circle: they end here.
+    pub(super) fn end_circle(&mut self, queue: QueueId, first: Seq, count: u32, now: Millis) {
+        let reason = SettleReason::Cycle;
+        let bury = Command::Bury {
+            queue,
+            first,
+            count,
+            reason,
+        };
+        self.machine.apply(bury, now);
+    }
+
+    /// Deadlines take effect before the messages that they are about.
+    pub(super) fn set_deadlines(&mut self, deadlines: &[admission::Deadline], now: Millis) {
+        for deadline in deadlines {
+            self.machine.apply(
+                Command::Expire {
+                    queue: deadline.queue,
+                    first: deadline.first,
+                    count: deadline.count,
+                    at: deadline.at,
+                },
+                now,
+            );
+        }
+    }
+}

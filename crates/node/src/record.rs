@@ -25,15 +25,18 @@
 //! A message's number (`first`) is explicit, so that a damaged record leaves a gap that can be named, and nothing behind it
 //! shifts. Version 1 readers refuse other versions and kinds: a newer log is refused as a whole by the directory's identity.
 
+mod kept;
+
 use bytes::Bytes;
 use everack_amqp::content::{Batch, Entry, Group, flags};
 use everack_amqp::wire::frame::ContentHeader;
 use everack_amqp::wire::properties::View;
 use everack_broker::catalog::Fact;
-use everack_broker::ids::{Millis, PartitionId, QueueId, Seq};
+use everack_broker::ids::{PartitionId, QueueId, Seq};
 use everack_storage::Frames;
 
 use crate::partition::admission::Deadline;
+pub use kept::{body_sizes, encode_expiring};
 
 const VERSION: u8 = 1;
 const FLAG_TRANSACTION: u8 = 1;
@@ -340,25 +343,6 @@ fn encode_ranges(
     });
 }
 
-/// Frames when messages expire.
-pub fn encode_expiring(
-    frames: &mut Frames,
-    partition: PartitionId,
-    transaction: Option<u64>,
-    deadlines: &[Deadline],
-) {
-    frame(frames, |out| {
-        head(out, KIND_EXPIRING, FORMAT_NONE, partition, transaction);
-        out.extend_from_slice(&(deadlines.len() as u32).to_le_bytes());
-        for deadline in deadlines {
-            out.extend_from_slice(&deadline.queue.0.to_le_bytes());
-            out.extend_from_slice(&deadline.first.0.to_le_bytes());
-            out.extend_from_slice(&deadline.count.to_le_bytes());
-            out.extend_from_slice(&deadline.at.0.to_le_bytes());
-        }
-    });
-}
-
 /// Frames changes of the topology.
 pub fn encode_topology(frames: &mut Frames, facts: &[Fact]) {
     frame(frames, |out| {
@@ -417,7 +401,7 @@ pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
         KIND_SETTLED => RecordFact::Settled(take_ranges(&mut cursor)?),
         KIND_RETURNED => RecordFact::Returned(take_ranges(&mut cursor)?),
         KIND_QUARANTINED => RecordFact::Quarantined(take_ranges(&mut cursor)?),
-        KIND_EXPIRING => RecordFact::Expiring(take_deadlines(&mut cursor)?),
+        KIND_EXPIRING => RecordFact::Expiring(kept::take_deadlines(&mut cursor)?),
         KIND_FAILED => RecordFact::Failed(take_ranges(&mut cursor)?),
         KIND_PARKED => RecordFact::Parked(take_ranges(&mut cursor)?),
         KIND_UNPARKED => RecordFact::Unparked(take_ranges(&mut cursor)?),
@@ -466,48 +450,6 @@ fn take_ranges(cursor: &mut Cursor<'_>) -> Result<Vec<Range>, RecordError> {
         ranges.push(Range { queue, first, count });
     }
     Ok(ranges)
-}
-
-fn take_deadlines(cursor: &mut Cursor<'_>) -> Result<Vec<Deadline>, RecordError> {
-    let count = cursor.u32()? as usize;
-    if count > cursor.rest().len() / 28 {
-        return Err(RecordError::Malformed);
-    }
-    let mut deadlines = Vec::with_capacity(count);
-    for _ in 0..count {
-        deadlines.push(Deadline {
-            queue: QueueId(cursor.u64()?),
-            first: cursor.seq()?,
-            count: cursor.u32()?,
-            at: Millis(cursor.u64()?),
-        });
-    }
-    Ok(deadlines)
-}
-
-/// Bytes of the bodies of entries `from..to` of an Enqueued or Moved record, one by one.
-pub fn body_sizes(payload: &[u8], from: u16, to: u16) -> Result<Vec<u32>, RecordError> {
-    let mut cursor = Cursor {
-        bytes: payload,
-        at: 0,
-    };
-    take_head(&mut cursor)?;
-    take_targets(&mut cursor)?;
-    skip_addresses(&mut cursor)?;
-    let entries = cursor.u16()?;
-    if from > to || to > entries {
-        return Err(RecordError::Malformed);
-    }
-    let mut sizes = Vec::with_capacity(usize::from(to - from));
-    for index in 0..to {
-        cursor.varint()?;
-        let body = cursor.varint()?;
-        cursor.varint()?;
-        if index >= from {
-            sizes.push(body);
-        }
-    }
-    Ok(sizes)
 }
 
 fn take_targets(cursor: &mut Cursor<'_>) -> Result<Vec<Target>, RecordError> {

@@ -105,7 +105,6 @@ impl<C: Content> Partition<C> {
         let Some(lifecycle) = lifecycle.filter(|lifecycle| lifecycle.terms.dead_letters) else {
             return self.leave(slot, &run, death.reason());
         };
-        lifecycle.forget(&run);
         let effects = &mut self.effects;
         lifecycle.dead.add(queue.id, run, marks, death, effects);
     }

@@ -243,7 +243,14 @@ impl Partition {
                     self.accept(accept, outbox);
                 }
             }
-            Staged::Transient { targets, messages } => self.enqueue_transient(&targets, &messages, now),
+            Staged::Transient {
+                targets,
+                messages,
+                deadlines,
+            } => {
+                self.set_deadlines(&deadlines, now);
+                self.enqueue_transient(&targets, &messages, now);
+            }
             Staged::TransactionEnd {
                 settles,
                 settled,

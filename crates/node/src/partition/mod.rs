@@ -358,8 +358,7 @@ impl Partition {
             }
         }
         if !numbered.transient.is_empty() {
-            // They are set before their messages come, those of the durable ones too; those wait for nothing else.
-            self.set_deadlines(&numbered.deadlines, now);
+            self.set_deadlines(&numbered.fleeting, now);
             self.enqueue_transient(&numbered.transient, &publish.messages, now);
         }
         outbox.dead.append(&mut numbered.dead);
@@ -557,6 +556,7 @@ impl Partition {
                     durable: targets,
                     transient,
                     deadlines,
+                    fleeting,
                     ..
                 } = numbered;
                 let mut offset = 0;
@@ -583,6 +583,7 @@ impl Partition {
                 staged.push(Staged::Transient {
                     targets: transient,
                     messages,
+                    deadlines: fleeting,
                 });
             }
             if !ranges.is_empty() {

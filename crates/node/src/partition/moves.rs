@@ -51,6 +51,7 @@ impl Partition {
             durable,
             transient,
             deadlines,
+            fleeting,
             reserved,
             ..
         } = numbered;
@@ -82,6 +83,7 @@ impl Partition {
             staged.push(Staged::Transient {
                 targets: transient,
                 messages: part.messages.clone(),
+                deadlines: fleeting,
             });
         });
         staged.push(Staged::Moved { source: part.source });

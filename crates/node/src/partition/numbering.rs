@@ -17,8 +17,10 @@ pub(super) struct Numbered {
     pub(super) durable: Vec<Target>,
     /// Into transient queues.
     pub(super) transient: Vec<Target>,
-    /// Those of both that expire.
+    /// Those of the durable ones that expire.
     pub(super) deadlines: Vec<Deadline>,
+    /// Those of the transient ones that expire.
+    pub(super) fleeting: Vec<Deadline>,
     /// The room that they take up before they are in their queues.
     pub(super) reserved: Vec<Reserved>,
     /// Spans of the batch that a queue has no room for, in no order and perhaps more than once.
@@ -41,6 +43,7 @@ impl Numbered {
         self.durable.clear();
         self.transient.clear();
         self.deadlines.clear();
+        self.fleeting.clear();
         self.reserved.clear();
         self.refused.clear();
         self.dead.clear();
@@ -72,10 +75,10 @@ impl Partition {
             }
             let first = stage.next;
             stage.next = first.plus(u64::from(run.to - run.from));
-            let kept = if stage.durable {
-                &mut numbered.durable
+            let (kept, deadlines) = if stage.durable {
+                (&mut numbered.durable, &mut numbered.deadlines)
             } else {
-                &mut numbered.transient
+                (&mut numbered.transient, &mut numbered.fleeting)
             };
             kept.push(Target {
                 queue: target.queue,
@@ -86,15 +89,8 @@ impl Partition {
             if expires || stage.admission.is_some() {
                 let terms = stage.admission.as_ref().map(|admission| admission.terms);
                 let ttl = terms.and_then(|terms| terms.message_ttl_millis);
-                let span = (run.from, run.to);
-                admission::deadlines(
-                    messages,
-                    span,
-                    (target.queue, first),
-                    ttl,
-                    now,
-                    &mut numbered.deadlines,
-                );
+                let (span, queue) = ((run.from, run.to), (target.queue, first));
+                admission::deadlines(messages, span, queue, ttl, now, deadlines);
             }
         }
     }
@@ -138,10 +134,10 @@ impl Partition {
             }
             let first = *next;
             *next = first.plus(u64::from(to - from));
-            let kept = if durable {
-                &mut numbered.durable
+            let (kept, deadlines) = if durable {
+                (&mut numbered.durable, &mut numbered.deadlines)
             } else {
-                &mut numbered.transient
+                (&mut numbered.transient, &mut numbered.fleeting)
             };
             kept.push(Target {
                 queue,
@@ -155,7 +151,6 @@ impl Partition {
                 numbered.reserved.push(Reserved { queue, taken });
             }
             let ttl = admission.terms.message_ttl_millis;
-            let deadlines = &mut numbered.deadlines;
             admission::deadlines(messages, (from, to), (queue, first), ttl, now, deadlines);
         }
     }

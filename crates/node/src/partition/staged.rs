@@ -32,6 +32,7 @@ pub(super) enum Staged {
     Transient {
         targets: Vec<Target>,
         messages: Messages,
+        deadlines: Vec<Deadline>,
     },
     /// The rest of a transaction: its settlements, the messages that its records say are done with, and who is told.
     TransactionEnd {

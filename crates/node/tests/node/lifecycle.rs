@@ -133,6 +133,29 @@ fn what_is_dead_survives_a_checkpoint_in_its_queue() {
 }
 
 #[test]
+fn what_has_expired_stays_dead_after_a_restart() {
+    let desk = Desk::new();
+    let letters = [
+        ("x-dead-letter-exchange", text("nowhere")),
+        ("x-message-ttl", Value::Long(100)),
+    ];
+    let queue = desk.declare_with("queue", arguments(&letters));
+    publish(&desk, &[b"one"], &queue);
+    desk.commit();
+    desk.pass(100);
+    desk.commit();
+    assert_eq!(desk.ready(&queue), 0);
+    for _ in 0..2 {
+        let again = desk.restart();
+        again.now.set(desk.now.get());
+        again.pass(0);
+        assert_eq!(again.ready(&queue), 0, "it is not delivered to anybody");
+        // Once from the log, once from a checkpoint.
+        assert!(desk.look_after(|_| ()));
+    }
+}
+
+#[test]
 fn a_queue_that_goes_takes_its_dead_along() {
     let desk = Desk::new();
     let (source, target) = apart(&desk);

@@ -85,9 +85,9 @@ async fn show_all(node: &Node, mut queues: Vec<Arc<Queue>>) -> Answer {
 }
 
 fn show(node: &Node, queue: &Queue, depth: &Depth) -> Value {
-    // What is parked is counted apart: nobody gets it, and clients that wait for a queue to run dry need not wait for it.
+    // What is parked or dead is counted apart: nobody gets it, and clients that wait for a queue to run dry need not wait for it.
     let messages = depth.ready + depth.unsettled + depth.delayed;
-    let bytes = depth.counters.live_bytes() - depth.parked_bytes;
+    let bytes = depth.counters.live_bytes() - depth.parked_bytes - depth.dead_bytes;
     // A durable queue keeps every message through a restart, whatever its delivery mode.
     let persistent = |count: u64| if queue.durable { count } else { 0 };
     json!({
@@ -113,7 +113,7 @@ fn show(node: &Node, queue: &Queue, depth: &Depth) -> Value {
         "messages_persistent": persistent(messages),
         "message_bytes": bytes,
         "message_bytes_ready": depth.ready_bytes,
-        "message_bytes_unacknowledged": bytes - depth.ready_bytes - depth.delayed_bytes - depth.dead_bytes,
+        "message_bytes_unacknowledged": bytes - depth.ready_bytes - depth.delayed_bytes,
         "message_bytes_parked": depth.parked_bytes,
         "messages_dlx": depth.dead,
         "message_bytes_dlx": depth.dead_bytes,

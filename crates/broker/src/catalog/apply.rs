@@ -248,6 +248,9 @@ impl Catalog {
         }
         check_name("exchange", &name)?;
         exchange::check_exchange_argument(ALTERNATE, &declaration.arguments, &described())?;
+        if kind == ExchangeKind::ConsistentHash {
+            exchange::check_hash_arguments(&declaration.arguments, &described())?;
+        }
 
         let arguments = declaration.arguments.clone();
         let exchange = Arc::new(Exchange::new(name.clone(), declaration));
@@ -398,9 +401,7 @@ impl Catalog {
         let source =
             source.ok_or_else(|| Refusal::not_found(resource("exchange", &binding.source, &vhost_name)))?;
         let queue = check_destination(vhost, &binding.destination)?;
-        if source.kind == ExchangeKind::Headers {
-            binding::check_headers_match(&binding.arguments)?;
-        }
+        binding::check_for(source.kind, &binding, queue.map(|queue| queue.kind()))?;
         if let Some(queue) = queue {
             queue.check_access(connection)?;
         }

@@ -132,6 +132,17 @@ impl VhostView {
         routing::route(&self.0, exchange, routing_key, headers)
     }
 
+    /// Where a message goes that has further routing keys; the first is the one that it was published with. The answer holds
+    /// for this message only.
+    pub fn route_copies(
+        &self,
+        exchange: &[u8],
+        routing_keys: &[&[u8]],
+        headers: &dyn Headers,
+    ) -> Result<Arc<Route>, RouteError> {
+        routing::route_copies(&self.0, exchange, routing_keys, headers)
+    }
+
     /// The queue of that name.
     pub fn queue(&self, name: &[u8]) -> Option<&Arc<Queue>> {
         self.0.queues.get(name)

@@ -6,4 +6,5 @@ mod durability;
 mod exchanges;
 mod harness;
 mod model;
+mod one_of;
 mod queues;

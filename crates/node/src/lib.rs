@@ -21,6 +21,7 @@ pub mod link;
 pub mod messages;
 pub mod notice;
 pub mod outbox;
+pub mod replies;
 pub mod report;
 pub mod request;
 pub mod shared;

@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::notice::Notice;
+use crate::replies::Replies;
 use crate::report::Inquirer;
 
 /// See the module documentation.
@@ -30,12 +31,15 @@ pub struct Shared {
     pub large: LargeOutput,
     /// What channels that are gone have published.
     pub ledger: Ledger,
+    /// Channels that are answered past all queues.
+    pub replies: Replies,
     snapshot: ArcSwap<Snapshot>,
     epoch: AtomicU64,
     connection_next: AtomicU64,
     consumer_next: AtomicU64,
     transaction_next: AtomicU64,
     name_next: AtomicU64,
+    draw_next: AtomicU64,
     name_seed: u64,
     links: Mutex<FxHashMap<ConnectionId, Weak<Link>>>,
 }
@@ -49,6 +53,8 @@ pub struct Counters {
     pub unroutable_returned: AtomicU64,
     /// Messages whose content could not be read back and was set aside.
     pub damaged: AtomicU64,
+    /// Direct replies that found no room in the connection of the one who asked.
+    pub replies_dropped: AtomicU64,
 }
 
 impl Shared {
@@ -61,12 +67,14 @@ impl Shared {
             limits: Limits::default(),
             large: LargeOutput::default(),
             ledger: Ledger::default(),
+            replies: Replies::default(),
             epoch: AtomicU64::new(snapshot.epoch()),
             snapshot: ArcSwap::from_pointee(snapshot),
             connection_next: AtomicU64::new(1),
             consumer_next: AtomicU64::new(1),
             transaction_next: AtomicU64::new(u64::from(start) << 32 | 1),
             name_next: AtomicU64::new(1),
+            draw_next: AtomicU64::new(1),
             name_seed: seed,
             links: Mutex::new(FxHashMap::default()),
         }
@@ -116,6 +124,12 @@ impl Shared {
         name.push_str(prefix);
         name.extend((0..22).map(|digit| char::from(DIGITS[(bits >> (digit * 6)) as usize & 63])));
         name
+    }
+
+    /// A number by chance, another one at each call; for exchanges that choose so.
+    pub fn draw(&self) -> u64 {
+        let number = self.draw_next.fetch_add(1, Ordering::Relaxed);
+        scramble(self.name_seed.rotate_left(32) ^ number)
     }
 
     /// Lets alarms reach this link.

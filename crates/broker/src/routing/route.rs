@@ -61,6 +61,11 @@ impl Route {
         }
     }
 
+    /// The route of a message that nobody wants, for one message.
+    pub fn nowhere() -> Arc<Route> {
+        Route::none(true)
+    }
+
     /// Whether the message goes nowhere.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()

@@ -13,10 +13,12 @@ mod channel;
 mod consume;
 mod growth;
 mod large;
+mod message;
 mod outgoing;
 mod properties;
 mod publish;
 mod publishing;
+mod replies;
 mod report;
 mod topology;
 mod transaction;
@@ -52,6 +54,7 @@ use consume::Consumer;
 use growth::COMMANDS_MAX;
 use large::Large;
 use outgoing::Outgoing;
+use replies::means_replies;
 use waiting::Waiting;
 
 /// What a session is born into.
@@ -460,6 +463,7 @@ impl Session {
             Notice::Catalog { channel, answer } => self.catalog_answer(channel, answer),
             Notice::ConsumerGone { consumer } => self.outgoing.push_back(Outgoing::ConsumerGone { consumer }),
             Notice::LimitFreed { consumer } => self.limit_freed(consumer),
+            Notice::Reply(reply) => self.reply_arrived(reply),
             Notice::Report { inquirer } => inquirer.told(Report::Session(Box::new(self.report()))),
         }
         self.fail_refused();
@@ -609,6 +613,9 @@ impl Session {
             return;
         };
         state.failed.store(true, Ordering::Release);
+        if let Some(consumer) = &state.replies {
+            self.shared.replies.end(&consumer.name);
+        }
         let publishing = state.publishing;
         let ledger = &self.shared.ledger;
         ledger.channel_ends(&self.vhost_name, publishing.total, publishing.exchanges);
@@ -652,10 +659,13 @@ fn is_topology(method: &Method) -> bool {
     )
 }
 
-/// Whether a method leaves out the queue's name, and so waits for the declaration that may be right before it.
+/// Whether a method leaves out the queue's name, and so waits for the declaration that may be right before it; or names one
+/// that the catalog does not know, so that its answer would come too early.
 fn means_the_last_queue(method: &Method) -> bool {
     match method {
-        Method::QueueDeclare(declare) => declare.passive && declare.queue.is_empty(),
+        Method::QueueDeclare(declare) => {
+            (declare.passive && declare.queue.is_empty()) || means_replies(declare.queue.as_bytes())
+        }
         Method::QueueBind(bind) => bind.queue.is_empty(),
         Method::QueueUnbind(unbind) => unbind.queue.is_empty(),
         _ => false,

@@ -2,34 +2,43 @@
 //!
 //! The protocol hands over neighbouring messages with the same address as one group, so that a route is looked up once a group.
 //! The channel keeps the last route it used; it is good as long as the topology's epoch has not changed. Only exchanges that look at
-//! headers are asked for every message.
+//! more than the routing key are asked for every message, and only messages with properties that concern the broker are looked at.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use everack_amqp::content::Batch;
+use everack_amqp::content::{Batch, Group};
 use everack_amqp::error::{Error, ReplyCode};
-use everack_amqp::wire::properties::Properties;
 use everack_broker::catalog::{Access, Resource};
 use everack_broker::ids::PartitionId;
+use everack_broker::name::Name;
 use everack_broker::routing::{NoHeaders, Route};
 
+use super::Session;
 use super::channel::{BufferedPublish, LastRoute};
+use super::message::Message;
+use super::properties::{self, Demands, Publisher};
+use super::replies::Answering;
 use super::transaction::to_gather;
-use super::{Session, properties};
 use crate::messages::Messages;
+use crate::replies::REPLY_NAME;
 use crate::report::Published;
 use crate::request::{Publish, Reply, Request, RoutedRun};
-use crate::translate::{from_amqp, to_amqp};
+use crate::translate::to_amqp;
 
 /// Class and method of `basic.publish`.
 const PUBLISH: (u16, u16) = (60, 40);
 
 /// A published batch with its routes, before it goes anywhere.
+#[derive(Default)]
 struct Routed {
     runs: Vec<RoutedRun>,
     /// Messages that nobody wants and whose publisher wants them back.
     returned: Vec<u16>,
+    /// Messages that answer somebody past all queues.
+    answering: Vec<Answering>,
+    /// Messages whose properties everybody else sees otherwise.
+    rewritten: Vec<(u16, Vec<u8>)>,
     /// What ended the routing early; messages before it are published.
     failed: Option<(u16, Error)>,
 }
@@ -42,6 +51,11 @@ impl Session {
         let end = failed
             .as_ref()
             .map_or(batch.entries.len() as u16, |(index, _)| *index);
+        let batch = if routed.rewritten.is_empty() {
+            batch
+        } else {
+            batch.with_properties(&routed.rewritten)
+        };
         let messages = Messages::new(if transactional { to_gather(batch) } else { batch });
         if transactional {
             self.buffer_publish(
@@ -50,11 +64,13 @@ impl Session {
                     messages,
                     runs: routed.runs,
                     returned: routed.returned,
+                    answering: routed.answering,
                 },
             );
         } else {
             // Returns go out before the confirm of the same message, which this order guarantees.
             self.return_unroutable(channel, &messages, &routed.returned);
+            self.answer_askers(&messages, routed.answering);
             self.hand_over(channel, messages, routed.runs, first_number, end);
         }
         if let Some((_, error)) = failed {
@@ -63,14 +79,9 @@ impl Session {
     }
 
     fn route_batch(&mut self, channel: u16, batch: &Batch) -> Routed {
-        let nowhere = Arc::new(Route {
-            targets: Box::default(),
-            by_headers: true,
-        });
         let mut routed = Routed {
             runs: Vec::with_capacity(batch.groups.len()),
-            returned: Vec::new(),
-            failed: None,
+            ..Routed::default()
         };
         for group in &batch.groups {
             let last = match self.last_route(channel, batch, group.from) {
@@ -80,33 +91,132 @@ impl Session {
                     break;
                 }
             };
-            let wrong = (group.from..group.to).find_map(|index| {
-                let checked = properties::check(batch, usize::from(index), &self.user);
-                checked.err().map(|error| (index, error))
-            });
-            let to = wrong.as_ref().map_or(group.to, |(index, _)| *index);
             let mut published = Published::default();
-            match last {
-                LastRoute::Fixed(route) => {
-                    published.add(self.add_run(&mut routed, route, group.from, to, group.mandatory));
-                }
-                LastRoute::ByHeaders => {
-                    for index in group.from..to {
-                        let route = self.route_by_headers(batch, usize::from(index));
-                        let route = route.unwrap_or_else(|| nowhere.clone());
-                        published.add(self.add_run(&mut routed, route, index, index + 1, group.mandatory));
-                    }
-                }
+            // Neighbours carry the same kinds of properties.
+            if batch.flags(usize::from(group.from)) & properties::CHECKED == 0 {
+                self.add_routed(&mut routed, batch, &last, *group, &mut published);
+            } else {
+                self.add_checked(&mut routed, channel, batch, &last, *group, &mut published);
             }
             if let Some(state) = self.channels.get_mut(&channel) {
                 state.publishing.add(published);
             }
-            if wrong.is_some() {
-                routed.failed = wrong;
+            if routed.failed.is_some() {
                 break;
             }
         }
         routed
+    }
+
+    /// Adds neighbours of one address whose properties have to be looked at, up to the first that is refused.
+    fn add_checked(
+        &mut self,
+        routed: &mut Routed,
+        channel: u16,
+        batch: &Batch,
+        last: &LastRoute,
+        group: Group,
+        published: &mut Published,
+    ) {
+        let mut from = group.from;
+        for index in group.from..group.to {
+            let demands = match self.check_properties(channel, batch, index) {
+                Ok(demands) => demands,
+                Err(error) => {
+                    self.add_routed(
+                        routed,
+                        batch,
+                        last,
+                        Group {
+                            from,
+                            to: index,
+                            ..group
+                        },
+                        published,
+                    );
+                    routed.failed = Some((index, error));
+                    return;
+                }
+            };
+            // An answer goes to the one who asked, and to nobody else.
+            if !demands.copies.is_empty() && !matches!(last, LastRoute::Reply) {
+                self.add_routed(
+                    routed,
+                    batch,
+                    last,
+                    Group {
+                        from,
+                        to: index,
+                        ..group
+                    },
+                    published,
+                );
+                let route = self.route_copies(batch, usize::from(index), &demands.copies);
+                published.add(self.add_run(routed, route, index, index + 1, group.mandatory));
+                from = index + 1;
+            }
+            let properties = demands.properties.map(|properties| (index, properties));
+            routed.rewritten.extend(properties);
+        }
+        self.add_routed(routed, batch, last, Group { from, ..group }, published);
+    }
+
+    /// Adds neighbours of one address.
+    fn add_routed(
+        &mut self,
+        routed: &mut Routed,
+        batch: &Batch,
+        last: &LastRoute,
+        group: Group,
+        published: &mut Published,
+    ) {
+        let Group { from, to, mandatory } = group;
+        match last {
+            LastRoute::Fixed(route) => {
+                published.add(self.add_run(routed, route.clone(), from, to, mandatory));
+            }
+            LastRoute::ByHeaders => {
+                for index in from..to {
+                    let route = self.route_by_message(batch, usize::from(index));
+                    published.add(self.add_run(routed, route, index, index + 1, mandatory));
+                }
+            }
+            LastRoute::Reply => published.add(self.add_reply(routed, batch, group)),
+        }
+    }
+
+    fn add_reply(&mut self, routed: &mut Routed, batch: &Batch, group: Group) -> Published {
+        let Group { from, to, mandatory } = group;
+        let name = batch.routing_key(usize::from(from));
+        let Some(asker) = self.asker(name).filter(|_| from < to) else {
+            return self.add_run(routed, Route::nowhere(), from, to, mandatory);
+        };
+        let messages = u64::from(to - from);
+        routed.answering.push(Answering {
+            asker,
+            name: Name::new(name),
+            from,
+            to,
+        });
+        Published {
+            messages,
+            not_mandatory: messages * u64::from(!mandatory),
+            routed: messages,
+            ..Published::default()
+        }
+    }
+
+    fn check_properties(&self, channel: u16, batch: &Batch, index: u16) -> Result<Demands, Error> {
+        let replies = self
+            .channels
+            .get(&channel)
+            .and_then(|state| state.replies.as_ref());
+        let publisher = Publisher {
+            user: &self.user,
+            snapshot: &self.snapshot,
+            reply_name: replies.map(|consumer| &consumer.name),
+        };
+        properties::check(batch, usize::from(index), &publisher)
     }
 
     /// Adds neighbours that go the same way; says what that counts as.
@@ -183,6 +293,9 @@ impl Session {
         let Some(vhost) = &self.vhost else {
             return Err(self.vhost_gone());
         };
+        if exchange.is_empty() && key.starts_with(REPLY_NAME) {
+            return Ok(LastRoute::Reply);
+        }
         let route = vhost.route(exchange, key, &NoHeaders);
         let route = route.map_err(|error| to_amqp::error(error.refusal(&self.vhost_name, exchange)))?;
         Ok(if route.by_headers {
@@ -192,17 +305,27 @@ impl Session {
         })
     }
 
-    fn route_by_headers(&self, batch: &Batch, index: usize) -> Option<Arc<Route>> {
-        let headers = Properties::decode(batch.properties(index))
-            .ok()
-            .and_then(|properties| properties.headers);
-        let headers = headers
-            .map(|headers| from_amqp::arguments(&headers))
-            .unwrap_or_default();
-        self.vhost
-            .as_ref()?
-            .route(batch.exchange(index), batch.routing_key(index), &headers)
-            .ok()
+    /// The route of one message that is routed by more than its key. What nothing is found for goes nowhere: its exchange may
+    /// have been deleted since the address was looked up.
+    fn route_by_message(&self, batch: &Batch, index: usize) -> Arc<Route> {
+        let message = Message::new(batch, index, &self.shared);
+        let route = self.vhost.as_ref().and_then(|vhost| {
+            vhost
+                .route(batch.exchange(index), batch.routing_key(index), &message)
+                .ok()
+        });
+        route.unwrap_or_else(Route::nowhere)
+    }
+
+    fn route_copies(&self, batch: &Batch, index: usize, copies: &[Vec<u8>]) -> Arc<Route> {
+        let message = Message::new(batch, index, &self.shared);
+        let mut keys = vec![batch.routing_key(index)];
+        keys.extend(copies.iter().map(Vec::as_slice));
+        let route = self
+            .vhost
+            .as_ref()
+            .and_then(|vhost| vhost.route_copies(batch.exchange(index), &keys, &message).ok());
+        route.unwrap_or_else(Route::nowhere)
     }
 
     /// Gives the batch to every partition that holds one of its queues, and opens the confirm that they complete.

@@ -14,6 +14,7 @@ use super::permission::Permissions;
 use super::queue_arguments::{QueueKind, QueueSettings};
 use super::queue_definition::{self, Queue};
 use super::refusal::{Refusal, check_length, check_name, resource};
+use super::topic_permission::TopicPermission;
 use super::user::User;
 use super::vhost::Vhost;
 use crate::ids::{ConnectionId, QueueId};
@@ -47,6 +48,8 @@ impl Command {
             }
             Command::DeclareVhost { vhost } => check_length("vhost name", vhost),
             Command::DeclareUser { user, .. } => check_length("user name", user),
+            Command::SetPolicy { name, .. } => check_length("policy name", name),
+            Command::SetTopicPermission { exchange, .. } => check_length("exchange name", exchange),
             _ => Ok(()),
         }
     }
@@ -95,6 +98,27 @@ impl Catalog {
                 read,
             } => self.set_permissions(user, vhost, configure, write, read)?,
             Command::ClearPermissions { user, vhost } => self.clear_permissions(user, vhost),
+            Command::SetTopicPermission {
+                user,
+                vhost,
+                exchange,
+                write,
+                read,
+            } => self.set_topic_permission(TopicPermission::new(user, vhost, exchange, write, read)?)?,
+            Command::ClearTopicPermissions {
+                user,
+                vhost,
+                exchange,
+            } => self.clear_topic_permissions(&user, &vhost, exchange.as_ref()),
+            Command::LimitVhost { vhost, limit, most } => self.limit_vhost(vhost, limit, most)?,
+            Command::LimitUser { user, limit, most } => self.limit_user(user, limit, most)?,
+            Command::SetPolicy {
+                vhost,
+                name,
+                kind,
+                definition,
+            } => self.set_policy(vhost, name, kind, definition)?,
+            Command::ClearPolicy { vhost, name, kind } => self.clear_policy(vhost, name, kind)?,
             Command::DeclareExchange(declare) => self.declare_exchange(declare)?,
             Command::DeleteExchange {
                 vhost,
@@ -144,17 +168,14 @@ impl Catalog {
     }
 
     fn declare_user(&mut self, user: Name, password_hash: String, tags: Vec<String>) -> Outcome {
+        let known = self.state.users.get(&user);
         let declared = User {
             name: user.clone(),
             password_hash: password_hash.clone(),
             tags: tags.clone(),
+            limits: known.map(|known| known.limits).unwrap_or_default(),
         };
-        if self
-            .state
-            .users
-            .get(&user)
-            .is_some_and(|known| **known == declared)
-        {
+        if known.is_some_and(|known| **known == declared) {
             return Outcome::unchanged();
         }
         self.state.users.insert(user.clone(), Arc::new(declared));
@@ -253,8 +274,7 @@ impl Catalog {
         }
 
         let arguments = declaration.arguments.clone();
-        let exchange = Arc::new(Exchange::new(name.clone(), declaration));
-        self.vhost_mut(&vhost)?.exchanges.insert(name.clone(), exchange);
+        self.add_exchange(&vhost, Exchange::new(name.clone(), declaration))?;
         let fact = Fact::ExchangeDeclared {
             vhost,
             name,
@@ -309,15 +329,11 @@ impl Catalog {
             declare.auto_delete,
             &described,
         )?;
-        Ok(self.create_queue(declare, declaration, settings))
+        self.may_hold_another(&declare.vhost, &declare.name)?;
+        Ok(self.create_queue(declare, declaration))
     }
 
-    fn create_queue(
-        &mut self,
-        declare: DeclareQueue,
-        declaration: queue_definition::Declaration,
-        settings: QueueSettings,
-    ) -> Outcome {
+    fn create_queue(&mut self, declare: DeclareQueue, declaration: queue_definition::Declaration) -> Outcome {
         let DeclareQueue {
             vhost,
             name,
@@ -339,8 +355,7 @@ impl Catalog {
                 arguments,
             });
         }
-        let queue = Arc::new(Queue::new(id, partition, vhost, name, declaration, settings));
-        self.add_queue(queue.clone());
+        let queue = self.add_queue(id, partition, vhost, name, declaration);
         outcome.queue = Some(queue);
         outcome
     }

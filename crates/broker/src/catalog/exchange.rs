@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::binding::Binding;
 use super::equivalence;
 use super::erlang;
+use super::govern::Governance;
+use super::policy_settings;
 use super::refusal::{Refusal, RefusalKind, resource};
 use crate::arguments::{Arguments, Value};
 use crate::name::Name;
@@ -53,7 +55,9 @@ pub struct Exchange {
     pub internal: bool,
     /// As declared.
     pub arguments: Arguments,
-    /// Where messages go that find no destination here. Need not exist.
+    /// Which policies govern it, and what they set.
+    pub governance: Governance,
+    /// Where messages go that find no destination here, as declared or as a policy says. Need not exist.
     pub alternate: Option<Name>,
     pub(crate) binding_count: usize,
     pub(crate) table: Table,
@@ -127,21 +131,24 @@ impl Exchange {
                 Table::OneOf(OneOf::new(Choice::Random, HashedBy::RoutingKey))
             }
         };
-        let alternate = arguments
-            .get(ALTERNATE)
-            .and_then(Value::as_long_string)
-            .map(Name::new);
         Exchange {
             name,
             kind,
             durable,
             auto_delete,
             internal,
+            alternate: alternate_of(&arguments),
             arguments,
-            alternate,
+            governance: Governance::default(),
             binding_count: 0,
             table,
         }
+    }
+
+    /// From here on these policies govern it. What was declared counts before them.
+    pub(crate) fn govern(&mut self, governance: Governance) {
+        self.alternate = alternate_of(&policy_settings::effective(&self.arguments, &governance.settings));
+        self.governance = governance;
     }
 
     /// Whether no binding starts here.
@@ -168,6 +175,11 @@ impl Exchange {
         equivalence::check_property("internal", &resource, self.internal, declared.internal)?;
         equivalence::check_arguments(&[ALTERNATE], &resource, &self.arguments, &declared.arguments)
     }
+}
+
+fn alternate_of(arguments: &Arguments) -> Option<Name> {
+    let name = arguments.get(ALTERNATE).and_then(Value::as_long_string);
+    name.map(Name::new)
 }
 
 /// Whether an argument that names an exchange is a string, if it is there; `resource` is what is being declared.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::equivalence;
+use super::govern::Governance;
+use super::policy_settings;
 use super::queue_arguments::{QueueKind, QueueSettings};
 use super::refusal::{Refusal, resource};
 use crate::arguments::Arguments;
@@ -11,7 +13,7 @@ use crate::name::Name;
 use crate::routing::bucket::Member;
 use crate::routing::{Route, Target};
 
-/// One queue. Never changes once it is declared.
+/// One queue. Never changes once it is declared, but for what policies make of it: then another one takes its place here.
 #[derive(Clone, Debug)]
 pub struct Queue {
     /// Never used again for another queue.
@@ -30,7 +32,11 @@ pub struct Queue {
     pub owner: Option<ConnectionId>,
     /// As declared.
     pub arguments: Arguments,
-    /// What the arguments mean.
+    /// Which policies govern it, and what they set.
+    pub governance: Governance,
+    /// The arguments as they are in effect: as declared, and what policies add to that or bound.
+    pub effective: Arguments,
+    /// What the arguments in effect mean.
     pub settings: QueueSettings,
     /// The route of what is published to it through the default exchange.
     pub(crate) route: Arc<Route>,
@@ -52,7 +58,7 @@ impl Queue {
         vhost: Name,
         name: Name,
         declaration: Declaration,
-        settings: QueueSettings,
+        governance: Governance,
     ) -> Self {
         let Declaration {
             durable,
@@ -68,6 +74,7 @@ impl Queue {
             }],
             false,
         );
+        let effective = policy_settings::effective(&arguments, &governance.settings);
         Queue {
             id,
             partition,
@@ -76,9 +83,22 @@ impl Queue {
             durable,
             auto_delete,
             owner,
+            settings: QueueSettings::read(&effective),
             arguments,
-            settings,
+            governance,
+            effective,
             route,
+        }
+    }
+
+    /// The same queue governed otherwise.
+    pub(crate) fn governed(&self, governance: Governance) -> Self {
+        let effective = policy_settings::effective(&self.arguments, &governance.settings);
+        Queue {
+            settings: QueueSettings::read(&effective),
+            governance,
+            effective,
+            ..self.clone()
         }
     }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use super::binding::{Binding, Destination};
-use super::exchange::Exchange;
-use super::permission::Permissions;
+use super::exchange::{Exchange, ExchangeKind};
+use super::limit::{LimitSet, VhostLimit};
+use super::permission::{Access, Permissions};
+use super::policy::Policy;
 use super::queue_arguments::ConsumerSettings;
 use super::queue_definition::Queue;
 use super::refusal::{Refusal, RefusalKind, resource};
+use super::topic_permission::TopicPermission;
 use super::user::User;
 use super::vhost::{PREDECLARED, Vhost};
 use crate::arguments::Arguments;
@@ -28,6 +31,8 @@ pub(crate) struct State {
     pub(crate) users: OrdMap<Name, Arc<User>>,
     /// By user and virtual host.
     pub(crate) permissions: OrdMap<(Name, Name), Arc<Permissions>>,
+    /// By user, virtual host and exchange.
+    pub(crate) topic_permissions: OrdMap<(Name, Name, Name), Arc<TopicPermission>>,
     pub(crate) queues: Map<QueueId, Arc<Queue>>,
     pub(crate) exclusive: OrdSet<(ConnectionId, QueueId)>,
     /// No id from here on was ever used. Every id that is in use was reserved by a fact before.
@@ -92,6 +97,30 @@ impl Snapshot {
         self.0.permissions.values()
     }
 
+    /// All topic permissions, by user, virtual host and exchange.
+    pub fn topic_permissions(&self) -> impl Iterator<Item = &Arc<TopicPermission>> {
+        self.0.topic_permissions.values()
+    }
+
+    /// Refuses a routing key that the user may not use on that exchange. Only topic exchanges ask; on others a key is no topic.
+    pub fn require_topic(
+        &self,
+        user: &Name,
+        vhost: &Name,
+        exchange: &Exchange,
+        access: Access,
+        routing_key: &[u8],
+    ) -> Result<(), Refusal> {
+        if exchange.kind != ExchangeKind::Topic || self.0.topic_permissions.is_empty() {
+            return Ok(());
+        }
+        let key = (user.clone(), vhost.clone(), exchange.name.clone());
+        match self.0.topic_permissions.get(&key) {
+            Some(permission) => permission.require(access, routing_key),
+            None => Ok(()),
+        }
+    }
+
     /// The queue with that id, in whatever virtual host.
     pub fn queue(&self, queue: QueueId) -> Option<&Arc<Queue>> {
         self.0.queues.get(&queue)
@@ -120,6 +149,16 @@ impl VhostView {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.0.name
+    }
+
+    /// How much it may have.
+    pub fn limits(&self) -> LimitSet<VhostLimit> {
+        self.0.limits
+    }
+
+    /// Its policies and operator policies, by kind and name.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.0.policies.values()
     }
 
     /// Where a message goes that is published to `exchange`. `headers` are looked at only if a headers exchange takes part.

@@ -5,8 +5,12 @@
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use super::binding::{Binding, Destination};
 use super::exchange::{self, Exchange, ExchangeKind};
+use super::limit::{LimitSet, VhostLimit};
+use super::policy::{Policy, PolicyKind};
 use super::queue_definition::Queue;
 use crate::arguments::Arguments;
 use crate::name::Name;
@@ -19,6 +23,8 @@ use crate::routing::small_map::{Map, SmallMap};
 pub(crate) struct Vhost {
     pub(crate) name: Name,
     pub(crate) keyed: Keyed,
+    pub(crate) limits: LimitSet<VhostLimit>,
+    pub(crate) policies: OrdMap<(PolicyKind, Name), Arc<Policy>>,
     pub(crate) exchanges: Map<Name, Arc<Exchange>>,
     pub(crate) queues: Map<Name, Arc<Queue>>,
     /// Bindings by what they lead to; no entry where there are none.
@@ -57,6 +63,8 @@ impl Vhost {
         Self {
             name,
             keyed,
+            limits: LimitSet::default(),
+            policies: OrdMap::new(),
             exchanges,
             queues: Map::with_hasher(keyed),
             inbound: Map::with_hasher(keyed),

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::harness::{Harness, arguments, binding};
 use crate::arguments::{Arguments, Value};
 use crate::catalog::{
-    Binding, Catalog, Command, DeclareExchange, DeclareQueue, Destination, ExchangeKind, Fact, Options,
-    VhostView,
+    ApplyTo, Binding, Catalog, Command, DeclareExchange, DeclareQueue, Destination, ExchangeKind, Fact,
+    Options, PolicyDefinition, PolicyKind, UserLimit, VhostLimit, VhostView,
 };
 use crate::ids::{ConnectionId, QueueId};
 use crate::routing::{HeaderValue, NoHeaders, Route};
@@ -162,9 +162,103 @@ fn administration() -> impl Strategy<Value = Command> {
             user: user.into(),
             vhost: "/".into()
         }),
+        topic_permission(),
+        (
+            prop::sample::select(["/", "v"].as_slice()),
+            any::<bool>(),
+            prop::option::of(0..9_u64)
+        )
+            .prop_map(|(vhost, queues, most)| Command::LimitVhost {
+                vhost: vhost.into(),
+                limit: if queues {
+                    VhostLimit::Queues
+                } else {
+                    VhostLimit::Connections
+                },
+                most,
+            }),
+        (
+            prop::sample::select(["u1", "u2"].as_slice()),
+            prop::option::of(0..9_u64)
+        )
+            .prop_map(|(user, most)| {
+                Command::LimitUser {
+                    user: user.into(),
+                    limit: UserLimit::Channels,
+                    most,
+                }
+            }),
         Just(Command::DeclareVhost { vhost: "v".into() }),
         Just(Command::DeleteVhost { vhost: "v".into() }),
     ]
+}
+
+fn topic_permission() -> impl Strategy<Value = Command> {
+    let user = prop::sample::select(["u1", "u2"].as_slice());
+    (user, prop::sample::select(["/", "v"].as_slice()), 0..3).prop_map(|(user, vhost, what)| {
+        let (user, vhost, exchange) = (user.into(), vhost.into(), "t1".into());
+        match what {
+            0 => Command::ClearTopicPermissions {
+                user,
+                vhost,
+                exchange: Some(exchange),
+            },
+            1 => Command::ClearTopicPermissions {
+                user,
+                vhost,
+                exchange: None,
+            },
+            _ => Command::SetTopicPermission {
+                user,
+                vhost,
+                exchange,
+                write: "^{username}".into(),
+                read: String::new(),
+            },
+        }
+    })
+}
+
+fn policy() -> impl Strategy<Value = Command> {
+    let name = prop::sample::select(["p1", "p2", "p3"].as_slice());
+    let kind = prop::sample::select([PolicyKind::User, PolicyKind::Operator].as_slice());
+    let apply_to = [
+        ApplyTo::All,
+        ApplyTo::Queues,
+        ApplyTo::QuorumQueues,
+        ApplyTo::Exchanges,
+    ];
+    let apply_to = prop::sample::select(apply_to.to_vec());
+    let pattern = prop::sample::select(["", "^q1", "[2-5]$", "^[df]"].as_slice());
+    let alternate = ("alternate-exchange", Value::from("f1"));
+    let settings = prop::sample::subsequence(
+        vec![
+            ("max-length", Value::from(5)),
+            ("delivery-limit", 3.into()),
+            alternate,
+        ],
+        0..3,
+    );
+    (name, kind, apply_to, pattern, 0..3_i32, settings).prop_map(
+        |(name, kind, apply_to, pattern, priority, settings)| {
+            let (vhost, name) = ("/".into(), name.into());
+            if priority == 0 {
+                return Command::ClearPolicy { vhost, name, kind };
+            }
+            let definition = PolicyDefinition {
+                pattern: pattern.into(),
+                apply_to,
+                priority,
+                settings: arguments(&settings),
+            };
+            Command::SetPolicy {
+                vhost,
+                name,
+                kind,
+                definition,
+            }
+        },
+    )
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -184,7 +278,8 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => (0..60_u64).prop_map(|queue| Command::RemoveQueue { queue: QueueId(queue) }),
         1 => (1..4_u64).prop_map(|connection| Command::ConnectionClosed { connection: ConnectionId(connection) }),
-        1 => administration(),
+        2 => administration(),
+        2 => policy(),
     ]
 }
 

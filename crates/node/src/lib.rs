@@ -25,6 +25,7 @@ pub mod replies;
 pub mod report;
 pub mod request;
 pub mod shared;
+pub mod tenants;
 
 pub mod catalog_service;
 pub mod machine;

@@ -17,6 +17,7 @@ use crate::link::Link;
 use crate::notice::Notice;
 use crate::replies::Replies;
 use crate::report::Inquirer;
+use crate::tenants::Tenants;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Shared {
     pub ledger: Ledger,
     /// Channels that are answered past all queues.
     pub replies: Replies,
+    /// How many connections and channels virtual hosts and users have.
+    pub tenants: Tenants,
     snapshot: ArcSwap<Snapshot>,
     epoch: AtomicU64,
     connection_next: AtomicU64,
@@ -68,6 +71,7 @@ impl Shared {
             large: LargeOutput::default(),
             ledger: Ledger::default(),
             replies: Replies::default(),
+            tenants: Tenants::default(),
             epoch: AtomicU64::new(snapshot.epoch()),
             snapshot: ArcSwap::from_pointee(snapshot),
             connection_next: AtomicU64::new(1),

@@ -124,6 +124,8 @@ pub struct Session {
     /// The answer to `basic.get` waits for room: everything that the client asks for waits behind it.
     get_waits: bool,
     released: bool,
+    /// It is counted as a connection of its virtual host and user.
+    entered: bool,
 }
 
 impl Session {
@@ -167,6 +169,7 @@ impl Session {
             large: Large::default(),
             get_waits: false,
             released: false,
+            entered: false,
         }
     }
 
@@ -379,6 +382,7 @@ impl Session {
             }
             Event::ChannelOpen { channel } => {
                 self.channels.insert(channel, Channel::default());
+                self.count_channel(channel);
                 self.look_at_channels(channel);
             }
             Event::ChannelCloseRequested { channel, .. } => {
@@ -518,6 +522,11 @@ impl Session {
                 return;
             }
         };
+        if let Err(text) = self.shared.tenants.enter(&self.snapshot, &self.user, vhost) {
+            self.connection.refuse_vhost(&text);
+            return;
+        }
+        self.entered = true;
         self.permissions = self.snapshot.permissions(&self.user, vhost);
         self.vhost_name = vhost.clone();
         self.vhost = Some(view);
@@ -612,6 +621,7 @@ impl Session {
         let Some(state) = self.channels.remove(&channel) else {
             return;
         };
+        self.shared.tenants.channel_closes(&self.user);
         state.failed.store(true, Ordering::Release);
         if let Some(consumer) = &state.replies {
             self.shared.replies.end(&consumer.name);
@@ -639,6 +649,9 @@ impl Session {
             self.drop_channel(channel);
         }
         self.held = None;
+        if std::mem::take(&mut self.entered) {
+            self.shared.tenants.leave(&self.user, &self.vhost_name);
+        }
         self.shared.ledger.connection_ends(self.connection.confirmed());
         if self.exclusive {
             self.catalog.push(Self::connection_closed(self.link.connection));

@@ -298,6 +298,12 @@ impl Session {
         }
         let route = vhost.route(exchange, key, &NoHeaders);
         let route = route.map_err(|error| to_amqp::error(error.refusal(&self.vhost_name, exchange)))?;
+        if let Some(exchange) = vhost.exchange(exchange) {
+            let topic =
+                self.snapshot
+                    .require_topic(&self.user, &self.vhost_name, exchange, Access::Write, key);
+            topic.map_err(to_amqp::error)?;
+        }
         Ok(if route.by_headers {
             LastRoute::ByHeaders
         } else {

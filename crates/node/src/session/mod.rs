@@ -30,6 +30,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use everack_amqp::connection::Connection;
+use everack_amqp::credentials::Mechanism;
 use everack_amqp::error::{Error, ReplyCode, Scope};
 use everack_amqp::event::Event;
 use everack_amqp::settings::Settings;
@@ -126,6 +127,8 @@ pub struct Session {
     released: bool,
     /// It is counted as a connection of its virtual host and user.
     entered: bool,
+    /// Who the client is by its certificate.
+    certificate_user: Option<Name>,
 }
 
 impl Session {
@@ -170,6 +173,7 @@ impl Session {
             get_waits: false,
             released: false,
             entered: false,
+            certificate_user: None,
         }
     }
 
@@ -287,6 +291,12 @@ impl Session {
         &self.user
     }
 
+    /// Offers the client to log in as the user that its certificate names. To be called before the client is heard.
+    pub fn offer_certificate(&mut self, user: Name) {
+        self.certificate_user = Some(user);
+        self.connection.offer_external();
+    }
+
     /// The log-in is good.
     pub fn authenticated(&mut self) {
         self.connection.authenticated();
@@ -402,7 +412,11 @@ impl Session {
                 ..
             } => {
                 self.client_properties = growth::to_be_shown(client_properties);
-                self.log_in(credentials.user, credentials.password);
+                if credentials.mechanism == Mechanism::External {
+                    self.log_in_by_certificate();
+                } else {
+                    self.log_in(credentials.user, credentials.password);
+                }
             }
             Event::Open { vhost } => self.open(&Name::new(vhost.as_bytes())),
             Event::CloseRequested { .. } => {
@@ -511,6 +525,18 @@ impl Session {
             password,
             stored,
         });
+    }
+
+    /// The certificate has been verified, so the user only has to be there.
+    fn log_in_by_certificate(&mut self) {
+        self.user = self.certificate_user.clone().unwrap_or_default();
+        self.snapshot = self.shared.snapshot();
+        if self.snapshot.user(&self.user).is_some() {
+            self.connection.authenticated();
+        } else {
+            tracing::warn!(peer = %self.peer, user = %self.user, "login by certificate refused: there is no such user");
+            self.connection.refuse_authentication();
+        }
     }
 
     fn open(&mut self, vhost: &Name) {

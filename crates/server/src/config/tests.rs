@@ -177,7 +177,7 @@ fn bad_values() {
     );
     check(
         "[[users]]\nname = 'ann'\npassword_hash = 'secret'",
-        "everack.toml:3: users.password_hash: must be an argon2 hash as `everack hash-password` prints it ($argon2id$...)",
+        "everack.toml:3: users.password_hash: must be an argon2 hash as `everack hash-password` prints it ($argon2id$...), or one of RabbitMQ's",
     );
     check(
         "[amqp]\nlisten = '",

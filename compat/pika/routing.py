@@ -15,6 +15,7 @@ import cases
 from cases import case
 
 REPLY_TO = "amq.rabbitmq.reply-to"
+STORE = "amq.everack.unroutable"
 # The password behind the documented hash of the users in the configuration.
 IMPORTED = "test12"
 
@@ -367,6 +368,33 @@ def _(broker):
     assert api("user-limits/few") == [{"user": "few", "value": {"max-connections": 1, "max-channels": 2}}]
     [topic] = api("topic-permissions")
     assert (topic["user"], topic["exchange"], topic["write"]) == ("topical", "amq.topic", "^{username}\\."), topic
+
+
+# -- messages that nobody wants
+
+@case("a confirmed message that nobody wants is in the vhost's store")
+def _(broker):
+    channel = confirming(broker)
+    channel.queue_purge(STORE)
+    channel.basic_publish("amq.direct", "ro-nobody", b"kept", pika.BasicProperties(message_id="m", delivery_mode=2))
+    method, properties, body = channel.basic_get(STORE)
+    assert (method.exchange, method.routing_key, properties.message_id, body) == ("amq.direct", "ro-nobody", "m", b"kept")
+    channel.basic_nack(method.delivery_tag)
+    assert STORE not in {queue["name"] for queue in api("queues")}
+    vhost = api("vhosts/%2F")["unroutable"]
+    assert vhost["fate"] == "keep" and vhost["messages"] >= 1, vhost
+    refused(403, f"ACCESS_REFUSED - deletion of system queue '{STORE}' in vhost '/' not allowed",
+            lambda: channel.queue_delete(STORE))
+
+
+@case("a vhost that refuses what it cannot route")
+def _(broker):
+    channel = confirming(broker, **login("strict", vhost="strict"))
+    try:
+        channel.basic_publish("", "ro-nobody", b"x")
+        raise AssertionError("it was confirmed")
+    except exceptions.NackError:
+        pass
 
 
 cases.main()

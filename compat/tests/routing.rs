@@ -14,6 +14,10 @@ name = "narrow"
 max_connections = 1
 max_queues = 2
 
+[[vhosts]]
+name = "strict"
+unroutable = "nack"
+
 [[policies]]
 name = "aside"
 pattern = "^ro-by-policy"
@@ -61,6 +65,15 @@ name = "narrow"
 password_hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
 [[users.permissions]]
 vhost = "narrow"
+configure = ".*"
+write = ".*"
+read = ".*"
+
+[[users]]
+name = "strict"
+password_hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
+[[users.permissions]]
+vhost = "strict"
 configure = ".*"
 write = ".*"
 read = ".*"

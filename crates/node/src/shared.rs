@@ -52,6 +52,10 @@ pub struct Shared {
 pub struct Counters {
     /// Messages that no queue wanted and whose publisher did not ask to have back.
     pub unroutable_dropped: AtomicU64,
+    /// Messages that no queue wanted and that their virtual host keeps in its store.
+    pub unroutable_kept: AtomicU64,
+    /// Messages that no queue wanted and that were refused.
+    pub unroutable_refused: AtomicU64,
     /// Messages that no queue wanted and that went back to their publisher.
     pub unroutable_returned: AtomicU64,
     /// Messages whose content could not be read back and was set aside.

@@ -15,6 +15,7 @@ use super::queue_arguments::{QueueKind, QueueSettings};
 use super::queue_definition::{self, Queue};
 use super::refusal::{Refusal, check_length, check_name, resource};
 use super::topic_permission::TopicPermission;
+use super::unroutable::UNROUTABLE_STORE;
 use super::user::User;
 use super::vhost::Vhost;
 use crate::ids::{ConnectionId, QueueId};
@@ -39,6 +40,12 @@ impl Command {
                 let exchange = resource("exchange", name, vhost);
                 Err(Refusal::access_refused(format!(
                     "deletion of system {exchange} not allowed"
+                )))
+            }
+            Command::DeleteQueue { vhost, name, .. } if name.as_bytes() == UNROUTABLE_STORE.as_bytes() => {
+                let queue = resource("queue", name, vhost);
+                Err(Refusal::access_refused(format!(
+                    "deletion of system {queue} not allowed"
                 )))
             }
             Command::DeclareQueue(declare) if !declare.passive => check_queue_name(declare),
@@ -119,6 +126,7 @@ impl Catalog {
                 definition,
             } => self.set_policy(vhost, name, kind, definition)?,
             Command::ClearPolicy { vhost, name, kind } => self.clear_policy(vhost, name, kind)?,
+            Command::SetUnroutable { vhost, fate } => self.set_unroutable(vhost, fate)?,
             Command::DeclareExchange(declare) => self.declare_exchange(declare)?,
             Command::DeleteExchange {
                 vhost,
@@ -131,7 +139,14 @@ impl Catalog {
                 name,
                 connection,
             } => self.delete_queue(&vhost, &name, connection)?,
-            Command::RemoveQueue { queue } => self.remove_queues([queue]),
+            Command::RemoveQueue { queue } => {
+                let store = self
+                    .state
+                    .queues
+                    .get(&queue)
+                    .is_some_and(|queue| queue.is_store());
+                self.remove_queues(Some(queue).filter(|_| !store))
+            }
             Command::Bind {
                 vhost,
                 binding,
@@ -333,7 +348,11 @@ impl Catalog {
         Ok(self.create_queue(declare, declaration))
     }
 
-    fn create_queue(&mut self, declare: DeclareQueue, declaration: queue_definition::Declaration) -> Outcome {
+    pub(super) fn create_queue(
+        &mut self,
+        declare: DeclareQueue,
+        declaration: queue_definition::Declaration,
+    ) -> Outcome {
         let DeclareQueue {
             vhost,
             name,

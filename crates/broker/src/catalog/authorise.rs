@@ -49,6 +49,7 @@ impl Snapshot {
             | Command::SetTopicPermission { .. }
             | Command::ClearTopicPermissions { .. }
             | Command::LimitVhost { .. }
+            | Command::SetUnroutable { .. }
             | Command::LimitUser { .. } => self.require_administrator(user),
             Command::SetPolicy { kind, .. } | Command::ClearPolicy { kind, .. } => {
                 self.may_govern(user, *kind)

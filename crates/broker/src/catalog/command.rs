@@ -3,6 +3,7 @@
 use super::binding::Binding;
 use super::limit::{UserLimit, VhostLimit};
 use super::policy::{PolicyDefinition, PolicyKind};
+use super::unroutable::Unroutable;
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, QueueId};
 use crate::name::Name;
@@ -113,6 +114,13 @@ pub enum Command {
         name: Name,
         /// Of which kind.
         kind: PolicyKind,
+    },
+    /// Sets what becomes of messages that no queue of a virtual host wants. To keep them, it gets a store.
+    SetUnroutable {
+        /// Where.
+        vhost: Name,
+        /// What becomes of them.
+        fate: Unroutable,
     },
     /// Creates an exchange, or checks that one is there and as asked for.
     DeclareExchange(DeclareExchange),

@@ -27,6 +27,7 @@
 //! 16 UserLimited        user limit most
 //! 17 PolicySet          vhost name kind pattern apply_to priority settings
 //! 18 PolicyCleared      vhost name kind
+//! 19 UnroutableSet      vhost fate
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,7 @@ use super::binding::Binding;
 use super::exchange::ExchangeKind;
 use super::limit::{UserLimit, VhostLimit};
 use super::policy::{ApplyTo, PolicyKind};
+use super::unroutable::Unroutable;
 use crate::arguments::Arguments;
 use crate::ids::{PartitionId, QueueId};
 use crate::name::Name;
@@ -216,5 +218,12 @@ pub enum Fact {
         name: Name,
         /// Of which kind.
         kind: PolicyKind,
+    },
+    /// This becomes of messages that no queue of a virtual host wants. The store to keep them in is a queue of its own fact.
+    UnroutableSet {
+        /// Where.
+        vhost: Name,
+        /// What becomes of them.
+        fate: Unroutable,
     },
 }

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 
 use super::Catalog;
+use super::command::DeclareQueue;
 use super::exchange::Exchange;
 use super::fact::Fact;
 use super::limit::{UserLimit, VhostLimit};
 use super::outcome::Outcome;
 use super::policy::{Governed, Policy, PolicyDefinition, PolicyKind};
 use super::policy_settings;
-use super::queue_definition::Queue;
+use super::queue_definition::{self, Queue};
 use super::refusal::Refusal;
 use super::topic_permission::TopicPermission;
+use super::unroutable::{UNROUTABLE_STORE, Unroutable};
 use super::user::User;
 use super::vhost::Vhost;
 use crate::arguments::Arguments;
@@ -97,6 +99,48 @@ impl Catalog {
             self.state.queues.insert(queue.id, queue.clone());
         }
         changed
+    }
+
+    pub(super) fn set_unroutable(&mut self, vhost: Name, fate: Unroutable) -> Result<Outcome, Refusal> {
+        let view = self.vhost_mut(&vhost)?;
+        let has_store = view.store().is_some();
+        if view.unroutable == fate {
+            return Ok(Outcome::unchanged());
+        }
+        view.unroutable = fate;
+        let regulated_queues = self.govern_again(&vhost);
+        let mut outcome = Outcome {
+            regulated_queues,
+            ..Outcome::changed([Fact::UnroutableSet {
+                vhost: vhost.clone(),
+                fate,
+            }])
+        };
+        if matches!(fate, Unroutable::Keep { .. }) && !has_store {
+            let store = DeclareQueue {
+                vhost,
+                name: UNROUTABLE_STORE.into(),
+                durable: true,
+                ..DeclareQueue::default()
+            };
+            let declaration = queue_definition::Declaration {
+                durable: true,
+                auto_delete: false,
+                owner: None,
+                arguments: Arguments::default(),
+            };
+            let created = self.create_queue(store, declaration);
+            outcome.facts.extend(created.facts);
+            outcome.queue = created.queue;
+        }
+        Ok(outcome)
+    }
+
+    /// Takes over what became of unroutable messages; the store has a fact of its own.
+    pub(super) fn replay_unroutable(&mut self, vhost: &Name, fate: Unroutable) -> Result<(), Refusal> {
+        self.vhost_mut(vhost)?.unroutable = fate;
+        self.govern_again(vhost);
+        Ok(())
     }
 
     pub(super) fn set_topic_permission(&mut self, permission: TopicPermission) -> Result<Outcome, Refusal> {
@@ -189,7 +233,7 @@ impl Catalog {
         let Some(most) = view.limits.most(VhostLimit::Queues) else {
             return Ok(());
         };
-        if (view.queues.len() as u64) < most {
+        if ((view.queues.len() - usize::from(view.store().is_some())) as u64) < most {
             return Ok(());
         }
         Err(Refusal::precondition_failed(format!(
@@ -218,6 +262,9 @@ fn govern_exchanges(vhost: &mut Vhost) {
 impl Vhost {
     /// What governs that.
     pub(super) fn governance(&self, what: Governed<'_>) -> Governance {
+        if matches!(what, Governed::Queue(name, _) if name == UNROUTABLE_STORE.as_bytes()) {
+            return self.unroutable.governance();
+        }
         // The default exchange has no alternate, and nothing else about an exchange can be set.
         if matches!(what, Governed::Exchange(b"")) {
             return Governance::default();

@@ -34,6 +34,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod topic_permission;
+mod unroutable;
 mod user;
 mod validate;
 pub(crate) mod vhost;
@@ -59,6 +60,7 @@ pub use self::replay::Contradiction;
 use self::snapshot::State;
 pub use self::snapshot::{Snapshot, VhostView};
 pub use self::topic_permission::TopicPermission;
+pub use self::unroutable::{UNROUTABLE_STORE, Unroutable};
 pub use self::user::User;
 use self::vhost::Vhost;
 use crate::ids::{PartitionId, QueueId};

@@ -7,6 +7,7 @@ use super::govern::Governance;
 use super::policy_settings;
 use super::queue_arguments::{QueueKind, QueueSettings};
 use super::refusal::{Refusal, resource};
+use super::unroutable::UNROUTABLE_STORE;
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, PartitionId, QueueId};
 use crate::name::Name;
@@ -122,6 +123,11 @@ impl Queue {
     /// Whether only one connection may use it.
     pub fn is_exclusive(&self) -> bool {
         self.owner.is_some()
+    }
+
+    /// Whether it keeps the unroutable messages of its virtual host.
+    pub fn is_store(&self) -> bool {
+        self.name.as_bytes() == UNROUTABLE_STORE.as_bytes()
     }
 
     /// The type that was asked for.

@@ -12,6 +12,7 @@ use super::queue_definition::{self, Queue};
 use super::refusal::Refusal;
 use super::snapshot::{Snapshot, State};
 use super::topic_permission::TopicPermission;
+use super::unroutable::Unroutable;
 use super::user::User;
 use super::vhost::{PREDECLARED, Vhost};
 use crate::ids::{PartitionId, QueueId};
@@ -119,7 +120,8 @@ impl Catalog {
             | Fact::VhostLimited { .. }
             | Fact::UserLimited { .. }
             | Fact::PolicySet { .. }
-            | Fact::PolicyCleared { .. }) => self.replay_government(government)?,
+            | Fact::PolicyCleared { .. }
+            | Fact::UnroutableSet { .. }) => self.replay_government(government)?,
         }
         self.state.epoch += 1;
         Ok(())
@@ -174,6 +176,7 @@ impl Catalog {
                     .map(drop)
                     .map_err(contradicts)
             }
+            Fact::UnroutableSet { vhost, fate } => self.replay_unroutable(&vhost, fate).map_err(contradicts),
             Fact::PolicyCleared { vhost, name, kind } => self
                 .clear_policy(vhost, name, kind)
                 .map(drop)
@@ -339,6 +342,11 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
         limit,
         most: Some(most),
     });
+    let fate = vhost.unroutable;
+    let unroutable = (fate != Unroutable::default()).then(|| Fact::UnroutableSet {
+        vhost: vhost.name.clone(),
+        fate,
+    });
     // Before all that they govern, so that nothing has to be looked at twice.
     let policies = vhost.policies.values().map(|policy| policy.fact(&vhost.name));
 
@@ -380,6 +388,7 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
     declared
         .into_iter()
         .chain(limits)
+        .chain(unroutable)
         .chain(policies)
         .chain(exchanges)
         .chain(queues)

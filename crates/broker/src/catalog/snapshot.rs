@@ -13,6 +13,7 @@ use super::queue_arguments::ConsumerSettings;
 use super::queue_definition::Queue;
 use super::refusal::{Refusal, RefusalKind, resource};
 use super::topic_permission::TopicPermission;
+use super::unroutable::Unroutable;
 use super::user::User;
 use super::vhost::{PREDECLARED, Vhost};
 use crate::arguments::Arguments;
@@ -156,6 +157,23 @@ impl VhostView {
         self.0.limits
     }
 
+    /// What becomes of messages that no queue wants, where nobody has asked to have them back.
+    pub fn unroutable(&self) -> Unroutable {
+        self.0.unroutable
+    }
+
+    /// Where unroutable messages are kept, or were.
+    pub fn store(&self) -> Option<&Arc<Queue>> {
+        self.0.store()
+    }
+
+    /// The way to the store, if unroutable messages are to be kept.
+    pub fn route_to_store(&self) -> Option<Arc<Route>> {
+        let kept = matches!(self.0.unroutable, Unroutable::Keep { .. });
+        let store = self.0.store().filter(|_| kept);
+        store.map(|store| store.route.clone())
+    }
+
     /// Its policies and operator policies, by kind and name.
     pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.0.policies.values()
@@ -225,9 +243,9 @@ impl VhostView {
         self.0.has_binding(&binding.clone().normalized())
     }
 
-    /// All queues, in no particular order.
+    /// All queues, in no particular order. The store of unroutable messages is none of them: see [`VhostView::store`].
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.0.queues.values()
+        self.0.queues.values().filter(|queue| !queue.is_store())
     }
 
     /// All exchanges, in no particular order.

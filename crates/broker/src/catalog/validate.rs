@@ -7,6 +7,7 @@ use super::Catalog;
 use super::binding::{Binding, Destination};
 use super::exchange::Exchange;
 use super::policy::Governed;
+use super::unroutable::Unroutable;
 use super::vhost::{PREDECLARED, Vhost};
 use crate::ids::QueueId;
 use crate::routing::bucket::Member;
@@ -144,6 +145,10 @@ fn check_vhost(vhost: &Vhost, findings: &mut Findings) {
             )
         });
     }
+    let kept = matches!(vhost.unroutable, Unroutable::Keep { .. });
+    findings.check(!kept || vhost.store().is_some_and(|store| store.durable), || {
+        format!("'{}' keeps unroutable messages and has no store", vhost.name)
+    });
     let by_source: BTreeSet<&Arc<Binding>> = vhost
         .exchanges
         .values()

@@ -12,6 +12,7 @@ use super::exchange::{self, Exchange, ExchangeKind};
 use super::limit::{LimitSet, VhostLimit};
 use super::policy::{Policy, PolicyKind};
 use super::queue_definition::Queue;
+use super::unroutable::{UNROUTABLE_STORE, Unroutable};
 use crate::arguments::Arguments;
 use crate::name::Name;
 use crate::routing::bucket::Member;
@@ -24,6 +25,7 @@ pub(crate) struct Vhost {
     pub(crate) name: Name,
     pub(crate) keyed: Keyed,
     pub(crate) limits: LimitSet<VhostLimit>,
+    pub(crate) unroutable: Unroutable,
     pub(crate) policies: OrdMap<(PolicyKind, Name), Arc<Policy>>,
     pub(crate) exchanges: Map<Name, Arc<Exchange>>,
     pub(crate) queues: Map<Name, Arc<Queue>>,
@@ -64,11 +66,17 @@ impl Vhost {
             name,
             keyed,
             limits: LimitSet::default(),
+            unroutable: Unroutable::default(),
             policies: OrdMap::new(),
             exchanges,
             queues: Map::with_hasher(keyed),
             inbound: Map::with_hasher(keyed),
         }
+    }
+
+    /// Where unroutable messages are kept, or were.
+    pub(crate) fn store(&self) -> Option<&Arc<Queue>> {
+        self.queues.get(UNROUTABLE_STORE.as_bytes())
     }
 
     /// Whether both ends are there and durable, hence the binding too.

@@ -4,12 +4,13 @@
 //! The channel keeps the last route it used; it is good as long as the topology's epoch has not changed. Only exchanges that look at
 //! more than the routing key are asked for every message, and only messages with properties that concern the broker are looked at.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use everack_amqp::content::{Batch, Group};
 use everack_amqp::error::{Error, ReplyCode};
-use everack_broker::catalog::{Access, Resource};
+use everack_broker::catalog::{Access, Resource, Unroutable, VhostView};
 use everack_broker::ids::PartitionId;
 use everack_broker::name::Name;
 use everack_broker::routing::{NoHeaders, Route};
@@ -35,6 +36,8 @@ struct Routed {
     runs: Vec<RoutedRun>,
     /// Messages that nobody wants and whose publisher wants them back.
     returned: Vec<u16>,
+    /// Messages that nobody wants and that are refused: ranges, in order.
+    refused: Vec<(u16, u16)>,
     /// Messages that answer somebody past all queues.
     answering: Vec<Answering>,
     /// Messages whose properties everybody else sees otherwise.
@@ -57,6 +60,13 @@ impl Session {
             batch.with_properties(&routed.rewritten)
         };
         let messages = Messages::new(if transactional { to_gather(batch) } else { batch });
+        if transactional && !routed.refused.is_empty() {
+            // What is committed is safe, so such a message cannot be part of it.
+            let text =
+                "no route for a message of a transaction, and the virtual host refuses what it cannot route";
+            let error = Error::new(ReplyCode::PreconditionFailed, text);
+            return self.fail_channel(channel, error.caused_by(PUBLISH));
+        }
         if transactional {
             self.buffer_publish(
                 channel,
@@ -71,7 +81,14 @@ impl Session {
             // Returns go out before the confirm of the same message, which this order guarantees.
             self.return_unroutable(channel, &messages, &routed.returned);
             self.answer_askers(&messages, routed.answering);
-            self.hand_over(channel, messages, routed.runs, first_number, end);
+            self.hand_over_around(
+                channel,
+                &messages,
+                routed.runs,
+                &routed.refused,
+                first_number,
+                end,
+            );
         }
         if let Some((_, error)) = failed {
             self.fail_channel(channel, error.caused_by(PUBLISH));
@@ -188,10 +205,23 @@ impl Session {
     fn add_reply(&mut self, routed: &mut Routed, batch: &Batch, group: Group) -> Published {
         let Group { from, to, mandatory } = group;
         let name = batch.routing_key(usize::from(from));
-        let Some(asker) = self.asker(name).filter(|_| from < to) else {
-            return self.add_run(routed, Route::nowhere(), from, to, mandatory);
-        };
         let messages = u64::from(to - from);
+        let Some(asker) = self.asker(name).filter(|_| from < to) else {
+            // Nobody was promised a reply, so none is kept.
+            let mut published = Published {
+                messages,
+                not_mandatory: messages * u64::from(!mandatory),
+                ..Published::default()
+            };
+            if mandatory {
+                self.unroutable(routed, from, to, mandatory, &mut published);
+            } else {
+                published.dropped = messages;
+                let dropped = &self.shared.counters.replies_dropped;
+                dropped.fetch_add(messages, Ordering::Relaxed);
+            }
+            return published;
+        };
         routed.answering.push(Answering {
             asker,
             name: Name::new(name),
@@ -238,25 +268,57 @@ impl Session {
         if from == to {
             return published;
         }
-        if route.targets.is_empty() {
-            let counters = &self.shared.counters;
-            if mandatory {
-                counters
-                    .unroutable_returned
-                    .fetch_add(messages, Ordering::Relaxed);
-                published.returned = messages;
-                routed.returned.extend(from..to);
-            } else {
-                counters.unroutable_dropped.fetch_add(messages, Ordering::Relaxed);
-                published.dropped = messages;
+        let route = if route.targets.is_empty() {
+            match self.unroutable(routed, from, to, mandatory, &mut published) {
+                Some(store) => store,
+                None => return published,
             }
-            return published;
-        }
+        } else {
+            route
+        };
         match routed.runs.last_mut() {
             Some(last) if last.to == from && Arc::ptr_eq(&last.route, &route) => last.to = to,
             _ => routed.runs.push(RoutedRun { route, from, to }),
         }
         published
+    }
+
+    /// What becomes of neighbours that nobody wants: back to a publisher that has asked for them, or what their virtual host says.
+    /// Returns the way to its store, if it keeps them.
+    fn unroutable(
+        &self,
+        routed: &mut Routed,
+        from: u16,
+        to: u16,
+        mandatory: bool,
+        published: &mut Published,
+    ) -> Option<Arc<Route>> {
+        let (messages, counters) = (u64::from(to - from), &self.shared.counters);
+        let count = |counter: &AtomicU64| counter.fetch_add(messages, Ordering::Relaxed);
+        if mandatory {
+            count(&counters.unroutable_returned);
+            published.returned = messages;
+            routed.returned.extend(from..to);
+            return None;
+        }
+        let fate = self.vhost.as_ref().map(VhostView::unroutable).unwrap_or_default();
+        match fate {
+            Unroutable::Keep { .. } => {
+                count(&counters.unroutable_kept);
+                published.kept = messages;
+                return self.vhost.as_ref().and_then(VhostView::route_to_store);
+            }
+            Unroutable::Nack => {
+                count(&counters.unroutable_refused);
+                published.refused = messages;
+                routed.refused.push((from, to));
+            }
+            Unroutable::Drop => {
+                count(&counters.unroutable_dropped);
+                published.dropped = messages;
+            }
+        }
+        None
     }
 
     /// The channel's cached route, or a new look at the topology: does the exchange exist, may the user write to it, where
@@ -334,22 +396,47 @@ impl Session {
         route.unwrap_or_else(Route::nowhere)
     }
 
-    /// Gives the batch to every partition that holds one of its queues, and opens the confirm that they complete.
-    fn hand_over(
+    /// Hands over what lies between refused messages, and refuses those: each in its turn, as confirms leave in order.
+    fn hand_over_around(
         &mut self,
         channel: u16,
-        messages: Messages,
+        messages: &Messages,
         runs: Vec<RoutedRun>,
+        refused: &[(u16, u16)],
         first_number: u64,
         end: u16,
     ) {
-        if end == 0 {
+        let mut runs = runs.into_iter().peekable();
+        let mut begin = 0;
+        // Nobody hears of a refusal on a channel that does not confirm.
+        for &(from, to) in refused.iter().filter(|_| first_number > 0) {
+            let before = std::iter::from_fn(|| runs.next_if(|run| run.to <= from)).collect();
+            self.hand_over(channel, messages, before, first_number, begin..from);
+            let last = first_number + u64::from(to) - 1;
+            if let Some(id) = self.connection.expect_confirm(channel, last, 1) {
+                self.connection.confirm_failed(channel, id);
+            }
+            begin = to;
+        }
+        self.hand_over(channel, messages, runs.collect(), first_number, begin..end);
+    }
+
+    /// Gives messages of a batch to every partition that holds one of their queues, and opens the confirm that they complete.
+    fn hand_over(
+        &mut self,
+        channel: u16,
+        messages: &Messages,
+        runs: Vec<RoutedRun>,
+        first_number: u64,
+        range: Range<u16>,
+    ) {
+        if range.is_empty() {
             return;
         }
         let partitions = partitions_of(&runs);
         let mut confirm = None;
         if first_number > 0 {
-            let last = first_number + u64::from(end) - 1;
+            let last = first_number + u64::from(range.end) - 1;
             confirm = self
                 .connection
                 .expect_confirm(channel, last, partitions.len() as u32)

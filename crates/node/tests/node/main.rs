@@ -13,3 +13,4 @@ mod recovery;
 mod report;
 mod session;
 mod talk;
+mod unroutable;

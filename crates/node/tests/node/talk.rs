@@ -195,6 +195,7 @@ fn words(method: &Method) -> String {
         Method::BasicDeliver(deliver) => format!("deliver {}", deliver.delivery_tag),
         Method::BasicGetOk(got) => format!("got {}", got.delivery_tag),
         Method::BasicAck(ack) => format!("ack {}", ack.delivery_tag),
+        Method::BasicNack(nack) => format!("nack {}", nack.delivery_tag),
         other => {
             let text = format!("{other:?}");
             text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()

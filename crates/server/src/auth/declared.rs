@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 use everack_broker::catalog::{
-    Access, Command, LimitName, LimitSet, Permissions, PolicyDefinition, PolicyKind, Snapshot, UserLimit,
-    VhostLimit,
+    Access, Command, LimitName, LimitSet, Permissions, PolicyDefinition, PolicyKind, Snapshot, Unroutable,
+    UserLimit, VhostLimit,
 };
 use everack_broker::name::Name;
 
 use super::authenticator::GUEST;
 use super::password::GUEST_HASH;
-use crate::config::setting::{Guest, PolicySort};
+use crate::config::setting::{Guest, PolicySort, UnroutableFate};
 use crate::config::{Config, keys};
 
 /// The vhost that is always there.
@@ -27,10 +27,15 @@ const ALL: &str = ".*";
 /// Vhosts and users as they should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declared {
-    /// With their limits.
-    vhosts: BTreeMap<Name, BTreeMap<VhostLimit, u64>>,
+    vhosts: BTreeMap<Name, Vhost>,
     users: BTreeMap<Name, User>,
     policies: BTreeMap<PolicyKey, PolicyDefinition>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Vhost {
+    limits: BTreeMap<VhostLimit, u64>,
+    unroutable: Unroutable,
 }
 
 /// Vhost, kind and name of a policy.
@@ -57,14 +62,14 @@ struct Patterns {
 impl Declared {
     /// What a configuration declares, the vhost `/` and `guest` included.
     pub fn by(config: &Config) -> Self {
-        let mut vhosts = BTreeMap::from([(Name::new(ROOT), BTreeMap::new())]);
-        vhosts.extend(config.vhosts.iter().map(|vhost| {
-            let limits = [
-                (VhostLimit::Connections, vhost.max_connections.0),
-                (VhostLimit::Queues, vhost.max_queues.0),
-            ];
-            (name(&vhost.name.0), set(limits))
-        }));
+        let root = crate::config::table::default_entry("vhosts", "{ name = '/' }");
+        let mut vhosts = BTreeMap::from([(Name::new(ROOT), Vhost::from(&root))]);
+        vhosts.extend(
+            config
+                .vhosts
+                .iter()
+                .map(|vhost| (name(&vhost.name.0), Vhost::from(vhost))),
+        );
         let mut users = BTreeMap::new();
         if config.auth.guest != Guest::Off {
             users.insert(Name::new(GUEST), User::guest());
@@ -104,7 +109,15 @@ impl Declared {
     }
 
     fn limit_vhosts(&self, catalog: &Snapshot, commands: &mut Vec<Command>) {
-        for (vhost, limits) in &self.vhosts {
+        for (vhost, Vhost { limits, unroutable }) in &self.vhosts {
+            let held = catalog
+                .vhost(vhost)
+                .map(|view| view.unroutable())
+                .unwrap_or_default();
+            if held != *unroutable {
+                let (vhost, fate) = (vhost.clone(), *unroutable);
+                commands.push(Command::SetUnroutable { vhost, fate });
+            }
             let held = catalog.vhost(vhost).map(|view| view.limits()).unwrap_or_default();
             commands.extend(differing(limits, held).map(|(limit, most)| Command::LimitVhost {
                 vhost: vhost.clone(),
@@ -235,6 +248,25 @@ impl User {
     }
 }
 
+impl From<&keys::Vhost> for Vhost {
+    fn from(vhost: &keys::Vhost) -> Self {
+        Self {
+            limits: set([
+                (VhostLimit::Connections, vhost.max_connections.0),
+                (VhostLimit::Queues, vhost.max_queues.0),
+            ]),
+            unroutable: match vhost.unroutable {
+                UnroutableFate::Drop => Unroutable::Drop,
+                UnroutableFate::Nack => Unroutable::Nack,
+                UnroutableFate::Keep => Unroutable::Keep {
+                    messages_max: vhost.unroutable_messages_max.get(),
+                    bytes_max: vhost.unroutable_bytes_max.bytes(),
+                },
+            },
+        }
+    }
+}
+
 impl From<&keys::User> for User {
     fn from(user: &keys::User) -> Self {
         let patterns = |entry: &keys::Permission| Patterns {
@@ -343,6 +375,7 @@ mod tests {
                     format!("{user} in {vhost}: {configure:?} {write:?} {read:?}")
                 }
                 Command::ClearPermissions { user, vhost } => format!("{user} not in {vhost}"),
+                Command::SetUnroutable { vhost, fate } => format!("{vhost}: {fate:?}"),
                 Command::LimitVhost { vhost, limit, most } => format!("{vhost}: {limit:?} {most:?}"),
                 Command::LimitUser { user, limit, most } => format!("{user}: {limit:?} {most:?}"),
                 Command::SetTopicPermission {
@@ -388,11 +421,23 @@ mod tests {
             "user guest [\"administrator\"]",
             "guest in /: \".*\" \".*\" \".*\"",
         ];
-        check("", &[&["vhost /"], &guest[..]].concat());
+        check(
+            "",
+            &[
+                &["vhost /", "/: Keep { messages_max: 10000, bytes_max: 16777216 }"],
+                &guest[..],
+            ]
+            .concat(),
+        );
         let ann = "[[vhosts]]\nname = 'shop'\n[[users]]\nname = 'ann'\npassword_hash = 'HASH'\n";
         check(
             &format!("{ann}[[users.permissions]]\nvhost = 'shop'\nwrite = '^orders$'"),
-            &["vhost shop", "user ann []", "ann in shop: \"\" \"^orders$\" \"\""],
+            &[
+                "vhost shop",
+                "shop: Keep { messages_max: 10000, bytes_max: 16777216 }",
+                "user ann []",
+                "ann in shop: \"\" \"^orders$\" \"\"",
+            ],
         );
         check(
             &format!("{ann}tags = ['monitoring']\n[[users.permissions]]\nread = 'x'"),
@@ -423,17 +468,21 @@ mod tests {
             assert_eq!(again, [], "the second time there is nothing to do: {text}");
         };
         let off = "[auth]\nguest = 'off'\n";
-        check(off, &["vhost /"]);
+        check(
+            off,
+            &["vhost /", "/: Keep { messages_max: 10000, bytes_max: 16777216 }"],
+        );
         let user = "[[users]]\nname = 'ann'\npassword_hash = 'HASH'\n";
         check(
             &format!(
-                "{off}[[vhosts]]\nname = '/'\nmax_queues = 5\n{user}max_channels = 3\n\
+                "{off}[[vhosts]]\nname = '/'\nmax_queues = 5\nunroutable = 'nack'\n{user}max_channels = 3\n\
                  [[users.topic_permissions]]\nexchange = 'amq.topic'\nwrite = '^{{username}}'\n\
                  [[policies]]\nname = 'p'\npattern = '^q'\ndefinition = {{ max-length = 5 }}\n\
                  [[policies]]\nname = 'p'\npattern = ''\nkind = 'operator'\napply_to = 'queues'\n\
                  definition = {{ expires = 1000 }}"
             ),
             &[
+                "/: Nack",
                 "/: Queues Some(5)",
                 "user ann []",
                 "ann on amq.topic: \"^{username}\" \"\"",
@@ -447,6 +496,7 @@ mod tests {
                 "{off}{user}[[policies]]\nname = 'p'\npattern = '^r'\ndefinition = {{ max-length = 5 }}"
             ),
             &[
+                "/: Keep { messages_max: 10000, bytes_max: 16777216 }",
                 "/: Queues None",
                 "ann not on amq.topic",
                 "ann: Channels None",

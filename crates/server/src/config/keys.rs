@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::governing::{AppliesTo, Most, PolicySettings, Priority, TopicPattern};
 use super::setting::{
     Addresses, External, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number, OptionalPath,
-    Pattern, Period, PolicySort, Size, TlsVersion, Words,
+    Pattern, Period, PolicySort, Size, TlsVersion, UnroutableFate, Words,
 };
 use super::table::{REQUIRED, table};
 
@@ -197,6 +197,14 @@ table! {
         max_connections: Most = "-1", Live;
         /// The most queues. One more is refused.
         max_queues: Most = "-1", Live;
+        /// What becomes of messages that no queue wants and that were not published as mandatory. "keep" puts them into the
+        /// queue `amq.everack.unroutable` of the vhost, from which they can be read; "drop" confirms and forgets them, as RabbitMQ
+        /// does; "nack" refuses them.
+        unroutable: UnroutableFate = "\"keep\"", Live;
+        /// The most unroutable messages kept. The oldest make room.
+        unroutable_messages_max: Number<1, 1_000_000_000> = "10000", Live;
+        /// The most bytes of unroutable messages kept. The oldest make room.
+        unroutable_bytes_max: Size<1, 1_099_511_627_776> = "\"16 MiB\"", Live;
     }
 }
 

@@ -496,6 +496,18 @@ choice! {
 }
 
 choice! {
+    /// What becomes of messages that no queue wants.
+    UnroutableFate {
+        /// They are kept in the vhost's store.
+        Keep = "keep",
+        /// They are gone, as in RabbitMQ.
+        Drop = "drop",
+        /// They are refused.
+        Nack = "nack",
+    }
+}
+
+choice! {
     /// How a log line is written.
     LogFormat {
         /// For people.

@@ -4,7 +4,7 @@ use super::harness::{Harness, arguments, bind, binding, exchange, queue};
 use crate::arguments::Value;
 use crate::catalog::{
     Access, ApplyTo, Command, DeclareExchange, DeclareQueue, Outcome, PolicyDefinition, PolicyKind,
-    RefusalKind, UserLimit, VhostLimit,
+    RefusalKind, UNROUTABLE_STORE, Unroutable, UserLimit, VhostLimit,
 };
 
 fn definition(pattern: &str, priority: i32, settings: &[(&str, Value)]) -> PolicyDefinition {
@@ -480,4 +480,86 @@ fn who_may_govern() {
     check("maker", USER, true);
     check("maker", OPERATOR, false);
     check("nobody", USER, false);
+}
+
+fn keep(messages_max: u64) -> Unroutable {
+    Unroutable::Keep {
+        messages_max,
+        bytes_max: 1 << 20,
+    }
+}
+
+fn unroutable(fate: Unroutable) -> Command {
+    Command::SetUnroutable {
+        vhost: "/".into(),
+        fate,
+    }
+}
+
+#[test]
+fn a_store_keeps_what_nobody_wants() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.view().unroutable(), Unroutable::Drop);
+    assert!(harness.view().route_to_store().is_none());
+
+    let outcome = harness.done(unroutable(keep(10)));
+    let store = outcome
+        .queue
+        .expect("a store is created, for its partition to be told");
+    assert!(store.durable && store.is_store());
+    assert_eq!(
+        (store.settings.messages_max, store.settings.bytes_max),
+        (Some(10), Some(1 << 20))
+    );
+    let route = harness.view().route_to_store().expect("there is one now");
+    assert_eq!(
+        route
+            .targets
+            .iter()
+            .map(|target| target.queue)
+            .collect::<Vec<_>>(),
+        [store.id]
+    );
+
+    let outcome = harness.done(unroutable(keep(20)));
+    assert!(outcome.queue.is_none(), "it is not created again");
+    assert_eq!(regulated(&outcome), [UNROUTABLE_STORE]);
+    let store = harness.view().store().cloned().expect("there");
+    assert_eq!(store.settings.messages_max, Some(20));
+    assert!(!harness.done(unroutable(keep(20))).changed);
+
+    harness.done(unroutable(Unroutable::Nack));
+    assert!(harness.view().route_to_store().is_none());
+    assert!(harness.view().store().is_some(), "what was kept is still there");
+    harness.done(unroutable(keep(5)));
+    let restarted = Harness::restarted(harness.catalog.facts());
+    assert_eq!(restarted.dump(), harness.dump());
+    assert_eq!(restarted.view().store().map(|store| store.id), Some(store.id));
+}
+
+#[test]
+fn a_store_is_not_for_clients_to_change() {
+    let mut harness = Harness::new();
+    harness.done(unroutable(keep(10)));
+    let store = harness.view().store().cloned().expect("there");
+    let text = "deletion of system queue 'amq.everack.unroutable' in vhost '/' not allowed";
+    harness.refused(
+        super::harness::delete_queue(UNROUTABLE_STORE, super::harness::OWNER),
+        (RefusalKind::AccessRefused, text),
+    );
+    let text = "queue name 'amq.everack.unroutable' contains reserved prefix 'amq.*'";
+    harness.refused(
+        Command::DeclareQueue(queue(UNROUTABLE_STORE)),
+        (RefusalKind::AccessRefused, text),
+    );
+    assert!(!harness.done(Command::RemoveQueue { queue: store.id }).changed);
+    harness.done(set(USER, "p", definition("", 0, &[("max-length", 1.into())])));
+    let store = harness.view().store().cloned().expect("there");
+    assert_eq!(store.settings.messages_max, Some(10), "policies do not reach it");
+    harness.done(Command::LimitVhost {
+        vhost: "/".into(),
+        limit: VhostLimit::Queues,
+        most: Some(1),
+    });
+    harness.queue("a");
 }

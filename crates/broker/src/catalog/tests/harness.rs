@@ -152,7 +152,12 @@ impl Harness {
         let snapshot = self.catalog.snapshot();
         let mut lines = Vec::new();
         for vhost in snapshot.vhosts() {
-            lines.push(format!("{} {:?}", vhost.name(), vhost.limits()));
+            lines.push(format!(
+                "{} {:?} {:?}",
+                vhost.name(),
+                vhost.limits(),
+                vhost.unroutable()
+            ));
             lines.extend(
                 vhost
                     .policies()

@@ -9,7 +9,7 @@ use super::harness::{Harness, arguments, binding};
 use crate::arguments::{Arguments, Value};
 use crate::catalog::{
     ApplyTo, Binding, Catalog, Command, DeclareExchange, DeclareQueue, Destination, ExchangeKind, Fact,
-    Options, PolicyDefinition, PolicyKind, UserLimit, VhostLimit, VhostView,
+    Options, PolicyDefinition, PolicyKind, Unroutable, UserLimit, VhostLimit, VhostView,
 };
 use crate::ids::{ConnectionId, QueueId};
 use crate::routing::{HeaderValue, NoHeaders, Route};
@@ -163,6 +163,12 @@ fn administration() -> impl Strategy<Value = Command> {
             vhost: "/".into()
         }),
         topic_permission(),
+        (prop::sample::select(["/", "v"].as_slice()), unroutable()).prop_map(|(vhost, fate)| {
+            Command::SetUnroutable {
+                vhost: vhost.into(),
+                fate,
+            }
+        }),
         (
             prop::sample::select(["/", "v"].as_slice()),
             any::<bool>(),
@@ -191,6 +197,14 @@ fn administration() -> impl Strategy<Value = Command> {
         Just(Command::DeclareVhost { vhost: "v".into() }),
         Just(Command::DeleteVhost { vhost: "v".into() }),
     ]
+}
+
+fn unroutable() -> impl Strategy<Value = Unroutable> {
+    let keep = (1..3_u64).prop_map(|messages_max| Unroutable::Keep {
+        messages_max,
+        bytes_max: 1000,
+    });
+    prop_oneof![1 => Just(Unroutable::Drop), 1 => Just(Unroutable::Nack), 2 => keep]
 }
 
 fn topic_permission() -> impl Strategy<Value = Command> {

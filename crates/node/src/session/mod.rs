@@ -11,6 +11,7 @@
 
 mod channel;
 mod consume;
+mod entry;
 mod growth;
 mod large;
 mod message;
@@ -511,53 +512,6 @@ impl Session {
     /// Whether this is still the channel that something was awaited for: one that takes its number does not begin before.
     fn has(&self, channel: u16) -> bool {
         self.channels.contains_key(&channel) && self.connection.is_open(channel)
-    }
-
-    fn log_in(&mut self, user: Vec<u8>, password: Vec<u8>) {
-        self.user = Name::new(&user);
-        self.snapshot = self.shared.snapshot();
-        let stored = self
-            .snapshot
-            .user(&self.user)
-            .map(|user| user.password_hash.clone());
-        self.credentials = Some(Credentials {
-            user,
-            password,
-            stored,
-        });
-    }
-
-    /// The certificate has been verified, so the user only has to be there.
-    fn log_in_by_certificate(&mut self) {
-        self.user = self.certificate_user.clone().unwrap_or_default();
-        self.snapshot = self.shared.snapshot();
-        if self.snapshot.user(&self.user).is_some() {
-            self.connection.authenticated();
-        } else {
-            tracing::warn!(peer = %self.peer, user = %self.user, "login by certificate refused: there is no such user");
-            self.connection.refuse_authentication();
-        }
-    }
-
-    fn open(&mut self, vhost: &Name) {
-        self.snapshot = self.shared.snapshot();
-        let view = match self.snapshot.open_vhost(&self.user, vhost) {
-            Ok(view) => view,
-            Err(refusal) => {
-                self.connection.refuse_vhost(&refusal.text);
-                return;
-            }
-        };
-        if let Err(text) = self.shared.tenants.enter(&self.snapshot, &self.user, vhost) {
-            self.connection.refuse_vhost(&text);
-            return;
-        }
-        self.entered = true;
-        self.permissions = self.snapshot.permissions(&self.user, vhost);
-        self.vhost_name = vhost.clone();
-        self.vhost = Some(view);
-        self.connection.opened();
-        tracing::debug!(peer = %self.peer, user = %self.user, vhost = %self.vhost_name, "connection open");
     }
 
     /// Looks at the topology as it is now, if it has changed since the last look.

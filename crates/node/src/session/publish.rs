@@ -110,10 +110,13 @@ impl Session {
             };
             let mut published = Published::default();
             // Neighbours carry the same kinds of properties.
-            if batch.flags(usize::from(group.from)) & properties::CHECKED == 0 {
-                self.add_routed(&mut routed, batch, &last, *group, &mut published);
-            } else {
-                self.add_checked(&mut routed, channel, batch, &last, *group, &mut published);
+            let plain = batch.flags(usize::from(group.from)) & properties::CHECKED == 0;
+            match last {
+                LastRoute::Fixed(route) if plain => {
+                    published = self.add_run(&mut routed, route, group.from, group.to, group.mandatory);
+                }
+                last if plain => self.add_routed(&mut routed, batch, &last, *group, &mut published),
+                last => self.add_checked(&mut routed, channel, batch, &last, *group, &mut published),
             }
             if let Some(state) = self.channels.get_mut(&channel) {
                 state.publishing.add(published);
@@ -406,6 +409,9 @@ impl Session {
         first_number: u64,
         end: u16,
     ) {
+        if refused.is_empty() {
+            return self.hand_over(channel, messages, runs, first_number, 0..end);
+        }
         let mut runs = runs.into_iter().peekable();
         let mut begin = 0;
         // Nobody hears of a refusal on a channel that does not confirm.

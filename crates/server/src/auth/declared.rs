@@ -15,6 +15,7 @@ use everack_broker::name::Name;
 use super::authenticator::GUEST;
 use super::password::GUEST_HASH;
 use crate::config::setting::{Guest, PolicySort, UnroutableFate};
+use crate::config::table::default_entry;
 use crate::config::{Config, keys};
 
 /// The vhost that is always there.
@@ -62,7 +63,7 @@ struct Patterns {
 impl Declared {
     /// What a configuration declares, the vhost `/` and `guest` included.
     pub fn by(config: &Config) -> Self {
-        let root = crate::config::table::default_entry("vhosts", "{ name = '/' }");
+        let root: keys::Vhost = default_entry("vhosts", "{ name = '/' }");
         let mut vhosts = BTreeMap::from([(Name::new(ROOT), Vhost::from(&root))]);
         vhosts.extend(
             config
@@ -93,7 +94,7 @@ impl Declared {
         let mut commands = Vec::new();
         let missing = self.vhosts.keys().filter(|vhost| catalog.vhost(vhost).is_none());
         commands.extend(missing.map(|vhost| Command::DeclareVhost { vhost: vhost.clone() }));
-        self.limit_vhosts(catalog, &mut commands);
+        self.govern_vhosts(catalog, &mut commands);
         let undeclared = catalog
             .users()
             .filter(|user| !self.users.contains_key(&user.name));
@@ -108,7 +109,7 @@ impl Declared {
         commands
     }
 
-    fn limit_vhosts(&self, catalog: &Snapshot, commands: &mut Vec<Command>) {
+    fn govern_vhosts(&self, catalog: &Snapshot, commands: &mut Vec<Command>) {
         for (vhost, Vhost { limits, unroutable }) in &self.vhosts {
             let held = catalog
                 .vhost(vhost)

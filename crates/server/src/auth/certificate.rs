@@ -41,7 +41,7 @@ const SHORT_NAMES: &[(&[u8], &str)] = &[
 ];
 
 /// The user that a certificate (DER) stands for. `None` if it names nobody in the way that is asked for.
-pub fn user_of(certificate: &[u8], by: External) -> Option<String> {
+pub(super) fn user_of(certificate: &[u8], by: External) -> Option<String> {
     let subject = Subject::of(certificate)?;
     let name = match by {
         External::Off => None,

@@ -143,14 +143,14 @@ def _(broker):
 
 # -- TLS
 
-def over_tls(broker, port, version=None, certificate=True, authority=True):
+def over_tls(broker, port, version=None, certificate=True, authority=True, **more):
     context = ssl.create_default_context(cafile=os.environ["CA"] if authority else None)
     if version:
         context.minimum_version = context.maximum_version = version
     if certificate:
         context.load_cert_chain(os.environ["CLIENT_CERTIFICATE"], os.environ["CLIENT_KEY"])
     broker.url = f"amqp://guest:guest@localhost:{port}/%2f"
-    return broker.channel(ssl_options=pika.SSLOptions(context, "localhost"))
+    return broker.channel(ssl_options=pika.SSLOptions(context, "localhost"), **more)
 
 
 @case("TLS 1.2")
@@ -176,6 +176,22 @@ def _(broker):
 @case("mutual TLS with the certificate that is demanded")
 def _(broker):
     round_trip(over_tls(broker, os.environ["MUTUAL_PORT"]))
+
+
+@case("a certificate logs in, as the user that it names")
+def _(broker):
+    by_certificate = pika.credentials.ExternalCredentials()
+    channel = over_tls(broker, os.environ["MUTUAL_PORT"], credentials=by_certificate)
+    round_trip(channel)
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.basic_publish("", queue, b"x", pika.BasicProperties(user_id="ann"))
+    assert channel.basic_get(queue)[1].user_id == "ann"
+
+
+@case("a certificate that nobody asked for does not log in")
+def _(broker):
+    by_certificate = pika.credentials.ExternalCredentials()
+    fails(lambda: over_tls(broker, os.environ["TLS_PORT"], credentials=by_certificate))
 
 
 @case("mutual TLS without a certificate is refused")

@@ -17,6 +17,7 @@ fn main() {
     }));
     let mutual = Broker::with(Settings {
         tls: Some(true),
+        config: BY_CERTIFICATE.to_owned(),
         ..Settings::default()
     });
     let certificates = mutual.certificates();
@@ -43,6 +44,20 @@ fn main() {
     drop((broker, mutual));
     conclusion.exit();
 }
+
+/// Who comes with a certificate for the client may log in with it, and without a password.
+const BY_CERTIFICATE: &str = r#"
+[auth]
+external = "common_name"
+
+[[users]]
+name = "ann"
+password_hash = ""
+[[users.permissions]]
+configure = ".*"
+write = ".*"
+read = ".*"
+"#;
 
 fn users() -> Vec<User> {
     let all = Some([".*"; 3]);

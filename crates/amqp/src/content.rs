@@ -303,6 +303,45 @@ impl Batch {
         }
     }
 
+    /// The same messages, some with other properties (flags word and properties, which must be sound), in memory of their
+    /// own. `replaced` is in the order of the messages.
+    pub fn with_properties(&self, replaced: &[(u16, Vec<u8>)]) -> Batch {
+        let mut replaced = replaced.iter().peekable();
+        let mut chunk = BytesMut::with_capacity(self.chunk.len());
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for (index, entry) in self.entries.iter().enumerate() {
+            let new = replaced.next_if(|(at, _)| usize::from(*at) == index);
+            let address_off = chunk.len() as u32;
+            chunk.extend_from_slice(self.address(index));
+            let header_off = chunk.len() as u32;
+            let mut flags = entry.flags;
+            match new {
+                None => chunk.extend_from_slice(self.header(index)),
+                Some((_, properties)) => {
+                    chunk.extend_from_slice(&self.header(index)[..ContentHeader::FIXED_BYTES]);
+                    chunk.extend_from_slice(properties);
+                    let summary = properties::validate(properties).unwrap_or_default();
+                    flags = entry_flags(summary, entry.flags & flags::MANDATORY != 0);
+                }
+            }
+            let body_off = chunk.len() as u32;
+            chunk.extend_from_slice(self.body(index));
+            entries.push(Entry {
+                address_off,
+                header_off,
+                header_len: body_off - header_off,
+                body_off,
+                flags,
+                ..*entry
+            });
+        }
+        Batch {
+            chunk: chunk.freeze(),
+            entries,
+            groups: self.groups.clone(),
+        }
+    }
+
     /// The bytes of header frame and body frame as the publisher sent them, when they are still there and no
     /// frame is larger than `frame_max` (0: no limit). Only the channel number in them is the
     /// publisher's.

@@ -11,17 +11,22 @@ pub enum Mechanism {
     Plain,
     /// RabbitMQ's older table of LOGIN and PASSWORD.
     AmqPlain,
+    /// By what the connection itself says: the client's certificate.
+    External,
 }
 
 impl Mechanism {
     /// What `connection.start` offers.
     pub const OFFERED: &'static str = "PLAIN AMQPLAIN";
+    /// The same where the connection says who the client is.
+    pub const OFFERED_WITH_EXTERNAL: &'static str = "PLAIN AMQPLAIN EXTERNAL";
 
     /// The mechanism of this name.
     pub fn named(name: &[u8]) -> Option<Mechanism> {
         match name {
             b"PLAIN" => Some(Mechanism::Plain),
             b"AMQPLAIN" => Some(Mechanism::AmqPlain),
+            b"EXTERNAL" => Some(Mechanism::External),
             _ => None,
         }
     }
@@ -31,6 +36,7 @@ impl Mechanism {
         match self {
             Mechanism::Plain => "PLAIN",
             Mechanism::AmqPlain => "AMQPLAIN",
+            Mechanism::External => "EXTERNAL",
         }
     }
 }
@@ -40,7 +46,7 @@ impl Mechanism {
 pub struct Credentials {
     /// How they were given.
     pub mechanism: Mechanism,
-    /// The user's name.
+    /// The user's name; empty with [`Mechanism::External`].
     pub user: Vec<u8>,
     /// The password; never printed.
     pub password: Vec<u8>,
@@ -52,6 +58,8 @@ impl Credentials {
         let (user, password) = match mechanism {
             Mechanism::Plain => plain(response)?,
             Mechanism::AmqPlain => amq_plain(response)?,
+            // Whom the client wishes to act for does not count, as in RabbitMQ.
+            Mechanism::External => (Vec::new(), Vec::new()),
         };
         Some(Credentials {
             mechanism,

@@ -65,7 +65,7 @@ pub fn server_properties(everack_version: &str, cluster_name: &str) -> Table {
         .with("consumer_priorities", true)
         .with("authentication_failure_close", true)
         .with("per_consumer_qos", true)
-        .with("direct_reply_to", false);
+        .with("direct_reply_to", true);
     Table::new()
         .with("capabilities", capabilities)
         .with("cluster_name", cluster_name)

@@ -22,9 +22,11 @@ pub mod link;
 pub mod messages;
 pub mod notice;
 pub mod outbox;
+pub mod replies;
 pub mod report;
 pub mod request;
 pub mod shared;
+pub mod tenants;
 
 pub mod catalog_service;
 pub mod dead_letters;

@@ -22,6 +22,8 @@ pub trait Wake: Send + Sync {
 
 /// Bytes a publisher may have handed to partitions and not yet seen accepted, before its socket is no longer read.
 pub const PUBLISH_WINDOW_BYTES: usize = 1 << 20;
+/// Bytes of direct replies that may wait for a connection to read them. What comes beyond finds nobody there.
+pub const REPLY_WINDOW_BYTES: usize = 16 << 20;
 
 /// See the module documentation.
 pub struct Link {
@@ -34,6 +36,7 @@ pub struct Link {
     dirty: AtomicBool,
     publish_bytes: AtomicUsize,
     publisher_waits: AtomicBool,
+    reply_bytes: AtomicUsize,
     wake: Box<dyn Wake>,
 }
 
@@ -48,6 +51,7 @@ impl Link {
             dirty: AtomicBool::new(false),
             publish_bytes: AtomicUsize::new(0),
             publisher_waits: AtomicBool::new(false),
+            reply_bytes: AtomicUsize::new(0),
             wake,
         }
     }
@@ -102,6 +106,27 @@ impl Link {
         let before = self.publish_bytes.fetch_sub(bytes, Ordering::AcqRel);
         debug_assert!(before >= bytes, "more publish bytes came back than went out");
         before - bytes < PUBLISH_WINDOW_BYTES && self.publisher_waits.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether a direct reply would be taken.
+    pub fn has_room_for_replies(&self) -> bool {
+        self.reply_bytes.load(Ordering::Acquire) < REPLY_WINDOW_BYTES
+    }
+
+    /// Counts bytes of direct replies that are about to be left here; `false`, and nothing is counted, if there is no room.
+    pub fn reply_begins(&self, bytes: usize) -> bool {
+        let before = self.reply_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let room = before < REPLY_WINDOW_BYTES;
+        if !room {
+            self.reply_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        room
+    }
+
+    /// Counts bytes of direct replies that are written, or dropped.
+    pub fn reply_ends(&self, bytes: usize) {
+        let before = self.reply_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        debug_assert!(before >= bytes, "more reply bytes were written than left here");
     }
 
     /// Whether the publisher may read on; if not, the next accepted batch that makes room wakes it.

@@ -7,6 +7,7 @@ use everack_broker::partition::Delivery;
 
 use crate::catalog_service::CatalogAnswer;
 use crate::messages::Messages;
+use crate::replies::Reply;
 use crate::report::Inquirer;
 use crate::space::Pin;
 
@@ -60,6 +61,8 @@ pub enum Notice {
         /// The consumer.
         consumer: ConsumerId,
     },
+    /// Messages that answer a request of one of its channels, past all queues.
+    Reply(Reply),
     /// How does this connection stand?
     Report {
         /// Who is told.

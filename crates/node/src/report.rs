@@ -188,6 +188,10 @@ pub struct Published {
     pub returned: u64,
     /// Those that no queue wanted and that are gone.
     pub dropped: u64,
+    /// Those that no queue wanted and that their virtual host keeps.
+    pub kept: u64,
+    /// Those that no queue wanted and that were refused.
+    pub refused: u64,
 }
 
 impl Published {
@@ -198,5 +202,7 @@ impl Published {
         self.routed += other.routed;
         self.returned += other.returned;
         self.dropped += other.dropped;
+        self.kept += other.kept;
+        self.refused += other.refused;
     }
 }

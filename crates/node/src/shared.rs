@@ -15,7 +15,9 @@ use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::notice::Notice;
+use crate::replies::Replies;
 use crate::report::Inquirer;
+use crate::tenants::Tenants;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -30,12 +32,17 @@ pub struct Shared {
     pub large: LargeOutput,
     /// What channels that are gone have published.
     pub ledger: Ledger,
+    /// Channels that are answered past all queues.
+    pub replies: Replies,
+    /// How many connections and channels virtual hosts and users have.
+    pub tenants: Tenants,
     snapshot: ArcSwap<Snapshot>,
     epoch: AtomicU64,
     connection_next: AtomicU64,
     consumer_next: AtomicU64,
     transaction_next: AtomicU64,
     name_next: AtomicU64,
+    draw_next: AtomicU64,
     name_seed: u64,
     links: Mutex<FxHashMap<ConnectionId, Weak<Link>>>,
 }
@@ -45,10 +52,16 @@ pub struct Shared {
 pub struct Counters {
     /// Messages that no queue wanted and whose publisher did not ask to have back.
     pub unroutable_dropped: AtomicU64,
+    /// Messages that no queue wanted and that their virtual host keeps in its store.
+    pub unroutable_kept: AtomicU64,
+    /// Messages that no queue wanted and that were refused.
+    pub unroutable_refused: AtomicU64,
     /// Messages that no queue wanted and that went back to their publisher.
     pub unroutable_returned: AtomicU64,
     /// Messages whose content could not be read back and was set aside.
     pub damaged: AtomicU64,
+    /// Direct replies that found no room in the connection of the one who asked.
+    pub replies_dropped: AtomicU64,
 }
 
 impl Shared {
@@ -61,12 +74,15 @@ impl Shared {
             limits: Limits::default(),
             large: LargeOutput::default(),
             ledger: Ledger::default(),
+            replies: Replies::default(),
+            tenants: Tenants::default(),
             epoch: AtomicU64::new(snapshot.epoch()),
             snapshot: ArcSwap::from_pointee(snapshot),
             connection_next: AtomicU64::new(1),
             consumer_next: AtomicU64::new(1),
             transaction_next: AtomicU64::new(u64::from(start) << 32 | 1),
             name_next: AtomicU64::new(1),
+            draw_next: AtomicU64::new(1),
             name_seed: seed,
             links: Mutex::new(FxHashMap::default()),
         }
@@ -116,6 +132,12 @@ impl Shared {
         name.push_str(prefix);
         name.extend((0..22).map(|digit| char::from(DIGITS[(bits >> (digit * 6)) as usize & 63])));
         name
+    }
+
+    /// A number by chance, another one at each call; for exchanges that choose so.
+    pub fn draw(&self) -> u64 {
+        let number = self.draw_next.fetch_add(1, Ordering::Relaxed);
+        scramble(self.name_seed.rotate_left(32) ^ number)
     }
 
     /// Lets alarms reach this link.

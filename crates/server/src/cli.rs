@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
-use crate::auth::password;
+use crate::auth::{password, rabbitmq};
 use crate::config::{Config, Override, Sources, render};
 use crate::inspect;
 use crate::output::print;
@@ -45,7 +45,7 @@ enum Command {
     /// Print the configuration with all keys, their defaults and their meaning; or check a file.
     Config(ConfigArgs),
     /// Read a password from standard input and print its hash, for `password_hash` in the configuration.
-    HashPassword,
+    HashPassword(HashPasswordArgs),
     /// The order service of the demo, which starts this binary for each of its processes.
     #[cfg(feature = "demo")]
     #[command(hide = true)]
@@ -86,6 +86,13 @@ struct ConfigArgs {
     reference: bool,
 }
 
+#[derive(Debug, Args)]
+struct HashPasswordArgs {
+    /// Print a hash in RabbitMQ's format (salted SHA-256) instead, for a RabbitMQ's definitions. It protects a password far less.
+    #[arg(long)]
+    rabbitmq: bool,
+}
+
 impl Cli {
     /// Does what was asked for, with `B` as the broker to serve.
     pub fn run<B: Broker>(self) -> anyhow::Result<ExitCode> {
@@ -96,7 +103,7 @@ impl Cli {
             Command::Audit(args) => Ok(everack_audit::run(*args)),
             Command::Doctor(args) => everack_audit::doctor::run(args),
             Command::Config(args) => args.run(),
-            Command::HashPassword => hash_password(),
+            Command::HashPassword(args) => hash_password(&args),
             #[cfg(feature = "demo")]
             Command::Demo(args) => everack_shop::demo::run(args),
             #[cfg(feature = "demo")]
@@ -172,7 +179,7 @@ impl ConfigArgs {
     }
 }
 
-fn hash_password() -> anyhow::Result<ExitCode> {
+fn hash_password(args: &HashPasswordArgs) -> anyhow::Result<ExitCode> {
     let mut stdin = std::io::stdin();
     let mut given = String::new();
     if stdin.is_terminal() {
@@ -190,7 +197,12 @@ fn hash_password() -> anyhow::Result<ExitCode> {
         .strip_suffix('\n')
         .map_or(given.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     anyhow::ensure!(!password.is_empty(), "the password is empty");
-    print(&format!("{}\n", password::hash(password.as_bytes())?))?;
+    let hash = if args.rabbitmq {
+        rabbitmq::hash(password.as_bytes())?
+    } else {
+        password::hash(password.as_bytes())?
+    };
+    print(&format!("{hash}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -36,7 +36,11 @@ impl Connection {
             version_major: 0,
             version_minor: 9,
             server_properties: self.settings.server_properties.clone(),
-            mechanisms: Mechanism::OFFERED.into(),
+            mechanisms: if self.external {
+                Mechanism::OFFERED_WITH_EXTERNAL.into()
+            } else {
+                Mechanism::OFFERED.into()
+            },
             locales: b"en_US".to_vec(),
         };
         self.send(0, &start.into());
@@ -66,7 +70,9 @@ impl Connection {
 
     fn start_ok(&mut self, start_ok: connection::StartOk) -> Result<Step, Fault> {
         let refuse = |code, text| Fault::Connection(Error::new(code, text).caused_by(START_OK));
-        let mechanism = Mechanism::named(&start_ok.mechanism).ok_or_else(|| {
+        let known = Mechanism::named(&start_ok.mechanism);
+        let offered = known.filter(|mechanism| *mechanism != Mechanism::External || self.external);
+        let mechanism = offered.ok_or_else(|| {
             let text = format!("unknown authentication mechanism '{}'", start_ok.mechanism);
             refuse(ReplyCode::CommandInvalid, text)
         })?;
@@ -85,6 +91,11 @@ impl Connection {
             client_properties: start_ok.client_properties,
             locale: start_ok.locale,
         }))
+    }
+
+    /// From here on the client may log in as who the connection says it is. Counts until `connection.start` is sent.
+    pub fn offer_external(&mut self) {
+        self.external = true;
     }
 
     /// The user is who it says: negotiates limits next.

@@ -76,6 +76,8 @@ pub struct Connection {
     channel_max: u16,
     capabilities: Capabilities,
     mechanism: &'static str,
+    /// The connection itself says who the client is.
+    external: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +159,7 @@ impl Connection {
             liveness: Liveness::new(now),
             capabilities: Capabilities::default(),
             mechanism: "",
+            external: false,
         }
     }
 

@@ -92,7 +92,7 @@ fn server_properties_are_what_clients_test_on() {
         ("consumer_priorities", true),
         ("authentication_failure_close", true),
         ("per_consumer_qos", true),
-        ("direct_reply_to", false),
+        ("direct_reply_to", true),
     ];
     for (name, value) in expected {
         assert_eq!(capabilities.get(name), Some(&Value::Bool(value)), "{name}");

@@ -14,6 +14,8 @@ use super::permission::Permissions;
 use super::queue_arguments::{QueueKind, QueueSettings};
 use super::queue_definition::{self, Queue};
 use super::refusal::{Refusal, check_length, check_name, resource};
+use super::topic_permission::TopicPermission;
+use super::unroutable::UNROUTABLE_STORE;
 use super::user::User;
 use super::vhost::Vhost;
 use crate::ids::{ConnectionId, QueueId};
@@ -40,6 +42,12 @@ impl Command {
                     "deletion of system {exchange} not allowed"
                 )))
             }
+            Command::DeleteQueue { vhost, name, .. } if name.as_bytes() == UNROUTABLE_STORE.as_bytes() => {
+                let queue = resource("queue", name, vhost);
+                Err(Refusal::access_refused(format!(
+                    "deletion of system {queue} not allowed"
+                )))
+            }
             Command::DeclareQueue(declare) if !declare.passive => check_queue_name(declare),
             Command::Bind { binding, .. } | Command::Unbind { binding, .. } => {
                 binding.check_ends()?;
@@ -47,6 +55,8 @@ impl Command {
             }
             Command::DeclareVhost { vhost } => check_length("vhost name", vhost),
             Command::DeclareUser { user, .. } => check_length("user name", user),
+            Command::SetPolicy { name, .. } => check_length("policy name", name),
+            Command::SetTopicPermission { exchange, .. } => check_length("exchange name", exchange),
             _ => Ok(()),
         }
     }
@@ -95,6 +105,28 @@ impl Catalog {
                 read,
             } => self.set_permissions(user, vhost, configure, write, read)?,
             Command::ClearPermissions { user, vhost } => self.clear_permissions(user, vhost),
+            Command::SetTopicPermission {
+                user,
+                vhost,
+                exchange,
+                write,
+                read,
+            } => self.set_topic_permission(TopicPermission::new(user, vhost, exchange, write, read)?)?,
+            Command::ClearTopicPermissions {
+                user,
+                vhost,
+                exchange,
+            } => self.clear_topic_permissions(&user, &vhost, exchange.as_ref()),
+            Command::LimitVhost { vhost, limit, most } => self.limit_vhost(vhost, limit, most)?,
+            Command::LimitUser { user, limit, most } => self.limit_user(user, limit, most)?,
+            Command::SetPolicy {
+                vhost,
+                name,
+                kind,
+                definition,
+            } => self.set_policy(vhost, name, kind, definition)?,
+            Command::ClearPolicy { vhost, name, kind } => self.clear_policy(vhost, name, kind)?,
+            Command::SetUnroutable { vhost, fate } => self.set_unroutable(vhost, fate)?,
             Command::DeclareExchange(declare) => self.declare_exchange(declare)?,
             Command::DeleteExchange {
                 vhost,
@@ -107,7 +139,14 @@ impl Catalog {
                 name,
                 connection,
             } => self.delete_queue(&vhost, &name, connection)?,
-            Command::RemoveQueue { queue } => self.remove_queues([queue]),
+            Command::RemoveQueue { queue } => {
+                let store = self
+                    .state
+                    .queues
+                    .get(&queue)
+                    .is_some_and(|queue| queue.is_store());
+                self.remove_queues(Some(queue).filter(|_| !store))
+            }
             Command::Bind {
                 vhost,
                 binding,
@@ -144,17 +183,14 @@ impl Catalog {
     }
 
     fn declare_user(&mut self, user: Name, password_hash: String, tags: Vec<String>) -> Outcome {
+        let known = self.state.users.get(&user);
         let declared = User {
             name: user.clone(),
             password_hash: password_hash.clone(),
             tags: tags.clone(),
+            limits: known.map(|known| known.limits).unwrap_or_default(),
         };
-        if self
-            .state
-            .users
-            .get(&user)
-            .is_some_and(|known| **known == declared)
-        {
+        if known.is_some_and(|known| **known == declared) {
             return Outcome::unchanged();
         }
         self.state.users.insert(user.clone(), Arc::new(declared));
@@ -248,10 +284,12 @@ impl Catalog {
         }
         check_name("exchange", &name)?;
         exchange::check_exchange_argument(ALTERNATE, &declaration.arguments, &described())?;
+        if kind == ExchangeKind::ConsistentHash {
+            exchange::check_hash_arguments(&declaration.arguments, &described())?;
+        }
 
         let arguments = declaration.arguments.clone();
-        let exchange = Arc::new(Exchange::new(name.clone(), declaration));
-        self.vhost_mut(&vhost)?.exchanges.insert(name.clone(), exchange);
+        self.add_exchange(&vhost, Exchange::new(name.clone(), declaration))?;
         let fact = Fact::ExchangeDeclared {
             vhost,
             name,
@@ -306,14 +344,14 @@ impl Catalog {
             declare.auto_delete,
             &described,
         )?;
-        Ok(self.create_queue(declare, declaration, settings))
+        self.may_hold_another(&declare.vhost, &declare.name)?;
+        Ok(self.create_queue(declare, declaration))
     }
 
-    fn create_queue(
+    pub(super) fn create_queue(
         &mut self,
         declare: DeclareQueue,
         declaration: queue_definition::Declaration,
-        settings: QueueSettings,
     ) -> Outcome {
         let DeclareQueue {
             vhost,
@@ -336,8 +374,7 @@ impl Catalog {
                 arguments,
             });
         }
-        let queue = Arc::new(Queue::new(id, partition, vhost, name, declaration, settings));
-        self.add_queue(queue.clone());
+        let queue = self.add_queue(id, partition, vhost, name, declaration);
         outcome.queue = Some(queue);
         outcome
     }
@@ -398,9 +435,7 @@ impl Catalog {
         let source =
             source.ok_or_else(|| Refusal::not_found(resource("exchange", &binding.source, &vhost_name)))?;
         let queue = check_destination(vhost, &binding.destination)?;
-        if source.kind == ExchangeKind::Headers {
-            binding::check_headers_match(&binding.arguments)?;
-        }
+        binding::check_for(source.kind, &binding, queue.map(|queue| queue.kind()))?;
         if let Some(queue) = queue {
             queue.check_access(connection)?;
         }

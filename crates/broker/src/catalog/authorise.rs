@@ -2,13 +2,14 @@
 //!
 //! A declaration or deletion needs `configure` on the thing. A new queue with a dead-letter exchange also needs `read` on the
 //! queue and `write` on that exchange, a new exchange with an alternate likewise. Binding and unbinding need `write` on the
-//! destination and `read` on the source. Asking passively needs nothing. Publishing (`write` on the exchange) and consuming
+//! destination and `read` on the source, and to a topic exchange also `read` on the routing key. Asking passively needs nothing. Publishing (`write` on the exchange) and consuming
 //! (`read` on the queue) are no commands of the catalog: see [`Permissions::require`](super::Permissions::require).
 
 use super::binding::{Binding, Destination};
 use super::command::{Command, DeclareExchange, DeclareQueue};
 use super::exchange::{self, ALTERNATE};
 use super::permission::{self, Access, Resource};
+use super::policy::PolicyKind;
 use super::refusal::{Refusal, resource};
 use super::snapshot::Snapshot;
 use crate::arguments::{Arguments, Value};
@@ -44,8 +45,25 @@ impl Snapshot {
             | Command::DeclareUser { .. }
             | Command::DeleteUser { .. }
             | Command::SetPermissions { .. }
-            | Command::ClearPermissions { .. } => self.require_administrator(user),
+            | Command::ClearPermissions { .. }
+            | Command::SetTopicPermission { .. }
+            | Command::ClearTopicPermissions { .. }
+            | Command::LimitVhost { .. }
+            | Command::SetUnroutable { .. }
+            | Command::LimitUser { .. } => self.require_administrator(user),
+            Command::SetPolicy { kind, .. } | Command::ClearPolicy { kind, .. } => {
+                self.may_govern(user, *kind)
+            }
         }
+    }
+
+    /// Policies are set by policymakers, and by administrators, who alone set operator policies.
+    fn may_govern(&self, user: &Name, kind: PolicyKind) -> Result<(), Refusal> {
+        let known = self.user(user);
+        if kind == PolicyKind::User && known.is_some_and(|known| known.has_tag("policymaker")) {
+            return Ok(());
+        }
+        self.require_administrator(user)
     }
 
     fn require_administrator(&self, user: &Name) -> Result<(), Refusal> {
@@ -125,6 +143,12 @@ impl Asker<'_> {
                 Destination::Exchange(name) => Resource::Exchange(name),
             },
         )?;
-        self.require(Access::Read, Resource::Exchange(&binding.source))
+        self.require(Access::Read, Resource::Exchange(&binding.source))?;
+        let vhost = self.snapshot.vhost(self.vhost);
+        let source = vhost.as_ref().and_then(|vhost| vhost.exchange(&binding.source));
+        source.map_or(Ok(()), |source| {
+            self.snapshot
+                .require_topic(self.user, self.vhost, source, Access::Read, &binding.routing_key)
+        })
     }
 }

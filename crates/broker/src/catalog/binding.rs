@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::erlang;
+use super::exchange::ExchangeKind;
+use super::queue_arguments::QueueKind;
 use super::refusal::{Refusal, resource};
 use crate::arguments::{Arguments, Value};
 use crate::name::Name;
+use crate::routing::one_of;
 
 /// What a binding leads to.
 ///
@@ -79,8 +82,53 @@ impl Binding {
     }
 }
 
+/// Whether an exchange of that kind can make sense of the binding; `queue` is the type of the queue that it leads to.
+pub(crate) fn check_for(
+    source: ExchangeKind,
+    binding: &Binding,
+    queue: Option<QueueKind>,
+) -> Result<(), Refusal> {
+    match source {
+        ExchangeKind::Headers => check_headers_match(&binding.arguments),
+        ExchangeKind::ConsistentHash => check_weight(&binding.routing_key),
+        ExchangeKind::LocalRandom => check_local(&binding.routing_key, queue),
+        ExchangeKind::Direct
+        | ExchangeKind::Fanout
+        | ExchangeKind::Topic
+        | ExchangeKind::ModulusHash
+        | ExchangeKind::Random => Ok(()),
+    }
+}
+
+fn check_weight(key: &Name) -> Result<(), Refusal> {
+    match one_of::weight(key) {
+        None => Err(Refusal::precondition_failed(format!(
+            "The binding key must be an integer: {}",
+            erlang::binary(key)
+        ))),
+        Some(0) => Err(Refusal::precondition_failed(
+            "The binding key must be greater than 0",
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+fn check_local(key: &Name, queue: Option<QueueKind>) -> Result<(), Refusal> {
+    match queue {
+        _ if !key.is_empty() => Err(Refusal::precondition_failed(format!(
+            "Non empty binding '{key}' key not permitted"
+        ))),
+        None => Err(Refusal::precondition_failed("Destination not found")),
+        Some(QueueKind::Classic) => Ok(()),
+        Some(kind) => Err(Refusal::precondition_failed(format!(
+            "Queue type {} not valid for this exchange type",
+            kind.module_name()
+        ))),
+    }
+}
+
 /// Whether a headers exchange can make sense of the arguments.
-pub(crate) fn check_headers_match(arguments: &Arguments) -> Result<(), Refusal> {
+fn check_headers_match(arguments: &Arguments) -> Result<(), Refusal> {
     match arguments.get("x-match") {
         None => Ok(()),
         Some(Value::LongString(how)) => match how.as_ref() {

@@ -1,6 +1,9 @@
 //! All that can be asked of the catalog.
 
 use super::binding::Binding;
+use super::limit::{UserLimit, VhostLimit};
+use super::policy::{PolicyDefinition, PolicyKind};
+use super::unroutable::Unroutable;
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, QueueId};
 use crate::name::Name;
@@ -51,6 +54,73 @@ pub enum Command {
         user: Name,
         /// Where.
         vhost: Name,
+    },
+    /// Sets which routing keys a user may use on an exchange. The user and the virtual host must exist.
+    SetTopicPermission {
+        /// Whose.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// On which exchange.
+        exchange: Name,
+        /// Pattern of routing keys that may be published with.
+        write: String,
+        /// Pattern of routing keys that may be bound with.
+        read: String,
+    },
+    /// Takes a user's topic permissions in a virtual host away.
+    ClearTopicPermissions {
+        /// Whose.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// On which exchange; none is all of them.
+        exchange: Option<Name>,
+    },
+    /// Sets how much a virtual host may have.
+    LimitVhost {
+        /// Which, must exist.
+        vhost: Name,
+        /// Of what.
+        limit: VhostLimit,
+        /// How many; none is no limit.
+        most: Option<u64>,
+    },
+    /// Sets how much a user may have.
+    LimitUser {
+        /// Which, must exist.
+        user: Name,
+        /// Of what.
+        limit: UserLimit,
+        /// How many; none is no limit.
+        most: Option<u64>,
+    },
+    /// Sets a policy, new or in place of the one of that name.
+    SetPolicy {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Who sets it.
+        kind: PolicyKind,
+        /// What it says.
+        definition: PolicyDefinition,
+    },
+    /// Takes a policy away; nothing if it is not there.
+    ClearPolicy {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Of which kind.
+        kind: PolicyKind,
+    },
+    /// Sets what becomes of messages that no queue of a virtual host wants. To keep them, it gets a store.
+    SetUnroutable {
+        /// Where.
+        vhost: Name,
+        /// What becomes of them.
+        fate: Unroutable,
     },
     /// Creates an exchange, or checks that one is there and as asked for.
     DeclareExchange(DeclareExchange),

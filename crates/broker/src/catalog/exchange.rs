@@ -7,9 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::binding::Binding;
 use super::equivalence;
+use super::erlang;
+use super::govern::Governance;
+use super::policy_settings;
 use super::refusal::{Refusal, RefusalKind, resource};
 use crate::arguments::{Arguments, Value};
 use crate::name::Name;
+use crate::routing::Property;
+use crate::routing::one_of::{Choice, HashedBy, OneOf};
 use crate::routing::table::Table;
 
 /// How an exchange chooses.
@@ -25,6 +30,14 @@ pub enum ExchangeKind {
     Topic,
     /// By headers.
     Headers,
+    /// One of the bindings, by hash and weight.
+    ConsistentHash,
+    /// One of the bindings, by hash alone.
+    ModulusHash,
+    /// One of the bindings, by chance.
+    Random,
+    /// One of the queues of this node, by chance.
+    LocalRandom,
 }
 
 /// One exchange.
@@ -42,7 +55,9 @@ pub struct Exchange {
     pub internal: bool,
     /// As declared.
     pub arguments: Arguments,
-    /// Where messages go that find no destination here. Need not exist.
+    /// Which policies govern it, and what they set.
+    pub governance: Governance,
+    /// Where messages go that find no destination here, as declared or as a policy says. Need not exist.
     pub alternate: Option<Name>,
     pub(crate) binding_count: usize,
     pub(crate) table: Table,
@@ -69,6 +84,10 @@ impl ExchangeKind {
             b"fanout" => ExchangeKind::Fanout,
             b"topic" => ExchangeKind::Topic,
             b"headers" => ExchangeKind::Headers,
+            b"x-consistent-hash" => ExchangeKind::ConsistentHash,
+            b"x-modulus-hash" => ExchangeKind::ModulusHash,
+            b"x-random" => ExchangeKind::Random,
+            b"x-local-random" => ExchangeKind::LocalRandom,
             other => {
                 let text = format!("unknown exchange type '{}'", String::from_utf8_lossy(other));
                 return Err(Refusal::new(RefusalKind::CommandInvalid, text));
@@ -84,6 +103,10 @@ impl fmt::Display for ExchangeKind {
             ExchangeKind::Fanout => "fanout",
             ExchangeKind::Topic => "topic",
             ExchangeKind::Headers => "headers",
+            ExchangeKind::ConsistentHash => "x-consistent-hash",
+            ExchangeKind::ModulusHash => "x-modulus-hash",
+            ExchangeKind::Random => "x-random",
+            ExchangeKind::LocalRandom => "x-local-random",
         })
     }
 }
@@ -102,22 +125,30 @@ impl Exchange {
             ExchangeKind::Fanout => Table::Fanout(Default::default()),
             ExchangeKind::Topic => Table::Topic(Default::default()),
             ExchangeKind::Headers => Table::Headers(Default::default()),
+            ExchangeKind::ConsistentHash => Table::OneOf(OneOf::new(Choice::Weighted, hashed_by(&arguments))),
+            ExchangeKind::ModulusHash => Table::OneOf(OneOf::new(Choice::Modulus, HashedBy::RoutingKey)),
+            ExchangeKind::Random | ExchangeKind::LocalRandom => {
+                Table::OneOf(OneOf::new(Choice::Random, HashedBy::RoutingKey))
+            }
         };
-        let alternate = arguments
-            .get(ALTERNATE)
-            .and_then(Value::as_long_string)
-            .map(Name::new);
         Exchange {
             name,
             kind,
             durable,
             auto_delete,
             internal,
+            alternate: alternate_of(&arguments),
             arguments,
-            alternate,
+            governance: Governance::default(),
             binding_count: 0,
             table,
         }
+    }
+
+    /// From here on these policies govern it. What was declared counts before them.
+    pub(crate) fn govern(&mut self, governance: Governance) {
+        self.alternate = alternate_of(&policy_settings::effective(&self.arguments, &governance.settings));
+        self.governance = governance;
     }
 
     /// Whether no binding starts here.
@@ -146,6 +177,11 @@ impl Exchange {
     }
 }
 
+fn alternate_of(arguments: &Arguments) -> Option<Name> {
+    let name = arguments.get(ALTERNATE).and_then(Value::as_long_string);
+    name.map(Name::new)
+}
+
 /// Whether an argument that names an exchange is a string, if it is there; `resource` is what is being declared.
 pub(crate) fn check_exchange_argument(
     name: &str,
@@ -161,5 +197,45 @@ pub(crate) fn check_exchange_argument(
             );
             Err(Refusal::precondition_failed(text))
         }
+    }
+}
+
+/// What the arguments of a consistent hash exchange may be: a header or a property to hash, not both.
+pub(crate) fn check_hash_arguments(arguments: &Arguments, resource: &str) -> Result<(), Refusal> {
+    check_exchange_argument(HASH_HEADER, arguments, resource)?;
+    check_exchange_argument(HASH_PROPERTY, arguments, resource)?;
+    match (arguments.get(HASH_HEADER), arguments.get(HASH_PROPERTY)) {
+        (Some(_), Some(_)) => Err(Refusal::precondition_failed(
+            "hash-header and hash-property are mutually exclusive",
+        )),
+        (None, Some(property)) if hashed_property(property).is_none() => {
+            let property = erlang::plain(property);
+            Err(Refusal::precondition_failed(format!(
+                "Unsupported property: {property}"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+const HASH_HEADER: &str = "hash-header";
+const HASH_PROPERTY: &str = "hash-property";
+
+fn hashed_by(arguments: &Arguments) -> HashedBy {
+    let header = arguments.get(HASH_HEADER).and_then(Value::as_long_string);
+    let property = arguments.get(HASH_PROPERTY).and_then(hashed_property);
+    match (header, property) {
+        (Some(header), _) => HashedBy::Header(Name::new(header)),
+        (None, Some(property)) => HashedBy::Property(property),
+        (None, None) => HashedBy::RoutingKey,
+    }
+}
+
+fn hashed_property(name: &Value) -> Option<Property> {
+    match name.as_long_string()? {
+        b"correlation_id" => Some(Property::CorrelationId),
+        b"message_id" => Some(Property::MessageId),
+        b"timestamp" => Some(Property::Timestamp),
+        _ => None,
     }
 }

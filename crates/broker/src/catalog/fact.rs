@@ -21,12 +21,22 @@
 //! 10 QueueDeleted       vhost name queue                            with the bindings to it
 //! 11 Bound              vhost binding{source destination routing_key arguments}
 //! 12 Unbound            vhost binding
+//! 13 TopicPermissionSet user vhost exchange write read             patterns as text
+//! 14 TopicPermissionCleared user vhost exchange
+//! 15 VhostLimited       vhost limit most                           most: none is no limit
+//! 16 UserLimited        user limit most
+//! 17 PolicySet          vhost name kind pattern apply_to priority settings
+//! 18 PolicyCleared      vhost name kind
+//! 19 UnroutableSet      vhost fate
 //! ```
 
 use serde::{Deserialize, Serialize};
 
 use super::binding::Binding;
 use super::exchange::ExchangeKind;
+use super::limit::{UserLimit, VhostLimit};
+use super::policy::{ApplyTo, PolicyKind};
+use super::unroutable::Unroutable;
 use crate::arguments::Arguments;
 use crate::ids::{PartitionId, QueueId};
 use crate::name::Name;
@@ -142,5 +152,78 @@ pub enum Fact {
         vhost: Name,
         /// What from what.
         binding: Binding,
+    },
+    /// These are the topic permissions of a user on an exchange.
+    TopicPermissionSet {
+        /// Whose.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// On which exchange.
+        exchange: Name,
+        /// Pattern.
+        write: String,
+        /// Pattern.
+        read: String,
+    },
+    /// The user has no topic permissions on that exchange any more.
+    TopicPermissionCleared {
+        /// Whose.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// On which exchange.
+        exchange: Name,
+    },
+    /// A virtual host may have so much.
+    VhostLimited {
+        /// Which.
+        vhost: Name,
+        /// Of what.
+        limit: VhostLimit,
+        /// How many; none is no limit.
+        most: Option<u64>,
+    },
+    /// A user may have so much.
+    UserLimited {
+        /// Which.
+        user: Name,
+        /// Of what.
+        limit: UserLimit,
+        /// How many; none is no limit.
+        most: Option<u64>,
+    },
+    /// There is a policy, and this is all of it.
+    PolicySet {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Who has set it.
+        kind: PolicyKind,
+        /// Of names.
+        pattern: String,
+        /// What it is for.
+        apply_to: ApplyTo,
+        /// The highest that matches governs.
+        priority: i32,
+        /// By name.
+        settings: Arguments,
+    },
+    /// There is no such policy any more.
+    PolicyCleared {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Of which kind.
+        kind: PolicyKind,
+    },
+    /// This becomes of messages that no queue of a virtual host wants. The store to keep them in is a queue of its own fact.
+    UnroutableSet {
+        /// Where.
+        vhost: Name,
+        /// What becomes of them.
+        fate: Unroutable,
     },
 }

@@ -1,4 +1,4 @@
-//! The topology machine: virtual hosts, exchanges, queues, bindings, users and permissions.
+//! The topology machine: virtual hosts, exchanges, queues, bindings, users and permissions, and the policies and limits on them.
 //!
 //! [`Catalog::apply`] is the only way in which it changes while it runs, [`Catalog::replay`] the way in which it is rebuilt.
 //! Everybody else reads a [`Snapshot`], which costs nothing to take and never changes. Low rate, totally ordered.
@@ -21,8 +21,12 @@ mod equivalence;
 mod erlang;
 pub(crate) mod exchange;
 mod fact;
+mod govern;
+mod limit;
 mod outcome;
 mod permission;
+mod policy;
+mod policy_settings;
 mod queue_arguments;
 mod queue_definition;
 mod refusal;
@@ -30,6 +34,8 @@ mod replay;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod topic_permission;
+mod unroutable;
 mod user;
 mod validate;
 pub(crate) mod vhost;
@@ -43,14 +49,20 @@ pub use self::command::{Command, DeclareExchange, DeclareQueue};
 pub use self::consumer_arguments::ConsumerSettings;
 pub use self::exchange::{Exchange, ExchangeKind};
 pub use self::fact::Fact;
+pub use self::govern::Governance;
+pub use self::limit::{LimitName, LimitSet, UserLimit, VhostLimit};
 pub use self::outcome::Outcome;
 pub use self::permission::{Access, Permissions, Resource};
+use self::policy::Governed;
+pub use self::policy::{ApplyTo, Policy, PolicyDefinition, PolicyKind};
 pub use self::queue_arguments::{Overflow, QueueKind, QueueSettings};
 pub use self::queue_definition::Queue;
 pub use self::refusal::{Refusal, RefusalKind, resource};
 pub use self::replay::Contradiction;
 use self::snapshot::State;
 pub use self::snapshot::{Snapshot, VhostView};
+pub use self::topic_permission::TopicPermission;
+pub use self::unroutable::{UNROUTABLE_STORE, Unroutable};
 pub use self::user::User;
 use self::vhost::Vhost;
 use crate::ids::{PartitionId, QueueId};
@@ -98,6 +110,7 @@ impl Catalog {
             vhosts: OrdMap::new(),
             users: OrdMap::new(),
             permissions: OrdMap::new(),
+            topic_permissions: OrdMap::new(),
             queues: Map::with_hasher(keyed),
             exclusive: OrdSet::new(),
             queue_ids_below: QueueId(1),
@@ -142,11 +155,13 @@ impl Catalog {
         queues.sort_unstable_by_key(|queue| queue.id);
         queues.iter().for_each(|queue| self.forget_queue(queue));
         self.remove_permissions(|(_, vhost)| vhost == name);
+        self.remove_topic_permissions(|(_, vhost, _)| vhost == name);
         Some(queues)
     }
 
     fn remove_user(&mut self, name: &Name) -> bool {
         self.remove_permissions(|(user, _)| user == name);
+        self.remove_topic_permissions(|(user, _, _)| user == name);
         self.state.users.remove(name).is_some()
     }
 
@@ -162,17 +177,43 @@ impl Catalog {
             .for_each(|key| drop(self.state.permissions.remove(key)));
     }
 
-    /// Adds a queue whose virtual host is there and whose name is free.
-    fn add_queue(&mut self, queue: Arc<Queue>) {
+    /// Adds an exchange whose name is free, governed by the policies that match it.
+    fn add_exchange(&mut self, vhost: &Name, mut exchange: Exchange) -> Result<(), Refusal> {
+        let vhost = self.vhost_mut(vhost)?;
+        exchange.govern(vhost.governance(Governed::Exchange(&exchange.name)));
+        vhost.exchanges.insert(exchange.name.clone(), Arc::new(exchange));
+        Ok(())
+    }
+
+    /// Adds a queue whose virtual host is there and whose name is free, governed by the policies that match it.
+    fn add_queue(
+        &mut self,
+        id: QueueId,
+        partition: PartitionId,
+        vhost_name: Name,
+        name: Name,
+        declaration: queue_definition::Declaration,
+    ) -> Arc<Queue> {
         let vhost = self
-            .vhost_mut(&queue.vhost)
+            .vhost_mut(&vhost_name)
             .expect("the virtual host was found before");
+        let kind = QueueKind::asked_for(&declaration.arguments);
+        let governance = vhost.governance(Governed::Queue(&name, kind));
+        let queue = Arc::new(Queue::new(
+            id,
+            partition,
+            vhost_name,
+            name,
+            declaration,
+            governance,
+        ));
         vhost.queues.insert(queue.name.clone(), queue.clone());
         if let Some(owner) = queue.owner {
             self.state.exclusive.insert((owner, queue.id));
         }
         *self.queues_in(queue.partition) += 1;
-        self.state.queues.insert(queue.id, queue);
+        self.state.queues.insert(queue.id, queue.clone());
+        queue
     }
 
     /// Removes a queue with its bindings, and returns it with the names of the exchanges that led there.

@@ -15,6 +15,8 @@ pub struct Outcome {
     pub queue: Option<Arc<Queue>>,
     /// The queues that are gone, to be deleted in their partitions. Their consumers are to be told.
     pub removed_queues: Vec<Arc<Queue>>,
+    /// The queues whose settings in effect have changed, as they are now. Their partitions are to be told.
+    pub regulated_queues: Vec<Arc<Queue>>,
     /// The exchanges that are gone, as virtual host and name.
     pub removed_exchanges: Vec<(Name, Name)>,
     /// What of it survives a restart. All of them go to the log together, or the command did not happen.

@@ -43,7 +43,7 @@ pub enum Resource<'a> {
 }
 
 #[derive(Clone, Debug)]
-struct Pattern {
+pub(super) struct Pattern {
     source: String,
     matcher: Matcher,
 }
@@ -167,7 +167,7 @@ pub(crate) fn refused(access: Access, what: Resource<'_>, vhost: &Name, user: &N
 }
 
 impl Pattern {
-    fn new(source: &str) -> Result<Self, Refusal> {
+    pub(super) fn new(source: &str) -> Result<Self, Refusal> {
         let matcher = match source {
             "" => Matcher::EmptyName,
             ".*" | "^.*" | "^.*$" => Matcher::Everything,
@@ -190,7 +190,7 @@ impl Pattern {
         })
     }
 
-    fn matches(&self, name: &[u8]) -> bool {
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
         match &self.matcher {
             Matcher::Everything => true,
             Matcher::EmptyName => name.is_empty(),

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use super::consumer_arguments::ConsumerSettings;
 use super::equivalence;
+use super::govern::Governance;
+use super::policy_settings;
 use super::queue_arguments::{QueueKind, QueueSettings};
 use super::refusal::{Refusal, resource};
+use super::unroutable::UNROUTABLE_STORE;
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, PartitionId, QueueId};
 use crate::name::Name;
@@ -20,7 +23,7 @@ const DELIVERY_LIMIT_QUORUM: i64 = 20;
 /// How long consumers of a quorum queue may hold a message if nobody says anything: half an hour, as in RabbitMQ.
 const CONSUMER_TIMEOUT_QUORUM_MILLIS: u64 = 1_800_000;
 
-/// One queue. Never changes once it is declared.
+/// One queue. Never changes once it is declared, but for what policies make of it: then another one takes its place here.
 #[derive(Clone, Debug)]
 pub struct Queue {
     /// Never used again for another queue.
@@ -39,7 +42,11 @@ pub struct Queue {
     pub owner: Option<ConnectionId>,
     /// As declared.
     pub arguments: Arguments,
-    /// What the arguments mean.
+    /// Which policies govern it, and what they set.
+    pub governance: Governance,
+    /// The arguments as they are in effect: as declared, and what policies add to that or bound.
+    pub effective: Arguments,
+    /// What the arguments in effect mean.
     pub settings: QueueSettings,
     /// The route of what is published to it through the default exchange.
     pub(crate) route: Arc<Route>,
@@ -61,7 +68,7 @@ impl Queue {
         vhost: Name,
         name: Name,
         declaration: Declaration,
-        settings: QueueSettings,
+        governance: Governance,
     ) -> Self {
         let Declaration {
             durable,
@@ -77,6 +84,7 @@ impl Queue {
             }],
             false,
         );
+        let effective = policy_settings::effective(&arguments, &governance.settings);
         Queue {
             id,
             partition,
@@ -85,9 +93,22 @@ impl Queue {
             durable,
             auto_delete,
             owner,
+            settings: QueueSettings::read(&effective),
             arguments,
-            settings,
+            governance,
+            effective,
             route,
+        }
+    }
+
+    /// The same queue governed otherwise.
+    pub(crate) fn governed(&self, governance: Governance) -> Self {
+        let effective = policy_settings::effective(&self.arguments, &governance.settings);
+        Queue {
+            settings: QueueSettings::read(&effective),
+            governance,
+            effective,
+            ..self.clone()
         }
     }
 
@@ -111,6 +132,11 @@ impl Queue {
     /// Whether only one connection may use it.
     pub fn is_exclusive(&self) -> bool {
         self.owner.is_some()
+    }
+
+    /// Whether it keeps the unroutable messages of its virtual host.
+    pub fn is_store(&self) -> bool {
+        self.name.as_bytes() == UNROUTABLE_STORE.as_bytes()
     }
 
     /// The type that was asked for.

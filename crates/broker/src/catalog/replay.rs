@@ -7,9 +7,12 @@ use super::binding::Binding;
 use super::exchange::{self, Exchange};
 use super::fact::Fact;
 use super::permission::Permissions;
-use super::queue_arguments::QueueSettings;
+use super::policy::PolicyDefinition;
 use super::queue_definition::{self, Queue};
+use super::refusal::Refusal;
 use super::snapshot::{Snapshot, State};
+use super::topic_permission::TopicPermission;
+use super::unroutable::Unroutable;
 use super::user::User;
 use super::vhost::{PREDECLARED, Vhost};
 use crate::ids::{PartitionId, QueueId};
@@ -41,14 +44,15 @@ impl Catalog {
                 password_hash,
                 tags,
             } => {
-                self.state.users.insert(
-                    user.clone(),
-                    Arc::new(User {
-                        name: user,
-                        password_hash,
-                        tags,
-                    }),
-                );
+                let known = self.state.users.get(&user);
+                let limits = known.map(|known| known.limits).unwrap_or_default();
+                let declared = User {
+                    name: user.clone(),
+                    password_hash,
+                    tags,
+                    limits,
+                };
+                self.state.users.insert(user, Arc::new(declared));
             }
             Fact::UserDeleted { user } => {
                 self.remove_user(&user);
@@ -111,9 +115,74 @@ impl Catalog {
                     vhost.remove_binding(&binding);
                 }
             }
+            government @ (Fact::TopicPermissionSet { .. }
+            | Fact::TopicPermissionCleared { .. }
+            | Fact::VhostLimited { .. }
+            | Fact::UserLimited { .. }
+            | Fact::PolicySet { .. }
+            | Fact::PolicyCleared { .. }
+            | Fact::UnroutableSet { .. }) => self.replay_government(government)?,
         }
         self.state.epoch += 1;
         Ok(())
+    }
+
+    /// Facts about what governs things that are there.
+    fn replay_government(&mut self, fact: Fact) -> Result<(), Contradiction> {
+        let contradicts = |refusal: Refusal| Contradiction(refusal.text);
+        match fact {
+            Fact::TopicPermissionSet {
+                user,
+                vhost,
+                exchange,
+                write,
+                read,
+            } => {
+                let permission = TopicPermission::new(user, vhost, exchange, write, read);
+                let set = permission.and_then(|permission| self.set_topic_permission(permission));
+                set.map(drop).map_err(contradicts)
+            }
+            Fact::TopicPermissionCleared {
+                user,
+                vhost,
+                exchange,
+            } => {
+                self.clear_topic_permissions(&user, &vhost, Some(&exchange));
+                Ok(())
+            }
+            Fact::VhostLimited { vhost, limit, most } => self
+                .limit_vhost(vhost, limit, most)
+                .map(drop)
+                .map_err(contradicts),
+            Fact::UserLimited { user, limit, most } => {
+                self.limit_user(user, limit, most).map(drop).map_err(contradicts)
+            }
+            Fact::PolicySet {
+                vhost,
+                name,
+                kind,
+                pattern,
+                apply_to,
+                priority,
+                settings,
+            } => {
+                let definition = PolicyDefinition {
+                    pattern,
+                    apply_to,
+                    priority,
+                    settings,
+                };
+                self.set_policy(vhost, name, kind, definition)
+                    .map(drop)
+                    .map_err(contradicts)
+            }
+            Fact::UnroutableSet { vhost, fate } => self.replay_unroutable(&vhost, fate).map_err(contradicts),
+            Fact::PolicyCleared { vhost, name, kind } => self
+                .clear_policy(vhost, name, kind)
+                .map(drop)
+                .map_err(contradicts),
+            other => unreachable!("{other:?} is about the things themselves"),
+        }
     }
 
     /// All facts of which the durable part of the catalog can be rebuilt: a checkpoint.
@@ -157,10 +226,9 @@ impl Catalog {
             let same = existing.check_equivalence(&vhost.name, &declaration);
             return same.map_err(|refusal| Contradiction(refusal.text));
         }
-        vhost
-            .exchanges
-            .insert(name.clone(), Arc::new(Exchange::new(name, declaration)));
-        Ok(())
+        let vhost = vhost.name.clone();
+        let added = self.add_exchange(&vhost, Exchange::new(name, declaration));
+        added.map_err(|refusal| Contradiction(refusal.text))
     }
 
     fn replay_queue(
@@ -197,15 +265,7 @@ impl Catalog {
             )));
         }
         self.forget_queue_ids(QueueId(checked(id)?.0 + 1));
-        let settings = QueueSettings::read(&declaration.arguments);
-        self.add_queue(Arc::new(Queue::new(
-            id,
-            partition,
-            vhost,
-            name,
-            declaration,
-            settings,
-        )));
+        self.add_queue(id, partition, vhost, name, declaration);
         Ok(())
     }
 
@@ -252,7 +312,23 @@ impl State {
         });
         let vhosts = self.vhosts.values().flat_map(|vhost| vhost_facts(vhost));
         let permissions = self.permissions.values().map(|permissions| permissions.fact());
-        ids.into_iter().chain(users).chain(vhosts).chain(permissions)
+        let topics = self
+            .topic_permissions
+            .values()
+            .map(|permission| permission.fact());
+        let limits = self.users.values().flat_map(|user| {
+            user.limits.iter().map(|(limit, most)| Fact::UserLimited {
+                user: user.name.clone(),
+                limit,
+                most: Some(most),
+            })
+        });
+        ids.into_iter()
+            .chain(users)
+            .chain(limits)
+            .chain(vhosts)
+            .chain(permissions)
+            .chain(topics)
     }
 }
 
@@ -260,6 +336,19 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
     let declared = [Fact::VhostDeclared {
         vhost: vhost.name.clone(),
     }];
+
+    let limits = vhost.limits.iter().map(|(limit, most)| Fact::VhostLimited {
+        vhost: vhost.name.clone(),
+        limit,
+        most: Some(most),
+    });
+    let fate = vhost.unroutable;
+    let unroutable = (fate != Unroutable::default()).then(|| Fact::UnroutableSet {
+        vhost: vhost.name.clone(),
+        fate,
+    });
+    // Before all that they govern, so that nothing has to be looked at twice.
+    let policies = vhost.policies.values().map(|policy| policy.fact(&vhost.name));
 
     let given = |name: &[u8]| PREDECLARED.iter().any(|(given, _)| given.as_bytes() == name);
     let mut exchanges: Vec<&Arc<Exchange>> = vhost
@@ -298,6 +387,9 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
     });
     declared
         .into_iter()
+        .chain(limits)
+        .chain(unroutable)
+        .chain(policies)
         .chain(exchanges)
         .chain(queues)
         .chain(bindings)

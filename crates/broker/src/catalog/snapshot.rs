@@ -6,10 +6,14 @@ use imbl::{OrdMap, OrdSet};
 
 use super::binding::{Binding, Destination};
 use super::consumer_arguments::ConsumerSettings;
-use super::exchange::Exchange;
-use super::permission::Permissions;
+use super::exchange::{Exchange, ExchangeKind};
+use super::limit::{LimitSet, VhostLimit};
+use super::permission::{Access, Permissions};
+use super::policy::Policy;
 use super::queue_definition::Queue;
 use super::refusal::{Refusal, RefusalKind, resource};
+use super::topic_permission::TopicPermission;
+use super::unroutable::Unroutable;
 use super::user::User;
 use super::vhost::{PREDECLARED, Vhost};
 use crate::arguments::Arguments;
@@ -28,6 +32,8 @@ pub(crate) struct State {
     pub(crate) users: OrdMap<Name, Arc<User>>,
     /// By user and virtual host.
     pub(crate) permissions: OrdMap<(Name, Name), Arc<Permissions>>,
+    /// By user, virtual host and exchange.
+    pub(crate) topic_permissions: OrdMap<(Name, Name, Name), Arc<TopicPermission>>,
     pub(crate) queues: Map<QueueId, Arc<Queue>>,
     pub(crate) exclusive: OrdSet<(ConnectionId, QueueId)>,
     /// No id from here on was ever used. Every id that is in use was reserved by a fact before.
@@ -92,6 +98,30 @@ impl Snapshot {
         self.0.permissions.values()
     }
 
+    /// All topic permissions, by user, virtual host and exchange.
+    pub fn topic_permissions(&self) -> impl Iterator<Item = &Arc<TopicPermission>> {
+        self.0.topic_permissions.values()
+    }
+
+    /// Refuses a routing key that the user may not use on that exchange. Only topic exchanges ask; on others a key is no topic.
+    pub fn require_topic(
+        &self,
+        user: &Name,
+        vhost: &Name,
+        exchange: &Exchange,
+        access: Access,
+        routing_key: &[u8],
+    ) -> Result<(), Refusal> {
+        if exchange.kind != ExchangeKind::Topic || self.0.topic_permissions.is_empty() {
+            return Ok(());
+        }
+        let key = (user.clone(), vhost.clone(), exchange.name.clone());
+        match self.0.topic_permissions.get(&key) {
+            Some(permission) => permission.require(access, routing_key),
+            None => Ok(()),
+        }
+    }
+
     /// The queue with that id, in whatever virtual host.
     pub fn queue(&self, queue: QueueId) -> Option<&Arc<Queue>> {
         self.0.queues.get(&queue)
@@ -122,6 +152,33 @@ impl VhostView {
         &self.0.name
     }
 
+    /// How much it may have.
+    pub fn limits(&self) -> LimitSet<VhostLimit> {
+        self.0.limits
+    }
+
+    /// What becomes of messages that no queue wants, where nobody has asked to have them back.
+    pub fn unroutable(&self) -> Unroutable {
+        self.0.unroutable
+    }
+
+    /// Where unroutable messages are kept, or were.
+    pub fn store(&self) -> Option<&Arc<Queue>> {
+        self.0.store()
+    }
+
+    /// The way to the store, if unroutable messages are to be kept.
+    pub fn route_to_store(&self) -> Option<Arc<Route>> {
+        let kept = matches!(self.0.unroutable, Unroutable::Keep { .. });
+        let store = self.0.store().filter(|_| kept);
+        store.map(|store| store.route.clone())
+    }
+
+    /// Its policies and operator policies, by kind and name.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.0.policies.values()
+    }
+
     /// Where a message goes that is published to `exchange`. `headers` are looked at only if a headers exchange takes part.
     pub fn route(
         &self,
@@ -141,6 +198,17 @@ impl VhostView {
         headers: &dyn Headers,
     ) -> Option<Arc<Route>> {
         routing::route_within(&self.0, exchange, routing_key, headers)
+    }
+
+    /// Where a message goes that has further routing keys; the first is the one that it was published with. The answer holds
+    /// for this message only.
+    pub fn route_copies(
+        &self,
+        exchange: &[u8],
+        routing_keys: &[&[u8]],
+        headers: &dyn Headers,
+    ) -> Result<Arc<Route>, RouteError> {
+        routing::route_copies(&self.0, exchange, routing_keys, headers)
     }
 
     /// The queue of that name.
@@ -186,9 +254,9 @@ impl VhostView {
         self.0.has_binding(&binding.clone().normalized())
     }
 
-    /// All queues, in no particular order.
+    /// All queues, in no particular order. The store of unroutable messages is none of them: see [`VhostView::store`].
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.0.queues.values()
+        self.0.queues.values().filter(|queue| !queue.is_store())
     }
 
     /// All exchanges, in no particular order.

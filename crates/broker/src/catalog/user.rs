@@ -1,5 +1,6 @@
 //! A user: a name, a password's hash and tags. Checking a password is the process's business, not the catalog's.
 
+use super::limit::{LimitSet, UserLimit};
 use crate::name::Name;
 
 /// One user.
@@ -11,6 +12,8 @@ pub struct User {
     pub password_hash: String,
     /// Such as `administrator`.
     pub tags: Vec<String>,
+    /// How many of a thing it may have at once.
+    pub limits: LimitSet<UserLimit>,
 }
 
 impl User {

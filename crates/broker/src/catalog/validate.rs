@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::Catalog;
 use super::binding::{Binding, Destination};
 use super::exchange::Exchange;
+use super::policy::Governed;
+use super::unroutable::Unroutable;
 use super::vhost::{PREDECLARED, Vhost};
 use crate::ids::QueueId;
 use crate::routing::bucket::Member;
@@ -56,6 +58,16 @@ impl Catalog {
             .map(|queue| queue.id)
             .collect();
         let by_id: BTreeSet<QueueId> = state.queues.keys().copied().collect();
+        let mut named = state.vhosts.values().flat_map(|vhost| vhost.queues.values());
+        let same = named.all(|queue| {
+            state
+                .queues
+                .get(&queue.id)
+                .is_some_and(|known| Arc::ptr_eq(known, queue))
+        });
+        findings.check(same, || {
+            "a queue is another one by its id than by its name".into()
+        });
         findings.check(by_name == by_id, || {
             "the queues by name are not the queues by id".into()
         });
@@ -97,6 +109,13 @@ impl Catalog {
                 format!("permissions of '{user}' in '{vhost}' are those of another")
             });
         }
+        for ((user, vhost, exchange), permission) in &self.state.topic_permissions {
+            let known = self.state.users.contains_key(user) && self.state.vhosts.contains_key(vhost);
+            let same = (user, vhost, exchange) == (&permission.user, &permission.vhost, &permission.exchange);
+            findings.check(known && same, || {
+                format!("topic permissions of '{user}' in '{vhost}' are those of another, or of nobody")
+            });
+        }
         for (name, user) in &self.state.users {
             findings.check(*name == user.name, || {
                 format!("user '{name}' is called '{}'", user.name)
@@ -118,7 +137,18 @@ fn check_vhost(vhost: &Vhost, findings: &mut Findings) {
         findings.check(same, || {
             format!("queue '{name}' in '{}' is called '{}'", vhost.name, queue.name)
         });
+        let governance = vhost.governance(Governed::Queue(name, queue.kind()));
+        findings.check(governance == queue.governance, || {
+            format!(
+                "queue '{name}' is governed by {:?}, not {governance:?}",
+                queue.governance
+            )
+        });
     }
+    let kept = matches!(vhost.unroutable, Unroutable::Keep { .. });
+    findings.check(!kept || vhost.store().is_some_and(|store| store.durable), || {
+        format!("'{}' keeps unroutable messages and has no store", vhost.name)
+    });
     let by_source: BTreeSet<&Arc<Binding>> = vhost
         .exchanges
         .values()
@@ -175,6 +205,13 @@ fn check_exchange(vhost: &Vhost, exchange: &Exchange, findings: &mut Findings) {
     let counted = exchange.table.entries().count() == exchange.binding_count;
     findings.check(counted, || {
         format!("the bindings of exchange '{name}' are miscounted")
+    });
+    let governance = vhost.governance(Governed::Exchange(name));
+    findings.check(governance == exchange.governance, || {
+        format!(
+            "exchange '{name}' is governed by {:?}, not {governance:?}",
+            exchange.governance
+        )
     });
     findings.check(!name.is_empty() || exchange.is_unused(), || {
         "the default exchange has bindings".into()

@@ -5,9 +5,14 @@
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use super::binding::{Binding, Destination};
 use super::exchange::{self, Exchange, ExchangeKind};
+use super::limit::{LimitSet, VhostLimit};
+use super::policy::{Policy, PolicyKind};
 use super::queue_definition::Queue;
+use super::unroutable::{UNROUTABLE_STORE, Unroutable};
 use crate::arguments::Arguments;
 use crate::name::Name;
 use crate::routing::bucket::Member;
@@ -19,6 +24,9 @@ use crate::routing::small_map::{Map, SmallMap};
 pub(crate) struct Vhost {
     pub(crate) name: Name,
     pub(crate) keyed: Keyed,
+    pub(crate) limits: LimitSet<VhostLimit>,
+    pub(crate) unroutable: Unroutable,
+    pub(crate) policies: OrdMap<(PolicyKind, Name), Arc<Policy>>,
     pub(crate) exchanges: Map<Name, Arc<Exchange>>,
     pub(crate) queues: Map<Name, Arc<Queue>>,
     /// Bindings by what they lead to; no entry where there are none.
@@ -57,10 +65,18 @@ impl Vhost {
         Self {
             name,
             keyed,
+            limits: LimitSet::default(),
+            unroutable: Unroutable::default(),
+            policies: OrdMap::new(),
             exchanges,
             queues: Map::with_hasher(keyed),
             inbound: Map::with_hasher(keyed),
         }
+    }
+
+    /// Where unroutable messages are kept, or were.
+    pub(crate) fn store(&self) -> Option<&Arc<Queue>> {
+        self.queues.get(UNROUTABLE_STORE.as_bytes())
     }
 
     /// Whether both ends are there and durable, hence the binding too.

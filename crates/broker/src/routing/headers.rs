@@ -17,10 +17,31 @@ use crate::arguments::{Arguments, Value};
 use crate::catalog::Binding;
 use crate::name::Name;
 
-/// The headers of a message, decoded only when a headers exchange asks.
+/// What a message says beside its routing key: headers, properties, chance. Decoded only when an exchange asks.
 pub trait Headers {
     /// Calls `visit` with each header, in order. When a name comes twice, the later one counts.
     fn visit<'a>(&'a self, visit: &mut dyn FnMut(&'a [u8], HeaderValue<'a>));
+
+    /// A property of the message, for exchanges that hash one.
+    fn property(&self, _property: Property) -> Option<HeaderValue<'_>> {
+        None
+    }
+
+    /// A number by chance, for exchanges that choose so; another one at each call. There is no chance in this crate.
+    fn draw(&self) -> u64 {
+        0
+    }
+}
+
+/// The properties that an exchange may hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Property {
+    /// `correlation_id`.
+    CorrelationId,
+    /// `message_id`.
+    MessageId,
+    /// `timestamp`.
+    Timestamp,
 }
 
 /// A header's value, in the form in which values are compared.

@@ -1,13 +1,14 @@
 //! From an exchange, a routing key and headers to queues, read-only on a snapshot of the catalog.
 //!
 //! The tables are kept by the catalog as bindings come and go; nothing here decides what may be bound (see
-//! [`crate::catalog`]), nor who may publish. Routing follows exchange-to-exchange bindings, visiting each exchange once, and
+//! [`crate::catalog`]), nor who may publish. A message may have further routing keys besides its own (`CC`, `BCC`). Routing follows exchange-to-exchange bindings, visiting each exchange once, and
 //! the alternate exchange of one that knows no destination.
 
 pub(crate) mod bucket;
 mod direct;
 mod headers;
 pub(crate) mod keyed_hash;
+pub(crate) mod one_of;
 mod route;
 pub(crate) mod small_map;
 pub(crate) mod table;
@@ -16,7 +17,7 @@ mod topic;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use headers::{HeaderValue, Headers, NoHeaders};
+pub use headers::{HeaderValue, Headers, NoHeaders, Property};
 pub use route::{Route, Target};
 
 use self::bucket::{Bucket, Member};
@@ -88,21 +89,39 @@ fn route_from(vhost: &Vhost, exchange: &Exchange, routing_key: &[u8], headers: &
     let bucket = match &exchange.table {
         Table::Direct(direct) => direct.find(routing_key),
         Table::Fanout(bucket) => Some(bucket).filter(|bucket| !bucket.is_empty()),
-        Table::Topic(_) | Table::Headers(_) => {
-            return Walk::new(vhost, exchange, routing_key, headers).run();
+        Table::Topic(_) | Table::Headers(_) | Table::OneOf(_) => {
+            return Walk::new(vhost, exchange, &[routing_key], headers).run();
         }
     };
     match bucket {
         None if exchange.alternate.is_none() => Route::none(false),
         Some(bucket) if let Some(route) = bucket.route() => route.clone(),
-        _ => Walk::new(vhost, exchange, routing_key, headers).run(),
+        _ => Walk::new(vhost, exchange, &[routing_key], headers).run(),
     }
+}
+
+/// Where a message goes that has further routing keys besides the one that it was published with, which is the first.
+pub(crate) fn route_copies(
+    vhost: &Vhost,
+    exchange: &[u8],
+    routing_keys: &[&[u8]],
+    headers: &dyn Headers,
+) -> Result<Arc<Route>, RouteError> {
+    if exchange.is_empty() {
+        let queues = routing_keys.iter().filter_map(|key| vhost.queues.get(*key));
+        return Ok(Route::new(queues.map(|queue| queue.target()).collect(), true));
+    }
+    let exchange = vhost.exchanges.get(exchange).ok_or(RouteError::NotFound)?;
+    if exchange.internal {
+        return Err(RouteError::Internal);
+    }
+    Ok(Walk::new(vhost, exchange, routing_keys, headers).run())
 }
 
 /// The walk from exchange to exchange.
 struct Walk<'a> {
     vhost: &'a Vhost,
-    routing_key: &'a [u8],
+    routing_keys: &'a [&'a [u8]],
     headers: &'a dyn Headers,
     start: &'a Exchange,
     /// Where the walk came by after the start. Each exchange is entered once, which is what ends the walk when bindings
@@ -114,11 +133,16 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(vhost: &'a Vhost, start: &'a Exchange, routing_key: &'a [u8], headers: &'a dyn Headers) -> Self {
+    fn new(
+        vhost: &'a Vhost,
+        start: &'a Exchange,
+        routing_keys: &'a [&'a [u8]],
+        headers: &'a dyn Headers,
+    ) -> Self {
         let (seen, pending, targets) = (BTreeSet::new(), Vec::new(), Vec::new());
         Walk {
             vhost,
-            routing_key,
+            routing_keys,
             headers,
             start,
             seen,
@@ -133,10 +157,10 @@ impl<'a> Walk<'a> {
         let mut next = Some(self.start);
         while let Some(exchange) = next {
             found.clear();
-            self.by_headers |= exchange.table.is_by_headers();
+            self.by_headers |= exchange.table.is_by_message();
             exchange
                 .table
-                .find(self.routing_key, self.headers, self.vhost.keyed, &mut found);
+                .find(self.routing_keys, self.headers, self.vhost.keyed, &mut found);
             if let Some(route) = self.ready_made(&found) {
                 return route;
             }
@@ -172,12 +196,11 @@ impl<'a> Walk<'a> {
     /// to the queue of that name, like any publish to it.
     fn visit(&mut self, name: &'a [u8]) {
         if name.is_empty() {
-            self.targets.extend(
-                self.vhost
-                    .queues
-                    .get(self.routing_key)
-                    .map(|queue| queue.target()),
-            );
+            let queues = self
+                .routing_keys
+                .iter()
+                .filter_map(|key| self.vhost.queues.get(*key));
+            self.targets.extend(queues.map(|queue| queue.target()));
             return;
         }
         let Some(exchange) = self.vhost.exchanges.get(name) else {

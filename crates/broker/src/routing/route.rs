@@ -21,7 +21,7 @@ pub struct Target {
 pub struct Route {
     /// The queues; empty when the message is unroutable.
     pub targets: Box<[Target]>,
-    /// Whether headers took part in the choice. If not, every message with this exchange and routing key takes this route
+    /// Whether more of the message than its routing key took part in the choice: headers, properties, chance. If not, every message with this exchange and routing key takes this route
     /// until the epoch of the snapshot changes, so that the caller may keep it.
     pub by_headers: bool,
 }
@@ -59,6 +59,11 @@ impl Route {
         } else {
             PLAIN.clone()
         }
+    }
+
+    /// The route of a message that nobody wants, for one message.
+    pub fn nowhere() -> Arc<Route> {
+        Route::none(true)
     }
 
     /// Whether the message goes nowhere.

@@ -6,6 +6,7 @@ use super::bucket::{Bucket, Member};
 use super::direct::Direct;
 use super::headers::{Headers, HeadersTable};
 use super::keyed_hash::Keyed;
+use super::one_of::OneOf;
 use super::topic::Topic;
 use crate::catalog::Binding;
 
@@ -16,6 +17,7 @@ pub(crate) enum Table {
     Fanout(Bucket),
     Topic(Topic),
     Headers(HeadersTable),
+    OneOf(OneOf),
 }
 
 impl Table {
@@ -26,6 +28,7 @@ impl Table {
             Table::Fanout(bucket) => bucket.add(binding, member, keyed),
             Table::Topic(topic) => topic.add(binding, member, keyed),
             Table::Headers(headers) => headers.add(binding, member, keyed),
+            Table::OneOf(one_of) => one_of.add(binding, member),
         }
     }
 
@@ -36,27 +39,37 @@ impl Table {
             Table::Fanout(bucket) => bucket.remove(binding),
             Table::Topic(topic) => topic.remove(binding),
             Table::Headers(headers) => headers.remove(binding, keyed),
+            Table::OneOf(one_of) => one_of.remove(binding),
         }
     }
 
-    /// Puts the buckets that the message goes to into `found`, each once; one of them may be empty.
+    /// Puts the buckets that the message goes to into `found`, each once for each of its routing keys (the first is the one
+    /// that it was published with); one of them may be empty.
     pub(crate) fn find<'a>(
         &'a self,
-        key: &[u8],
+        keys: &[&[u8]],
         headers: &dyn Headers,
         keyed: Keyed,
         found: &mut Vec<&'a Bucket>,
     ) {
         match self {
-            Table::Direct(direct) => found.extend(direct.find(key)),
+            Table::Direct(direct) => found.extend(keys.iter().filter_map(|key| direct.find(key))),
             Table::Fanout(bucket) => found.push(bucket),
-            Table::Topic(topic) => topic.find(key, found),
+            Table::Topic(topic) => keys.iter().for_each(|key| topic.find(key, found)),
             Table::Headers(table) => table.find(headers, keyed, found),
+            Table::OneOf(one_of) => {
+                found.extend(one_of.find(keys.first().copied().unwrap_or_default(), headers))
+            }
         }
     }
 
-    pub(crate) fn is_by_headers(&self) -> bool {
-        matches!(self, Table::Headers(_))
+    /// Whether more than the routing key has a part in the choice.
+    pub(crate) fn is_by_message(&self) -> bool {
+        match self {
+            Table::Headers(_) => true,
+            Table::OneOf(one_of) => one_of.is_by_message(),
+            Table::Direct(_) | Table::Fanout(_) | Table::Topic(_) => false,
+        }
     }
 
     /// All bindings with what they lead to, in no particular order.
@@ -66,6 +79,7 @@ impl Table {
             Table::Fanout(bucket) => Box::new(std::iter::once(bucket)),
             Table::Topic(topic) => Box::new(topic.buckets()),
             Table::Headers(headers) => Box::new(headers.buckets()),
+            Table::OneOf(one_of) => Box::new(one_of.buckets()),
         };
         buckets.flat_map(Bucket::entries)
     }
@@ -77,6 +91,7 @@ impl Table {
             Table::Fanout(_) => true,
             Table::Topic(topic) => topic.is_pruned(),
             Table::Headers(headers) => headers.is_pruned(),
+            Table::OneOf(_) => true,
         }
     }
 }

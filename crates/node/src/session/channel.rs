@@ -10,6 +10,7 @@ use everack_broker::routing::Route;
 use rustc_hash::FxHashMap;
 
 use super::publishing::Publishing;
+use super::replies::{Answering, ReplyConsumer};
 use crate::messages::Messages;
 use crate::report::Received;
 use crate::request::{RoutedRun, Settle};
@@ -33,10 +34,14 @@ pub(super) struct Channel {
     pub(super) failed: Arc<AtomicBool>,
     /// What a transaction has gathered.
     pub(super) transaction: Gathered,
+    /// Messages that answer somebody once the transaction under way is durable.
+    pub(super) answers: Vec<(Messages, Vec<Answering>)>,
     /// What it has published.
     pub(super) publishing: Publishing,
     /// What it has received.
     pub(super) received: Received,
+    /// Its consumer of direct replies.
+    pub(super) replies: Option<ReplyConsumer>,
     pub(super) route: LastRoute,
     pub(super) route_address: Vec<u8>,
     pub(super) route_epoch: u64,
@@ -50,6 +55,8 @@ pub(super) enum LastRoute {
     /// Each by its own headers.
     #[default]
     ByHeaders,
+    /// Past all queues, to a channel that has asked, if it is still there.
+    Reply,
 }
 
 /// Publishes and settlements that wait for `tx.commit`.
@@ -69,4 +76,6 @@ pub(super) struct BufferedPublish {
     pub(super) runs: Vec<RoutedRun>,
     /// Messages that nobody wants and whose publisher wants them back, with the commit.
     pub(super) returned: Vec<u16>,
+    /// Messages that answer somebody, with the commit.
+    pub(super) answering: Vec<Answering>,
 }

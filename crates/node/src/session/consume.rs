@@ -22,6 +22,7 @@ use super::topology::Handled;
 use super::waiting::Waiting;
 use crate::large::LARGE_BYTES;
 use crate::notice::{Answer, Delivered};
+use crate::replies::REPLY_TO;
 use crate::request::{Consume, Request, Settle};
 use crate::shared::partition_of;
 use crate::translate::from_amqp;
@@ -44,6 +45,9 @@ pub(super) struct Consumer {
 
 impl Session {
     pub(super) fn basic_consume(&mut self, channel: u16, consume: basic::Consume) -> Handled {
+        if consume.queue.as_bytes() == REPLY_TO {
+            return self.consume_replies(channel, &consume);
+        }
         let queue = self.queue_to_read(channel, &consume.queue)?;
         let tag = self.consumer_tag(channel, &consume.consumer_tag)?;
         let settings = self.consumer_settings(&queue, &from_amqp::arguments(&consume.arguments))?;
@@ -97,7 +101,7 @@ impl Session {
         Ok(())
     }
 
-    fn consumer_tag(&mut self, channel: u16, given: &ShortString) -> Result<ShortString, Error> {
+    pub(super) fn consumer_tag(&mut self, channel: u16, given: &ShortString) -> Result<ShortString, Error> {
         if given.is_empty() {
             let tag = self.shared.generate_name("amq.ctag-");
             return Ok(ShortString::shortened(&tag));
@@ -120,6 +124,7 @@ impl Session {
             .and_then(|state| state.consumers.remove(cancel.consumer_tag.as_bytes()));
         let (tag, nowait) = (cancel.consumer_tag.clone(), cancel.nowait);
         let Some(consumer) = consumer else {
+            self.cancel_replies(channel, &tag);
             if !nowait {
                 self.connection
                     .reply(channel, &basic::CancelOk { consumer_tag: tag }.into());

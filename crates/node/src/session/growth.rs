@@ -117,6 +117,14 @@ impl Session {
         Ok(())
     }
 
+    /// Ends a connection whose user has more channels than it may.
+    pub(super) fn count_channel(&mut self, channel: u16) {
+        let snapshot = self.shared.snapshot();
+        if let Err(text) = self.shared.tenants.channel_opens(&snapshot, &self.user) {
+            self.fail_channel(channel, Error::new(ReplyCode::NotAllowed, text));
+        }
+    }
+
     /// Ends a connection that opens one channel after another while memory is short.
     pub(super) fn look_at_channels(&mut self, channel: u16) {
         if self.is_memory_short() && self.channels.len() > FEW {

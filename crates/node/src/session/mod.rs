@@ -12,12 +12,15 @@
 mod channel;
 mod consume;
 mod counted;
+mod entry;
 mod growth;
 mod large;
+mod message;
 mod outgoing;
 mod properties;
 mod publish;
 mod publishing;
+mod replies;
 mod report;
 mod topology;
 mod transaction;
@@ -29,6 +32,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use everack_amqp::connection::Connection;
+use everack_amqp::credentials::Mechanism;
 use everack_amqp::error::{Error, ReplyCode, Scope};
 use everack_amqp::event::Event;
 use everack_amqp::settings::Settings;
@@ -55,6 +59,7 @@ use consume::Consumer;
 use growth::COMMANDS_MAX;
 use large::Large;
 use outgoing::Outgoing;
+use replies::means_replies;
 use waiting::Waiting;
 
 /// What a session is born into.
@@ -124,6 +129,10 @@ pub struct Session {
     /// The answer to `basic.get` waits for room: everything that the client asks for waits behind it.
     get_waits: bool,
     released: bool,
+    /// It is counted as a connection of its virtual host and user.
+    entered: bool,
+    /// Who the client is by its certificate.
+    certificate_user: Option<Name>,
 }
 
 impl Session {
@@ -167,6 +176,8 @@ impl Session {
             large: Large::default(),
             get_waits: false,
             released: false,
+            entered: false,
+            certificate_user: None,
         }
     }
 
@@ -284,6 +295,12 @@ impl Session {
         &self.user
     }
 
+    /// Offers the client to log in as the user that its certificate names. To be called before the client is heard.
+    pub fn offer_certificate(&mut self, user: Name) {
+        self.certificate_user = Some(user);
+        self.connection.offer_external();
+    }
+
     /// The log-in is good.
     pub fn authenticated(&mut self) {
         self.connection.authenticated();
@@ -379,6 +396,7 @@ impl Session {
             }
             Event::ChannelOpen { channel } => {
                 self.channels.insert(channel, Channel::default());
+                self.count_channel(channel);
                 self.look_at_channels(channel);
             }
             Event::ChannelCloseRequested { channel, .. } => {
@@ -398,7 +416,11 @@ impl Session {
                 ..
             } => {
                 self.client_properties = growth::to_be_shown(client_properties);
-                self.log_in(credentials.user, credentials.password);
+                if credentials.mechanism == Mechanism::External {
+                    self.log_in_by_certificate();
+                } else {
+                    self.log_in(credentials.user, credentials.password);
+                }
             }
             Event::Open { vhost } => self.open(&Name::new(vhost.as_bytes())),
             Event::CloseRequested { .. } => {
@@ -474,6 +496,7 @@ impl Session {
                 self.outgoing.push_back(Outgoing::ConsumerTimedOut { consumer });
             }
             Notice::LimitFreed { consumer } => self.limit_freed(consumer),
+            Notice::Reply(reply) => self.reply_arrived(reply),
             Notice::Report { inquirer } => inquirer.told(Report::Session(Box::new(self.report()))),
         }
         self.fail_refused();
@@ -503,36 +526,6 @@ impl Session {
     /// Whether this is still the channel that something was awaited for: one that takes its number does not begin before.
     fn has(&self, channel: u16) -> bool {
         self.channels.contains_key(&channel) && self.connection.is_open(channel)
-    }
-
-    fn log_in(&mut self, user: Vec<u8>, password: Vec<u8>) {
-        self.user = Name::new(&user);
-        self.snapshot = self.shared.snapshot();
-        let stored = self
-            .snapshot
-            .user(&self.user)
-            .map(|user| user.password_hash.clone());
-        self.credentials = Some(Credentials {
-            user,
-            password,
-            stored,
-        });
-    }
-
-    fn open(&mut self, vhost: &Name) {
-        self.snapshot = self.shared.snapshot();
-        let view = match self.snapshot.open_vhost(&self.user, vhost) {
-            Ok(view) => view,
-            Err(refusal) => {
-                self.connection.refuse_vhost(&refusal.text);
-                return;
-            }
-        };
-        self.permissions = self.snapshot.permissions(&self.user, vhost);
-        self.vhost_name = vhost.clone();
-        self.vhost = Some(view);
-        self.connection.opened();
-        tracing::debug!(peer = %self.peer, user = %self.user, vhost = %self.vhost_name, "connection open");
     }
 
     /// Looks at the topology as it is now, if it has changed since the last look.
@@ -622,7 +615,11 @@ impl Session {
         let Some(state) = self.channels.remove(&channel) else {
             return;
         };
+        self.shared.tenants.channel_closes(&self.user);
         state.failed.store(true, Ordering::Release);
+        if let Some(consumer) = &state.replies {
+            self.shared.replies.end(&consumer.name);
+        }
         let publishing = state.publishing;
         let ledger = &self.shared.ledger;
         ledger.channel_ends(&self.vhost_name, publishing.total, publishing.exchanges);
@@ -646,6 +643,9 @@ impl Session {
             self.drop_channel(channel);
         }
         self.held = None;
+        if std::mem::take(&mut self.entered) {
+            self.shared.tenants.leave(&self.user, &self.vhost_name);
+        }
         self.shared.ledger.connection_ends(self.connection.confirmed());
         if self.exclusive {
             self.catalog.push(Self::connection_closed(self.link.connection));
@@ -666,10 +666,13 @@ fn is_topology(method: &Method) -> bool {
     )
 }
 
-/// Whether a method leaves out the queue's name, and so waits for the declaration that may be right before it.
+/// Whether a method leaves out the queue's name, and so waits for the declaration that may be right before it; or names one
+/// that the catalog does not know, so that its answer would come too early.
 fn means_the_last_queue(method: &Method) -> bool {
     match method {
-        Method::QueueDeclare(declare) => declare.passive && declare.queue.is_empty(),
+        Method::QueueDeclare(declare) => {
+            (declare.passive && declare.queue.is_empty()) || means_replies(declare.queue.as_bytes())
+        }
         Method::QueueBind(bind) => bind.queue.is_empty(),
         Method::QueueUnbind(unbind) => unbind.queue.is_empty(),
         _ => false,

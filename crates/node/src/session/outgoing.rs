@@ -17,6 +17,7 @@ use super::Session;
 use super::counted::counted;
 use crate::messages::Messages;
 use crate::notice::Delivered;
+use crate::replies::Reply;
 use crate::request::Request;
 use crate::shared::partition_of;
 
@@ -27,6 +28,8 @@ pub(super) enum Outgoing {
     Deliver(Delivered),
     /// The answer to `basic.get`, with a large message.
     Got(Got),
+    /// Messages that answer a request.
+    Reply(Reply),
     /// The consumer has been cancelled by its client.
     CancelOk {
         channel: u16,
@@ -64,6 +67,11 @@ impl Session {
                     self.get_waits = !self.write_got(&got);
                     if self.get_waits {
                         self.outgoing.push_front(Outgoing::Got(got));
+                    }
+                }
+                Some(Outgoing::Reply(reply)) => {
+                    if !self.write_reply(&reply) {
+                        self.outgoing.push_front(Outgoing::Reply(reply));
                     }
                 }
                 Some(Outgoing::CancelOk {

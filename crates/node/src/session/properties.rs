@@ -1,49 +1,127 @@
-//! What a publisher may not say of a message: properties that the broker itself has to act on, or vouch for.
+//! What a publisher may not say of a message, and what the broker has to change in it: properties that the broker itself acts
+//! on, or vouches for.
 
 use everack_amqp::content::{Batch, flags};
 use everack_amqp::error::{Error, ReplyCode};
-use everack_amqp::wire::properties::expiration_ms;
+use everack_amqp::wire::primitive::ShortString;
+use everack_amqp::wire::properties::{Properties, expiration_ms};
 use everack_amqp::wire::table::{Table, Value};
+use everack_broker::catalog::Snapshot;
 use everack_broker::name::Name;
 
-/// Messages without any of these have nothing to check.
-const CHECKED: u16 = flags::HAS_EXPIRATION | flags::HAS_USER_ID | flags::HAS_HEADERS;
+use crate::replies::REPLY_TO;
+use crate::translate::from_amqp;
 
-/// Checks message `index` of `batch`, published by `user`, with RabbitMQ's texts.
-pub(super) fn check(batch: &Batch, index: usize, user: &Name) -> Result<(), Error> {
-    let present = batch.flags(index) & CHECKED;
-    if present == 0 {
-        return Ok(());
+/// Messages without any of these have nothing to check. Neighbours of one group have the same.
+pub(super) const CHECKED: u16 =
+    flags::HAS_EXPIRATION | flags::HAS_USER_ID | flags::HAS_HEADERS | flags::HAS_REPLY_TO;
+
+/// What the check has to know of the publisher.
+pub(super) struct Publisher<'a> {
+    pub(super) user: &'a Name,
+    /// Says whether it may publish in the name of others.
+    pub(super) snapshot: &'a Snapshot,
+    /// What its channel is answered by.
+    pub(super) reply_name: Option<&'a Name>,
+}
+
+impl Publisher<'_> {
+    fn may_impersonate(&self) -> bool {
+        let user = self.snapshot.user(self.user);
+        user.is_some_and(|user| user.has_tag("impersonator"))
     }
+}
+
+/// What a message asks for beyond being routed by its key. Mostly nothing.
+#[derive(Debug, Default)]
+pub(super) struct Demands {
+    /// Further routing keys.
+    pub(super) copies: Vec<Vec<u8>>,
+    /// The properties as everybody else may see them, encoded, if they are others.
+    pub(super) properties: Option<Vec<u8>>,
+}
+
+/// Checks message `index` of `batch`, with RabbitMQ's texts.
+pub(super) fn check(batch: &Batch, index: usize, publisher: &Publisher<'_>) -> Result<Demands, Error> {
     let view = batch.view(index);
-    if let Some(given) = view.user_id.filter(|given| *given != user.as_bytes()) {
+    if let Some(given) = view.user_id.filter(|given| *given != publisher.user.as_bytes())
+        && !publisher.may_impersonate()
+    {
         let given = String::from_utf8_lossy(given);
-        let text = format!("user_id property set to '{given}' but authenticated user was '{user}'");
+        let text = format!(
+            "user_id property set to '{given}' but authenticated user was '{}'",
+            publisher.user
+        );
         return Err(refused(text));
     }
     if let Some(Err(error)) = view.expiration.map(expiration_ms) {
         return Err(refused(error.to_string()));
     }
-    match view.headers.map(Table::decode) {
-        Some(Ok(headers)) => check_copies(&headers),
-        _ => Ok(()),
+    let mut demands = Demands::default();
+    let asks = view.reply_to == Some(REPLY_TO);
+    if asks && publisher.reply_name.is_none() {
+        return Err(refused("fast reply consumer does not exist".to_owned()));
+    }
+    let headers = view
+        .headers
+        .filter(|headers| may_name_copies(headers))
+        .and_then(|headers| Table::decode(headers).ok());
+    let mut hides = false;
+    if let Some(headers) = headers {
+        take_copies(&headers, CC, &mut demands.copies)?;
+        take_copies(&headers, BCC, &mut demands.copies)?;
+        hides = headers.get(BCC).is_some();
+    }
+    if asks || hides {
+        demands.properties = rewritten(batch.properties(index), publisher.reply_name.filter(|_| asks));
+    }
+    Ok(demands)
+}
+
+const CC: &str = "CC";
+const BCC: &str = "BCC";
+
+/// Whether the inside of a table may have one of the two names in it: most have none, and need not be taken apart.
+fn may_name_copies(headers: &[u8]) -> bool {
+    headers.windows(3).any(|bytes| bytes == b"\x02CC") || headers.windows(4).any(|bytes| bytes == b"\x03BCC")
+}
+
+/// Further addresses have to be a list; what in it is no string is passed over.
+fn take_copies(headers: &Table, name: &str, copies: &mut Vec<Vec<u8>>) -> Result<(), Error> {
+    match headers.get(name) {
+        None => Ok(()),
+        Some(Value::Array(values)) => {
+            copies.extend(values.iter().filter_map(|value| match value {
+                Value::String(key) => Some(key.clone()),
+                _ => None,
+            }));
+            Ok(())
+        }
+        Some(other) => {
+            let kind = from_amqp::type_name(other);
+            Err(refused(format!(
+                "invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}"
+            )))
+        }
     }
 }
 
-/// Further addresses have to be a list of strings.
-fn check_copies(headers: &Table) -> Result<(), Error> {
-    for name in ["CC", "BCC"] {
-        match headers.get(name) {
-            None | Some(Value::Array(_)) => (),
-            Some(other) => {
-                let kind = crate::translate::from_amqp::type_name(other);
-                return Err(refused(format!(
-                    "invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}"
-                )));
-            }
-        }
+/// Properties without `BCC`, and with the name that replies find their way by.
+fn rewritten(bytes: &[u8], reply_name: Option<&Name>) -> Option<Vec<u8>> {
+    let mut properties = Properties::decode(bytes).ok()?;
+    let headers = properties.headers.take();
+    properties.headers = headers.map(|headers| {
+        let kept = headers
+            .into_iter()
+            .filter(|(name, _)| name.as_bytes() != BCC.as_bytes());
+        kept.collect()
+    });
+    if let Some(name) = reply_name {
+        properties.reply_to = ShortString::new(name.as_bytes()).ok();
     }
-    Ok(())
+    let mut out = Vec::with_capacity(bytes.len() + 32);
+    properties.encode(&mut out);
+    Some(out)
 }
 
 fn refused(text: String) -> Error {

@@ -2,34 +2,46 @@
 //!
 //! The protocol hands over neighbouring messages with the same address as one group, so that a route is looked up once a group.
 //! The channel keeps the last route it used; it is good as long as the topology's epoch has not changed. Only exchanges that look at
-//! headers are asked for every message.
+//! more than the routing key are asked for every message, and only messages with properties that concern the broker are looked at.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use everack_amqp::content::Batch;
+use everack_amqp::content::{Batch, Group};
 use everack_amqp::error::{Error, ReplyCode};
-use everack_amqp::wire::properties::Properties;
-use everack_broker::catalog::{Access, Resource};
+use everack_broker::catalog::{Access, Resource, Unroutable, VhostView};
 use everack_broker::ids::PartitionId;
+use everack_broker::name::Name;
 use everack_broker::routing::{NoHeaders, Route};
 
+use super::Session;
 use super::channel::{BufferedPublish, LastRoute};
+use super::message::Message;
+use super::properties::{self, Demands, Publisher};
+use super::replies::Answering;
 use super::transaction::to_gather;
-use super::{Session, properties};
 use crate::messages::Messages;
+use crate::replies::REPLY_NAME;
 use crate::report::Published;
 use crate::request::{Publish, Reply, Request, RoutedRun};
-use crate::translate::{from_amqp, to_amqp};
+use crate::translate::to_amqp;
 
 /// Class and method of `basic.publish`.
 const PUBLISH: (u16, u16) = (60, 40);
 
 /// A published batch with its routes, before it goes anywhere.
+#[derive(Default)]
 struct Routed {
     runs: Vec<RoutedRun>,
     /// Messages that nobody wants and whose publisher wants them back.
     returned: Vec<u16>,
+    /// Messages that nobody wants and that are refused: ranges, in order.
+    refused: Vec<(u16, u16)>,
+    /// Messages that answer somebody past all queues.
+    answering: Vec<Answering>,
+    /// Messages whose properties everybody else sees otherwise.
+    rewritten: Vec<(u16, Vec<u8>)>,
     /// What ended the routing early; messages before it are published.
     failed: Option<(u16, Error)>,
 }
@@ -42,7 +54,19 @@ impl Session {
         let end = failed
             .as_ref()
             .map_or(batch.entries.len() as u16, |(index, _)| *index);
+        let batch = if routed.rewritten.is_empty() {
+            batch
+        } else {
+            batch.with_properties(&routed.rewritten)
+        };
         let messages = Messages::new(if transactional { to_gather(batch) } else { batch });
+        if transactional && !routed.refused.is_empty() {
+            // What is committed is safe, so such a message cannot be part of it.
+            let text =
+                "no route for a message of a transaction, and the virtual host refuses what it cannot route";
+            let error = Error::new(ReplyCode::PreconditionFailed, text);
+            return self.fail_channel(channel, error.caused_by(PUBLISH));
+        }
         if transactional {
             self.buffer_publish(
                 channel,
@@ -50,12 +74,21 @@ impl Session {
                     messages,
                     runs: routed.runs,
                     returned: routed.returned,
+                    answering: routed.answering,
                 },
             );
         } else {
             // Returns go out before the confirm of the same message, which this order guarantees.
             self.return_unroutable(channel, &messages, &routed.returned);
-            self.hand_over(channel, messages, routed.runs, first_number, end);
+            self.answer_askers(&messages, routed.answering);
+            self.hand_over_around(
+                channel,
+                &messages,
+                routed.runs,
+                &routed.refused,
+                first_number,
+                end,
+            );
         }
         if let Some((_, error)) = failed {
             self.fail_channel(channel, error.caused_by(PUBLISH));
@@ -63,14 +96,9 @@ impl Session {
     }
 
     fn route_batch(&mut self, channel: u16, batch: &Batch) -> Routed {
-        let nowhere = Arc::new(Route {
-            targets: Box::default(),
-            by_headers: true,
-        });
         let mut routed = Routed {
             runs: Vec::with_capacity(batch.groups.len()),
-            returned: Vec::new(),
-            failed: None,
+            ..Routed::default()
         };
         for group in &batch.groups {
             let last = match self.last_route(channel, batch, group.from) {
@@ -80,33 +108,148 @@ impl Session {
                     break;
                 }
             };
-            let wrong = (group.from..group.to).find_map(|index| {
-                let checked = properties::check(batch, usize::from(index), &self.user);
-                checked.err().map(|error| (index, error))
-            });
-            let to = wrong.as_ref().map_or(group.to, |(index, _)| *index);
             let mut published = Published::default();
+            // Neighbours carry the same kinds of properties.
+            let plain = batch.flags(usize::from(group.from)) & properties::CHECKED == 0;
             match last {
-                LastRoute::Fixed(route) => {
-                    published.add(self.add_run(&mut routed, route, group.from, to, group.mandatory));
+                LastRoute::Fixed(route) if plain => {
+                    published = self.add_run(&mut routed, route, group.from, group.to, group.mandatory);
                 }
-                LastRoute::ByHeaders => {
-                    for index in group.from..to {
-                        let route = self.route_by_headers(batch, usize::from(index));
-                        let route = route.unwrap_or_else(|| nowhere.clone());
-                        published.add(self.add_run(&mut routed, route, index, index + 1, group.mandatory));
-                    }
-                }
+                last if plain => self.add_routed(&mut routed, batch, &last, *group, &mut published),
+                last => self.add_checked(&mut routed, channel, batch, &last, *group, &mut published),
             }
             if let Some(state) = self.channels.get_mut(&channel) {
                 state.publishing.add(published);
             }
-            if wrong.is_some() {
-                routed.failed = wrong;
+            if routed.failed.is_some() {
                 break;
             }
         }
         routed
+    }
+
+    /// Adds neighbours of one address whose properties have to be looked at, up to the first that is refused.
+    fn add_checked(
+        &mut self,
+        routed: &mut Routed,
+        channel: u16,
+        batch: &Batch,
+        last: &LastRoute,
+        group: Group,
+        published: &mut Published,
+    ) {
+        let mut from = group.from;
+        for index in group.from..group.to {
+            let demands = match self.check_properties(channel, batch, index) {
+                Ok(demands) => demands,
+                Err(error) => {
+                    self.add_routed(
+                        routed,
+                        batch,
+                        last,
+                        Group {
+                            from,
+                            to: index,
+                            ..group
+                        },
+                        published,
+                    );
+                    routed.failed = Some((index, error));
+                    return;
+                }
+            };
+            // An answer goes to the one who asked, and to nobody else.
+            if !demands.copies.is_empty() && !matches!(last, LastRoute::Reply) {
+                self.add_routed(
+                    routed,
+                    batch,
+                    last,
+                    Group {
+                        from,
+                        to: index,
+                        ..group
+                    },
+                    published,
+                );
+                let route = self.route_copies(batch, usize::from(index), &demands.copies);
+                published.add(self.add_run(routed, route, index, index + 1, group.mandatory));
+                from = index + 1;
+            }
+            let properties = demands.properties.map(|properties| (index, properties));
+            routed.rewritten.extend(properties);
+        }
+        self.add_routed(routed, batch, last, Group { from, ..group }, published);
+    }
+
+    /// Adds neighbours of one address.
+    fn add_routed(
+        &mut self,
+        routed: &mut Routed,
+        batch: &Batch,
+        last: &LastRoute,
+        group: Group,
+        published: &mut Published,
+    ) {
+        let Group { from, to, mandatory } = group;
+        match last {
+            LastRoute::Fixed(route) => {
+                published.add(self.add_run(routed, route.clone(), from, to, mandatory));
+            }
+            LastRoute::ByHeaders => {
+                for index in from..to {
+                    let route = self.route_by_message(batch, usize::from(index));
+                    published.add(self.add_run(routed, route, index, index + 1, mandatory));
+                }
+            }
+            LastRoute::Reply => published.add(self.add_reply(routed, batch, group)),
+        }
+    }
+
+    fn add_reply(&mut self, routed: &mut Routed, batch: &Batch, group: Group) -> Published {
+        let Group { from, to, mandatory } = group;
+        let name = batch.routing_key(usize::from(from));
+        let messages = u64::from(to - from);
+        let Some(asker) = self.asker(name).filter(|_| from < to) else {
+            // Nobody was promised a reply, so none is kept.
+            let mut published = Published {
+                messages,
+                not_mandatory: messages * u64::from(!mandatory),
+                ..Published::default()
+            };
+            if mandatory {
+                self.unroutable(routed, from, to, mandatory, &mut published);
+            } else {
+                published.dropped = messages;
+                let dropped = &self.shared.counters.replies_dropped;
+                dropped.fetch_add(messages, Ordering::Relaxed);
+            }
+            return published;
+        };
+        routed.answering.push(Answering {
+            asker,
+            name: Name::new(name),
+            from,
+            to,
+        });
+        Published {
+            messages,
+            not_mandatory: messages * u64::from(!mandatory),
+            routed: messages,
+            ..Published::default()
+        }
+    }
+
+    fn check_properties(&self, channel: u16, batch: &Batch, index: u16) -> Result<Demands, Error> {
+        let replies = self
+            .channels
+            .get(&channel)
+            .and_then(|state| state.replies.as_ref());
+        let publisher = Publisher {
+            user: &self.user,
+            snapshot: &self.snapshot,
+            reply_name: replies.map(|consumer| &consumer.name),
+        };
+        properties::check(batch, usize::from(index), &publisher)
     }
 
     /// Adds neighbours that go the same way; says what that counts as.
@@ -128,25 +271,57 @@ impl Session {
         if from == to {
             return published;
         }
-        if route.targets.is_empty() {
-            let counters = &self.shared.counters;
-            if mandatory {
-                counters
-                    .unroutable_returned
-                    .fetch_add(messages, Ordering::Relaxed);
-                published.returned = messages;
-                routed.returned.extend(from..to);
-            } else {
-                counters.unroutable_dropped.fetch_add(messages, Ordering::Relaxed);
-                published.dropped = messages;
+        let route = if route.targets.is_empty() {
+            match self.unroutable(routed, from, to, mandatory, &mut published) {
+                Some(store) => store,
+                None => return published,
             }
-            return published;
-        }
+        } else {
+            route
+        };
         match routed.runs.last_mut() {
             Some(last) if last.to == from && Arc::ptr_eq(&last.route, &route) => last.to = to,
             _ => routed.runs.push(RoutedRun { route, from, to }),
         }
         published
+    }
+
+    /// What becomes of neighbours that nobody wants: back to a publisher that has asked for them, or what their virtual host says.
+    /// Returns the way to its store, if it keeps them.
+    fn unroutable(
+        &self,
+        routed: &mut Routed,
+        from: u16,
+        to: u16,
+        mandatory: bool,
+        published: &mut Published,
+    ) -> Option<Arc<Route>> {
+        let (messages, counters) = (u64::from(to - from), &self.shared.counters);
+        let count = |counter: &AtomicU64| counter.fetch_add(messages, Ordering::Relaxed);
+        if mandatory {
+            count(&counters.unroutable_returned);
+            published.returned = messages;
+            routed.returned.extend(from..to);
+            return None;
+        }
+        let fate = self.vhost.as_ref().map(VhostView::unroutable).unwrap_or_default();
+        match fate {
+            Unroutable::Keep { .. } => {
+                count(&counters.unroutable_kept);
+                published.kept = messages;
+                return self.vhost.as_ref().and_then(VhostView::route_to_store);
+            }
+            Unroutable::Nack => {
+                count(&counters.unroutable_refused);
+                published.refused = messages;
+                routed.refused.push((from, to));
+            }
+            Unroutable::Drop => {
+                count(&counters.unroutable_dropped);
+                published.dropped = messages;
+            }
+        }
+        None
     }
 
     /// The channel's cached route, or a new look at the topology: does the exchange exist, may the user write to it, where
@@ -183,8 +358,17 @@ impl Session {
         let Some(vhost) = &self.vhost else {
             return Err(self.vhost_gone());
         };
+        if exchange.is_empty() && key.starts_with(REPLY_NAME) {
+            return Ok(LastRoute::Reply);
+        }
         let route = vhost.route(exchange, key, &NoHeaders);
         let route = route.map_err(|error| to_amqp::error(error.refusal(&self.vhost_name, exchange)))?;
+        if let Some(exchange) = vhost.exchange(exchange) {
+            let topic =
+                self.snapshot
+                    .require_topic(&self.user, &self.vhost_name, exchange, Access::Write, key);
+            topic.map_err(to_amqp::error)?;
+        }
         Ok(if route.by_headers {
             LastRoute::ByHeaders
         } else {
@@ -192,35 +376,73 @@ impl Session {
         })
     }
 
-    fn route_by_headers(&self, batch: &Batch, index: usize) -> Option<Arc<Route>> {
-        let headers = Properties::decode(batch.properties(index))
-            .ok()
-            .and_then(|properties| properties.headers);
-        let headers = headers
-            .map(|headers| from_amqp::arguments(&headers))
-            .unwrap_or_default();
-        self.vhost
-            .as_ref()?
-            .route(batch.exchange(index), batch.routing_key(index), &headers)
-            .ok()
+    /// The route of one message that is routed by more than its key. What nothing is found for goes nowhere: its exchange may
+    /// have been deleted since the address was looked up.
+    fn route_by_message(&self, batch: &Batch, index: usize) -> Arc<Route> {
+        let message = Message::new(batch, index, &self.shared);
+        let route = self.vhost.as_ref().and_then(|vhost| {
+            vhost
+                .route(batch.exchange(index), batch.routing_key(index), &message)
+                .ok()
+        });
+        route.unwrap_or_else(Route::nowhere)
     }
 
-    /// Gives the batch to every partition that holds one of its queues, and opens the confirm that they complete.
-    fn hand_over(
+    fn route_copies(&self, batch: &Batch, index: usize, copies: &[Vec<u8>]) -> Arc<Route> {
+        let message = Message::new(batch, index, &self.shared);
+        let mut keys = vec![batch.routing_key(index)];
+        keys.extend(copies.iter().map(Vec::as_slice));
+        let route = self
+            .vhost
+            .as_ref()
+            .and_then(|vhost| vhost.route_copies(batch.exchange(index), &keys, &message).ok());
+        route.unwrap_or_else(Route::nowhere)
+    }
+
+    /// Hands over what lies between refused messages, and refuses those: each in its turn, as confirms leave in order.
+    fn hand_over_around(
         &mut self,
         channel: u16,
-        messages: Messages,
+        messages: &Messages,
         runs: Vec<RoutedRun>,
+        refused: &[(u16, u16)],
         first_number: u64,
         end: u16,
     ) {
-        if end == 0 {
+        if refused.is_empty() {
+            return self.hand_over(channel, messages, runs, first_number, 0..end);
+        }
+        let mut runs = runs.into_iter().peekable();
+        let mut begin = 0;
+        // Nobody hears of a refusal on a channel that does not confirm.
+        for &(from, to) in refused.iter().filter(|_| first_number > 0) {
+            let before = std::iter::from_fn(|| runs.next_if(|run| run.to <= from)).collect();
+            self.hand_over(channel, messages, before, first_number, begin..from);
+            let last = first_number + u64::from(to) - 1;
+            if let Some(id) = self.connection.expect_confirm(channel, last, 1) {
+                self.connection.confirm_failed(channel, id);
+            }
+            begin = to;
+        }
+        self.hand_over(channel, messages, runs.collect(), first_number, begin..end);
+    }
+
+    /// Gives messages of a batch to every partition that holds one of their queues, and opens the confirm that they complete.
+    fn hand_over(
+        &mut self,
+        channel: u16,
+        messages: &Messages,
+        runs: Vec<RoutedRun>,
+        first_number: u64,
+        range: Range<u16>,
+    ) {
+        if range.is_empty() {
             return;
         }
         let partitions = partitions_of(&runs);
         let mut confirm = None;
         if first_number > 0 {
-            let last = first_number + u64::from(end) - 1;
+            let last = first_number + u64::from(range.end) - 1;
             confirm = self
                 .connection
                 .expect_confirm(channel, last, partitions.len() as u32)

@@ -15,6 +15,7 @@ use everack_broker::ids::ConnectionId;
 use everack_broker::name::Name;
 
 use super::Session;
+use super::replies::means_replies;
 use super::waiting::Waiting;
 use crate::catalog_service::{CatalogAnswer, CatalogRequest};
 use crate::notice::Answer;
@@ -141,6 +142,9 @@ impl Session {
         } else {
             name(&declare.queue)
         };
+        if means_replies(&name) {
+            return self.declare_replies(channel, &name.without_line_ends(), declare.nowait);
+        }
         let command = Command::DeclareQueue(DeclareQueue {
             vhost: self.vhost_name.clone(),
             name,

@@ -78,6 +78,17 @@ impl Session {
             self.return_unroutable(channel, &publish.messages, &publish.returned);
         }
         let partitions = partitions_in(&gathered);
+        let mut gathered = gathered;
+        let answers = gathered
+            .publishes
+            .iter_mut()
+            .filter(|publish| !publish.answering.is_empty());
+        let answers =
+            answers.map(|publish| (publish.messages.clone(), std::mem::take(&mut publish.answering)));
+        let answers = answers.collect();
+        if let Some(state) = self.channels.get_mut(&channel) {
+            state.answers = answers;
+        }
         if partitions.is_empty() {
             self.commit_ok(channel);
             return;
@@ -136,6 +147,11 @@ impl Session {
     }
 
     fn commit_ok(&mut self, channel: u16) {
+        let state = self.channels.get_mut(&channel);
+        let answers = state.map(|state| std::mem::take(&mut state.answers));
+        for (messages, answering) in answers.into_iter().flatten() {
+            self.answer_askers(&messages, answering);
+        }
         self.connection.reply(channel, &tx::CommitOk {}.into());
     }
 }

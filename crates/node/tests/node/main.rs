@@ -1,5 +1,6 @@
 //! The node's rooms by their outputs: requests, bytes and crashes in; notices, bytes and recovered queues out.
 
+mod addressing;
 mod catalog_service;
 mod desk;
 mod growth;
@@ -16,3 +17,4 @@ mod recovery;
 mod report;
 mod session;
 mod talk;
+mod unroutable;

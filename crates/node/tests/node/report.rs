@@ -130,8 +130,8 @@ fn a_session_tells_of_its_channels() {
         messages: 6,
         not_mandatory: 6,
         routed: 5,
-        returned: 0,
         dropped: 1,
+        ..Published::default()
     };
     assert_eq!(publisher.published, published);
     assert_eq!(publisher.exchanges, [("".into(), published)]);

@@ -8,6 +8,7 @@ use everack_amqp::settings::Settings;
 use everack_amqp::wire::frame::{self, Head};
 use everack_amqp::wire::method::{Method, basic, channel, connection};
 use everack_amqp::wire::primitive::ShortString;
+use everack_amqp::wire::properties::Properties;
 use everack_broker::ids::Millis;
 use everack_node::session::{Session, Setting};
 
@@ -19,6 +20,8 @@ pub(crate) struct Talk {
     input: BytesMut,
     /// What came back, in words.
     pub(crate) heard: Vec<String>,
+    /// Of the last message that came.
+    pub(crate) properties: Properties,
 }
 
 impl Talk {
@@ -39,6 +42,7 @@ impl Talk {
             session,
             input: BytesMut::new(),
             heard: Vec::new(),
+            properties: Properties::default(),
         };
         talk.input.extend_from_slice(b"AMQP\x00\x00\x09\x01");
         let response = format!("\0{user}\0{user}").into_bytes();
@@ -89,6 +93,22 @@ impl Talk {
         );
         let mut bytes = Vec::new();
         frame::write_content(&mut bytes, channel, &[0x10, 0, 2], body, 131_072);
+        self.input.extend_from_slice(&bytes);
+    }
+
+    /// Publishes with an exchange, properties, and as mandatory if told so.
+    pub(crate) fn publish_as(
+        &mut self,
+        channel: u16,
+        publish: basic::Publish,
+        properties: &Properties,
+        body: &[u8],
+    ) {
+        self.say(channel, publish);
+        let mut encoded = Vec::new();
+        properties.encode(&mut encoded);
+        let mut bytes = Vec::new();
+        frame::write_content(&mut bytes, channel, &encoded, body, 131_072);
         self.input.extend_from_slice(&bytes);
     }
 
@@ -152,6 +172,9 @@ impl Talk {
                     let method = Method::decode(number(0), number(2), &payload[4..]).expect("a valid method");
                     self.heard.push(format!("{} {}", head.channel, words(&method)));
                 }
+                frame::HEADER => {
+                    self.properties = Properties::decode(&payload[12..]).expect("valid properties")
+                }
                 frame::BODY => self.heard.push(String::from_utf8_lossy(payload).into_owned()),
                 _ => (),
             }
@@ -172,6 +195,7 @@ fn words(method: &Method) -> String {
         Method::BasicDeliver(deliver) => format!("deliver {}", deliver.delivery_tag),
         Method::BasicGetOk(got) => format!("got {}", got.delivery_tag),
         Method::BasicAck(ack) => format!("ack {}", ack.delivery_tag),
+        Method::BasicNack(nack) => format!("nack {}", nack.delivery_tag),
         other => {
             let text = format!("{other:?}");
             text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
+use everack_broker::name::Name;
 use tokio::sync::Semaphore;
 
+use super::certificate;
 use super::password;
 use super::remembered::Remembered;
 use crate::config::keys::Auth;
-use crate::config::setting::Guest;
+use crate::config::setting::{External, Guest};
 
 /// The user whose password everybody knows.
 pub const GUEST: &[u8] = b"guest";
@@ -59,6 +61,7 @@ pub struct Authenticator {
     verifications: Arc<Semaphore>,
     waiting: Semaphore,
     guest: AtomicU8,
+    external: AtomicU8,
 }
 
 impl Authenticator {
@@ -78,13 +81,28 @@ impl Authenticator {
             verifications: Arc::new(Semaphore::new(verifications)),
             waiting: Semaphore::new(Self::WAITING_MAX),
             guest: AtomicU8::new(config.guest as u8),
+            external: AtomicU8::new(config.external as u8),
         })
     }
 
     /// Takes over what may change while running, and forgets the logins verified so far.
     pub fn reload(&self, config: &Auth) {
         self.guest.store(config.guest as u8, Ordering::Relaxed);
+        self.external.store(config.external as u8, Ordering::Relaxed);
         self.remembered.clear();
+    }
+
+    /// The user that a verified certificate (DER) stands for, if logging in with one is configured.
+    pub fn certificate_user(&self, certificate: &[u8]) -> Option<Name> {
+        let configured = self.external.load(Ordering::Relaxed);
+        let by = [
+            External::CommonName,
+            External::DistinguishedName,
+            External::SubjectAlternativeName,
+        ];
+        let by = by.into_iter().find(|by| *by as u8 == configured)?;
+        let user = certificate::user_of(certificate, by)?;
+        (user.len() <= Name::BYTES_MAX).then(|| Name::from(user))
     }
 
     /// Checks a login. Dropping the future gives up waiting for it.

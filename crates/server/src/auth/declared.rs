@@ -1,17 +1,21 @@
-//! What the configuration declares about vhosts, users and permissions, and the commands that bring a catalog to agree
+//! What the configuration declares about vhosts, users, permissions, limits and policies, and the commands that bring a catalog to agree
 //! with it: at the start and at each reload.
 //!
 //! Users that are not declared are deleted, so that taking one out of the file revokes it. Vhosts stay, because
 //! messages are in them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use everack_broker::catalog::{Access, Command, Permissions, Snapshot};
+use everack_broker::catalog::{
+    Access, Command, LimitName, LimitSet, Permissions, PolicyDefinition, PolicyKind, Snapshot, Unroutable,
+    UserLimit, VhostLimit,
+};
 use everack_broker::name::Name;
 
 use super::authenticator::GUEST;
 use super::password::GUEST_HASH;
-use crate::config::setting::Guest;
+use crate::config::setting::{Guest, PolicySort, UnroutableFate};
+use crate::config::table::default_entry;
 use crate::config::{Config, keys};
 
 /// The vhost that is always there.
@@ -24,9 +28,19 @@ const ALL: &str = ".*";
 /// Vhosts and users as they should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declared {
-    vhosts: BTreeSet<Name>,
+    vhosts: BTreeMap<Name, Vhost>,
     users: BTreeMap<Name, User>,
+    policies: BTreeMap<PolicyKey, PolicyDefinition>,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Vhost {
+    limits: BTreeMap<VhostLimit, u64>,
+    unroutable: Unroutable,
+}
+
+/// Vhost, kind and name of a policy.
+pub type PolicyKey = (Name, PolicyKind, Name);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct User {
@@ -34,6 +48,9 @@ struct User {
     tags: Vec<String>,
     /// By vhost.
     permissions: BTreeMap<Name, Patterns>,
+    /// Write and read, by vhost and exchange.
+    topics: BTreeMap<(Name, Name), (String, String)>,
+    limits: BTreeMap<UserLimit, u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +63,14 @@ struct Patterns {
 impl Declared {
     /// What a configuration declares, the vhost `/` and `guest` included.
     pub fn by(config: &Config) -> Self {
-        let mut vhosts: BTreeSet<Name> = config.vhosts.iter().map(|vhost| name(&vhost.name.0)).collect();
-        vhosts.insert(Name::new(ROOT));
+        let root: keys::Vhost = default_entry("vhosts", "{ name = '/' }");
+        let mut vhosts = BTreeMap::from([(Name::new(ROOT), Vhost::from(&root))]);
+        vhosts.extend(
+            config
+                .vhosts
+                .iter()
+                .map(|vhost| (name(&vhost.name.0), Vhost::from(vhost))),
+        );
         let mut users = BTreeMap::new();
         if config.auth.guest != Guest::Off {
             users.insert(Name::new(GUEST), User::guest());
@@ -58,14 +81,20 @@ impl Declared {
                 .iter()
                 .map(|user| (name(&user.name.0), User::from(user))),
         );
-        Self { vhosts, users }
+        let policies = config.policies.iter().map(policy).collect();
+        Self {
+            vhosts,
+            users,
+            policies,
+        }
     }
 
     /// What to do, in this order, for a catalog to agree. Nothing if it does.
     pub fn commands_for(&self, catalog: &Snapshot) -> Vec<Command> {
         let mut commands = Vec::new();
-        let missing = self.vhosts.iter().filter(|vhost| catalog.vhost(vhost).is_none());
+        let missing = self.vhosts.keys().filter(|vhost| catalog.vhost(vhost).is_none());
         commands.extend(missing.map(|vhost| Command::DeclareVhost { vhost: vhost.clone() }));
+        self.govern_vhosts(catalog, &mut commands);
         let undeclared = catalog
             .users()
             .filter(|user| !self.users.contains_key(&user.name));
@@ -74,8 +103,54 @@ impl Declared {
         }));
         for (name, user) in &self.users {
             user.commands_for(name, catalog, &mut commands);
+            user.govern(name, catalog, &mut commands);
         }
+        self.set_policies(catalog, &mut commands);
         commands
+    }
+
+    fn govern_vhosts(&self, catalog: &Snapshot, commands: &mut Vec<Command>) {
+        for (vhost, Vhost { limits, unroutable }) in &self.vhosts {
+            let held = catalog
+                .vhost(vhost)
+                .map(|view| view.unroutable())
+                .unwrap_or_default();
+            if held != *unroutable {
+                let (vhost, fate) = (vhost.clone(), *unroutable);
+                commands.push(Command::SetUnroutable { vhost, fate });
+            }
+            let held = catalog.vhost(vhost).map(|view| view.limits()).unwrap_or_default();
+            commands.extend(differing(limits, held).map(|(limit, most)| Command::LimitVhost {
+                vhost: vhost.clone(),
+                limit,
+                most,
+            }));
+        }
+    }
+
+    fn set_policies(&self, catalog: &Snapshot, commands: &mut Vec<Command>) {
+        let mut held = BTreeMap::new();
+        for vhost in catalog.vhosts() {
+            held.extend(vhost.policies().map(|policy| {
+                let key = (vhost.name().clone(), policy.kind, policy.name.clone());
+                (key, policy.definition.clone())
+            }));
+        }
+        let gone = held.keys().filter(|key| !self.policies.contains_key(key));
+        commands.extend(
+            gone.cloned()
+                .map(|(vhost, kind, name)| Command::ClearPolicy { vhost, name, kind }),
+        );
+        let new = self
+            .policies
+            .iter()
+            .filter(|(key, definition)| held.get(key) != Some(definition));
+        commands.extend(new.map(|((vhost, kind, name), definition)| Command::SetPolicy {
+            vhost: vhost.clone(),
+            name: name.clone(),
+            kind: *kind,
+            definition: definition.clone(),
+        }));
     }
 }
 
@@ -90,7 +165,50 @@ impl User {
             password_hash: GUEST_HASH.to_owned(),
             tags: vec![ADMINISTRATOR.to_owned()],
             permissions: BTreeMap::from([(Name::new(ROOT), everything)]),
+            topics: BTreeMap::new(),
+            limits: BTreeMap::new(),
         }
+    }
+
+    /// Topic permissions and limits.
+    fn govern(&self, user: &Name, catalog: &Snapshot, commands: &mut Vec<Command>) {
+        let held = catalog.topic_permissions().filter(|held| held.user == *user);
+        let held: BTreeMap<_, _> = held
+            .map(|held| {
+                let key = (held.vhost.clone(), held.exchange.clone());
+                (key, (held.write.clone(), held.read.clone()))
+            })
+            .collect();
+        let gone = held.keys().filter(|key| !self.topics.contains_key(key));
+        commands.extend(
+            gone.cloned()
+                .map(|(vhost, exchange)| Command::ClearTopicPermissions {
+                    user: user.clone(),
+                    vhost,
+                    exchange: Some(exchange),
+                }),
+        );
+        let new = self
+            .topics
+            .iter()
+            .filter(|(key, patterns)| held.get(key) != Some(patterns));
+        commands.extend(
+            new.map(|((vhost, exchange), (write, read))| Command::SetTopicPermission {
+                user: user.clone(),
+                vhost: vhost.clone(),
+                exchange: exchange.clone(),
+                write: write.clone(),
+                read: read.clone(),
+            }),
+        );
+        let held = catalog.user(user).map(|known| known.limits).unwrap_or_default();
+        commands.extend(
+            differing(&self.limits, held).map(|(limit, most)| Command::LimitUser {
+                user: user.clone(),
+                limit,
+                most,
+            }),
+        );
     }
 
     fn commands_for(&self, user: &Name, catalog: &Snapshot, commands: &mut Vec<Command>) {
@@ -131,6 +249,25 @@ impl User {
     }
 }
 
+impl From<&keys::Vhost> for Vhost {
+    fn from(vhost: &keys::Vhost) -> Self {
+        Self {
+            limits: set([
+                (VhostLimit::Connections, vhost.max_connections.0),
+                (VhostLimit::Queues, vhost.max_queues.0),
+            ]),
+            unroutable: match vhost.unroutable {
+                UnroutableFate::Drop => Unroutable::Drop,
+                UnroutableFate::Nack => Unroutable::Nack,
+                UnroutableFate::Keep => Unroutable::Keep {
+                    messages_max: vhost.unroutable_messages_max.get(),
+                    bytes_max: vhost.unroutable_bytes_max.bytes(),
+                },
+            },
+        }
+    }
+}
+
 impl From<&keys::User> for User {
     fn from(user: &keys::User) -> Self {
         let patterns = |entry: &keys::Permission| Patterns {
@@ -146,6 +283,18 @@ impl From<&keys::User> for User {
                 .iter()
                 .map(|entry| (name(&entry.vhost.0), patterns(entry)))
                 .collect(),
+            topics: user
+                .topic_permissions
+                .iter()
+                .map(|entry| {
+                    let key = (name(&entry.vhost.0), name(&entry.exchange.0));
+                    (key, (entry.write.0.clone(), entry.read.0.clone()))
+                })
+                .collect(),
+            limits: set([
+                (UserLimit::Connections, user.max_connections.0),
+                (UserLimit::Channels, user.max_channels.0),
+            ]),
         }
     }
 }
@@ -159,6 +308,38 @@ impl From<&Permissions> for Patterns {
             read: source(Access::Read),
         }
     }
+}
+
+/// A policy of the configuration as the catalog knows it.
+pub fn policy(entry: &keys::Policy) -> (PolicyKey, PolicyDefinition) {
+    let kind = match entry.kind {
+        PolicySort::User => PolicyKind::User,
+        PolicySort::Operator => PolicyKind::Operator,
+    };
+    let definition = PolicyDefinition {
+        pattern: entry.pattern.clone(),
+        apply_to: entry.apply_to.0,
+        priority: entry.priority.0,
+        settings: entry.definition.0.clone(),
+    };
+    ((name(&entry.vhost.0), kind, name(&entry.name.0)), definition)
+}
+
+/// The limits that are there at all.
+fn set<L: Ord>(limits: [(L, Option<u64>); 2]) -> BTreeMap<L, u64> {
+    let there = limits.into_iter();
+    there.filter_map(|(limit, most)| Some((limit, most?))).collect()
+}
+
+/// What to set so that the limits held are the declared ones.
+fn differing<L: LimitName + Ord>(
+    declared: &BTreeMap<L, u64>,
+    held: LimitSet<L>,
+) -> impl Iterator<Item = (L, Option<u64>)> {
+    let wanted = L::ALL.map(|(limit, _)| (limit, declared.get(&limit).copied()));
+    wanted
+        .into_iter()
+        .filter(move |(limit, most)| held.most(*limit) != *most)
 }
 
 fn name(text: &str) -> Name {
@@ -195,6 +376,29 @@ mod tests {
                     format!("{user} in {vhost}: {configure:?} {write:?} {read:?}")
                 }
                 Command::ClearPermissions { user, vhost } => format!("{user} not in {vhost}"),
+                Command::SetUnroutable { vhost, fate } => format!("{vhost}: {fate:?}"),
+                Command::LimitVhost { vhost, limit, most } => format!("{vhost}: {limit:?} {most:?}"),
+                Command::LimitUser { user, limit, most } => format!("{user}: {limit:?} {most:?}"),
+                Command::SetTopicPermission {
+                    user,
+                    exchange,
+                    write,
+                    read,
+                    ..
+                } => format!("{user} on {exchange}: {write:?} {read:?}"),
+                Command::ClearTopicPermissions { user, exchange, .. } => {
+                    format!("{user} not on {}", exchange.as_ref().unwrap())
+                }
+                Command::SetPolicy {
+                    name,
+                    kind,
+                    definition,
+                    ..
+                } => format!(
+                    "{kind:?} policy {name}: {:?} {}",
+                    definition.pattern, definition.apply_to
+                ),
+                Command::ClearPolicy { name, kind, .. } => format!("no {kind:?} policy {name}"),
                 other => panic!("{other:?}"),
             });
             catalog.apply(command).unwrap();
@@ -218,11 +422,23 @@ mod tests {
             "user guest [\"administrator\"]",
             "guest in /: \".*\" \".*\" \".*\"",
         ];
-        check("", &[&["vhost /"], &guest[..]].concat());
+        check(
+            "",
+            &[
+                &["vhost /", "/: Keep { messages_max: 10000, bytes_max: 16777216 }"],
+                &guest[..],
+            ]
+            .concat(),
+        );
         let ann = "[[vhosts]]\nname = 'shop'\n[[users]]\nname = 'ann'\npassword_hash = 'HASH'\n";
         check(
             &format!("{ann}[[users.permissions]]\nvhost = 'shop'\nwrite = '^orders$'"),
-            &["vhost shop", "user ann []", "ann in shop: \"\" \"^orders$\" \"\""],
+            &[
+                "vhost shop",
+                "shop: Keep { messages_max: 10000, bytes_max: 16777216 }",
+                "user ann []",
+                "ann in shop: \"\" \"^orders$\" \"\"",
+            ],
         );
         check(
             &format!("{ann}tags = ['monitoring']\n[[users.permissions]]\nread = 'x'"),
@@ -238,6 +454,58 @@ mod tests {
             catalog.snapshot().vhost(b"shop").is_some(),
             "a vhost is never deleted by omission"
         );
+    }
+
+    #[test]
+    fn governs_as_the_file_says() {
+        let mut catalog = Catalog::new(Options {
+            partitions: 1,
+            hash_key: 1,
+        });
+        let mut check = |text: &str, expected: &[&str]| {
+            let text = text.replace("HASH", HASH);
+            assert_eq!(apply(&mut catalog, &text), expected, "{text}");
+            let again = Declared::by(&config(&text)).commands_for(&catalog.snapshot());
+            assert_eq!(again, [], "the second time there is nothing to do: {text}");
+        };
+        let off = "[auth]\nguest = 'off'\n";
+        check(
+            off,
+            &["vhost /", "/: Keep { messages_max: 10000, bytes_max: 16777216 }"],
+        );
+        let user = "[[users]]\nname = 'ann'\npassword_hash = 'HASH'\n";
+        check(
+            &format!(
+                "{off}[[vhosts]]\nname = '/'\nmax_queues = 5\nunroutable = 'nack'\n{user}max_channels = 3\n\
+                 [[users.topic_permissions]]\nexchange = 'amq.topic'\nwrite = '^{{username}}'\n\
+                 [[policies]]\nname = 'p'\npattern = '^q'\ndefinition = {{ max-length = 5 }}\n\
+                 [[policies]]\nname = 'p'\npattern = ''\nkind = 'operator'\napply_to = 'queues'\n\
+                 definition = {{ expires = 1000 }}"
+            ),
+            &[
+                "/: Nack",
+                "/: Queues Some(5)",
+                "user ann []",
+                "ann on amq.topic: \"^{username}\" \"\"",
+                "ann: Channels Some(3)",
+                "User policy p: \"^q\" all",
+                "Operator policy p: \"\" queues",
+            ],
+        );
+        check(
+            &format!(
+                "{off}{user}[[policies]]\nname = 'p'\npattern = '^r'\ndefinition = {{ max-length = 5 }}"
+            ),
+            &[
+                "/: Keep { messages_max: 10000, bytes_max: 16777216 }",
+                "/: Queues None",
+                "ann not on amq.topic",
+                "ann: Channels None",
+                "no Operator policy p",
+                "User policy p: \"^r\" all",
+            ],
+        );
+        check(off, &["no user ann", "no User policy p"]);
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! Who a client is: password hashes (`password`), their verification off the threads that serve
-//! connections (`authenticator`), the memory of what was verified (`remembered`), and the users and
+//! Who a client is: password hashes (`password`, and `rabbitmq` for those that were taken over), their verification off the threads that serve
+//! connections (`authenticator`), the memory of what was verified (`remembered`), the name in a certificate (`certificate`), and the users and
 //! vhosts that the configuration declares (`declared`). What a user may do is the catalog's
 //! business; whether a name exists is looked up by the caller.
 
 pub mod authenticator;
+mod certificate;
 pub mod declared;
 pub mod password;
+pub mod rabbitmq;
 mod remembered;
 
 pub use authenticator::{Authenticator, Login, Refusal};

@@ -1,9 +1,11 @@
-//! Password hashes: argon2id in the PHC text form, `$argon2id$v=19$m=..,t=..,p=..$salt$hash`.
+//! Password hashes: argon2id in the PHC text form, `$argon2id$v=19$m=..,t=..,p=..$salt$hash`, and those of RabbitMQ.
 //! Pure computation, some 20 ms of it; who calls this must not sit on an async thread.
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordVerifier, Version};
 use ring::rand::{SecureRandom, SystemRandom};
+
+use super::rabbitmq::Imported;
 
 /// What a new hash costs, OWASP's minimum for argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = Params::DEFAULT_M_COST;
@@ -49,6 +51,11 @@ pub fn hash(password: &[u8]) -> anyhow::Result<String> {
 
 /// Whether the password is the one that was hashed. A text that is no hash matches nothing.
 pub fn verify(password: &[u8], hash: &str) -> bool {
+    if let Some(imported) = Imported::parse(hash) {
+        // Takes as long as for a name that nobody has, or the quick answer would tell who was taken over.
+        let _ = verify(password, NOBODY_HASH);
+        return imported.verify(password);
+    }
     let Ok(parsed) = PasswordHash::new(hash) else {
         return false;
     };
@@ -57,8 +64,13 @@ pub fn verify(password: &[u8], hash: &str) -> bool {
 
 /// Whether a text is a hash that `verify` can work with; the error completes "this key ...".
 pub fn check_hash(text: &str) -> Result<(), String> {
-    let unusable =
-        || "must be an argon2 hash as `everack hash-password` prints it ($argon2id$...)".to_owned();
+    let unusable = || {
+        "must be an argon2 hash as `everack hash-password` prints it ($argon2id$...), or one of RabbitMQ's"
+            .to_owned()
+    };
+    if Imported::parse(text).is_some() {
+        return Ok(());
+    }
     let parsed = PasswordHash::new(text).map_err(|_| unusable())?;
     Algorithm::try_from(parsed.algorithm.as_str()).map_err(|_| unusable())?;
     if parsed.salt.is_none() || parsed.hash.is_none() {
@@ -100,6 +112,14 @@ mod tests {
             assert_eq!(check_hash(hash), Ok(()));
             assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         }
+    }
+
+    #[test]
+    fn verifies_what_rabbitmq_hashed() {
+        let hashed = crate::auth::rabbitmq::hash(b"secret").unwrap();
+        assert_eq!(check_hash(&hashed), Ok(()));
+        assert!(verify(b"secret", &hashed));
+        assert!(!verify(b"other", &hashed));
     }
 
     #[test]

@@ -5,9 +5,10 @@
 
 use std::path::PathBuf;
 
+use super::governing::{AppliesTo, Most, PolicySettings, Priority, TopicPattern};
 use super::setting::{
-    Addresses, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number, OptionalPath, Pattern, Period,
-    Size, TlsVersion, Words,
+    Addresses, External, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number, OptionalPath,
+    Pattern, Period, PolicySort, Size, TlsVersion, UnroutableFate, Words,
 };
 use super::table::{REQUIRED, table};
 
@@ -40,6 +41,8 @@ table! {
         /// Users. This list is the whole truth: a user no longer listed can no longer log in after the
         /// next start or SIGHUP.
         users: Vec<User> = "[]", Live;
+        /// Policies. This list is the whole truth: one no longer listed governs nothing after the next start or SIGHUP.
+        policies: Vec<Policy> = "[]", Live;
     }
 }
 
@@ -142,6 +145,9 @@ table! {
         /// From where the user `guest` with the password `guest`, who may do everything in the vhost `/`,
         /// can log in.
         guest: Guest = "\"loopback\"", Live;
+        /// What in a client's certificate names the user, for clients that log in with it instead of a password (EXTERNAL).
+        /// Needs `tls.client_ca`; the user must be among `users`. New connections.
+        external: External = "\"off\"", Live;
         /// Passwords verified at one time; each takes some 20 ms of one core and 19 MiB of memory. 0: as
         /// many as there are cores.
         verifications_max: Number<0, 1024> = "0", Restart;
@@ -187,6 +193,18 @@ table! {
     Vhost {
         /// Its name.
         name: Name = REQUIRED, Live;
+        /// The most connections at one time. One more is refused.
+        max_connections: Most = "-1", Live;
+        /// The most queues. One more is refused.
+        max_queues: Most = "-1", Live;
+        /// What becomes of messages that no queue wants and that were not published as mandatory. "keep" puts them into the
+        /// queue `amq.everack.unroutable` of the vhost, from which they can be read; "drop" confirms and forgets them, as RabbitMQ
+        /// does; "nack" refuses them.
+        unroutable: UnroutableFate = "\"keep\"", Live;
+        /// The most unroutable messages kept. The oldest make room.
+        unroutable_messages_max: Number<1, 1_000_000_000> = "10000", Live;
+        /// The most bytes of unroutable messages kept. The oldest make room.
+        unroutable_bytes_max: Size<1, 1_099_511_627_776> = "\"16 MiB\"", Live;
     }
 }
 
@@ -195,12 +213,19 @@ table! {
     User {
         /// The name used to log in.
         name: Name = REQUIRED, Live;
-        /// The hash of the password, from `everack hash-password`.
+        /// The hash of the password, from `everack hash-password`; or one of RabbitMQ's, as `password_hash` in its exported
+        /// definitions has it. "" is no password: the user logs in with a certificate.
         password_hash: Hash = REQUIRED, Live;
         /// Labels such as "administrator", "monitoring" or "management".
         tags: Words = "[]", Live;
         /// What the user may do, by vhost. Without an entry, the vhost is closed to the user.
         permissions: Vec<Permission> = "[]", Live;
+        /// Which routing keys the user may use on topic exchanges. Without an entry for an exchange, all.
+        topic_permissions: Vec<TopicPermission> = "[]", Live;
+        /// The most connections at one time. One more is refused.
+        max_connections: Most = "-1", Live;
+        /// The most channels at one time, over all connections. One more ends its connection.
+        max_channels: Most = "-1", Live;
     }
 }
 
@@ -216,5 +241,41 @@ table! {
         write: Pattern = "\"\"", Live;
         /// What may be consumed from.
         read: Pattern = "\"\"", Live;
+    }
+}
+
+table! {
+    /// Which routing keys a user may use on a topic exchange.
+    TopicPermission {
+        /// The vhost.
+        vhost: Name = "\"/\"", Live;
+        /// The exchange.
+        exchange: Name = REQUIRED, Live;
+        /// Routing keys that may be published with.
+        write: TopicPattern = "\"\"", Live;
+        /// Routing keys that may be bound with.
+        read: TopicPattern = "\"\"", Live;
+    }
+}
+
+table! {
+    /// Settings for all queues and exchanges whose names match. They change while these are in use. Of several that match, the one
+    /// with the highest priority governs.
+    Policy {
+        /// Its name.
+        name: Name = REQUIRED, Live;
+        /// The vhost.
+        vhost: Name = "\"/\"", Live;
+        /// Names that it is for: a regular expression, found anywhere in the name unless anchored with ^ and $.
+        pattern: String = REQUIRED, Live;
+        /// What it is for.
+        apply_to: AppliesTo = "\"all\"", Live;
+        /// The highest governs.
+        priority: Priority = "0", Live;
+        /// Whether it says how things are to be, or bounds what others say.
+        kind: PolicySort = "\"user\"", Live;
+        /// What it sets, by RabbitMQ's names: "max-length", "max-length-bytes", "message-ttl", "expires", "overflow",
+        /// "dead-letter-exchange", "dead-letter-routing-key", "delivery-limit", "alternate-exchange" and others.
+        definition: PolicySettings = REQUIRED, Live;
     }
 }

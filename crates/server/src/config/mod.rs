@@ -4,6 +4,7 @@
 
 mod check;
 pub mod fault;
+pub mod governing;
 pub mod keys;
 mod load;
 pub mod render;

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::table::Scalar;
 
 /// Refusal of a value of the wrong type.
-fn expected(what: &str, found: &DeValue<'_>) -> String {
+pub(super) fn expected(what: &str, found: &DeValue<'_>) -> String {
     let article = if found.type_str().starts_with(['a', 'i']) {
         "an"
     } else {
@@ -27,7 +27,7 @@ fn integer(value: &DeValue<'_>) -> Option<u64> {
 }
 
 /// Text in TOML's quotes.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for character in text.chars() {
@@ -402,7 +402,7 @@ impl Scalar for Pattern {
     }
 }
 
-/// A password's hash, checked to be one of ours. Never printed in refusals or by `Debug`.
+/// A password's hash, checked to be one that can be verified; or empty, for no password. Never printed in refusals or by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hash(pub String);
 
@@ -414,12 +414,14 @@ impl fmt::Debug for Hash {
 
 impl Scalar for Hash {
     fn type_name() -> String {
-        "argon2 hash as `everack hash-password` prints it".to_owned()
+        "hash as `everack hash-password` prints it, or RabbitMQ's (base64)".to_owned()
     }
 
     fn from_value(value: &DeValue<'_>) -> Result<Self, String> {
         let text = String::from_value(value)?;
-        crate::auth::password::check_hash(&text)?;
+        if !text.is_empty() {
+            crate::auth::password::check_hash(&text)?;
+        }
         Ok(Self(text))
     }
 
@@ -466,6 +468,42 @@ choice! {
         Anywhere = "anywhere",
         /// There is no such user.
         Off = "off",
+    }
+}
+
+choice! {
+    /// What in a client's certificate names the user, for the mechanism EXTERNAL.
+    External {
+        /// Nothing: EXTERNAL is not offered.
+        Off = "off",
+        /// The common name of its subject.
+        CommonName = "common_name",
+        /// The whole name of its subject, as RFC 4514 writes it: "CN=shop,O=Example,C=DE".
+        DistinguishedName = "distinguished_name",
+        /// The first host name among its alternative names.
+        SubjectAlternativeName = "subject_alternative_name",
+    }
+}
+
+choice! {
+    /// Who a policy is from.
+    PolicySort {
+        /// It says how queues and exchanges are to be.
+        User = "user",
+        /// It bounds what other policies and declarations say.
+        Operator = "operator",
+    }
+}
+
+choice! {
+    /// What becomes of messages that no queue wants.
+    UnroutableFate {
+        /// They are kept in the vhost's store.
+        Keep = "keep",
+        /// They are gone, as in RabbitMQ.
+        Drop = "drop",
+        /// They are refused.
+        Nack = "nack",
     }
 }
 

@@ -158,6 +158,11 @@ pub(super) fn default_of<T: Setting>(path: &str, text: &str) -> T {
     }
 }
 
+/// A table with these keys, and its defaults for all others. The text is part of the program.
+pub fn default_entry<T: Table>(path: &str, text: &str) -> T {
+    default_of(path, text)
+}
+
 /// Whether a table of TOML holds that key.
 pub(super) fn has(entries: &toml::de::DeTable<'_>, name: &str) -> bool {
     entries.iter().any(|(key, _)| key.get_ref() == name)

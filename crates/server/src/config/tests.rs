@@ -81,9 +81,14 @@ fn good_values() {
         r#""info,everack_node=debug""#,
     );
     check(
-        "[[vhosts]]\nname = 'a'\n[[vhosts]]\nname = 'b'",
+        "[[vhosts]]\nname = 'a'\n[[vhosts]]\nname = 'b'\nmax_queues = 5\nunroutable = 'drop'",
         "vhosts",
-        r#"[{ name = "a" }, { name = "b" }]"#,
+        r#"[{ name = "a", max_connections = -1, max_queues = -1, unroutable = "keep", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB" }, { name = "b", max_connections = -1, max_queues = 5, unroutable = "drop", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB" }]"#,
+    );
+    check(
+        "[[policies]]\nname = 'p'\npattern = '^q'\npriority = -1\ndefinition = { max-length = 5, overflow = 'drop-head' }",
+        "policies",
+        r#"[{ name = "p", vhost = "/", pattern = "^q", apply_to = "all", priority = -1, kind = "user", definition = { max-length = 5, overflow = "drop-head" } }]"#,
     );
 }
 
@@ -177,7 +182,7 @@ fn bad_values() {
     );
     check(
         "[[users]]\nname = 'ann'\npassword_hash = 'secret'",
-        "everack.toml:3: users.password_hash: must be an argon2 hash as `everack hash-password` prints it ($argon2id$...)",
+        "everack.toml:3: users.password_hash: must be an argon2 hash as `everack hash-password` prints it ($argon2id$...), or one of RabbitMQ's",
     );
     check(
         "[amqp]\nlisten = '",
@@ -316,6 +321,23 @@ fn keys_that_do_not_fit_together_are_refused() {
     check(
         "[[vhosts]]\nname = 'a'\n[[vhosts]]\nname = 'a'",
         "vhosts: \"a\" is listed twice",
+    );
+    check(
+        "[auth]\nexternal = 'common_name'",
+        "auth.external: needs tls.client_ca: only a certificate that an authority of ours has signed names a user",
+    );
+    let policy = |rest: &str| format!("[[policies]]\nname = 'p'\npattern = 'q'\n{rest}\n");
+    check(
+        &policy("definition = { max-lengths = 1 }"),
+        "policies: \"p\": [{<<\"max-lengths\">>,1}] are not recognised policy settings",
+    );
+    check(
+        &policy("vhost = 'v'\ndefinition = { max-length = 1 }"),
+        "policies: \"p\" is for the vhost \"v\", which [[vhosts]] does not list",
+    );
+    check(
+        &policy("definition = { max-length = 1 }").repeat(2),
+        "policies: \"p\" is listed twice for the vhost \"/\"",
     );
     let user = |rest: &str| {
         format!(

@@ -64,7 +64,11 @@ pub(crate) async fn run(
         link: link.clone(),
         peer: peer.address.to_string(),
     };
-    let session = Session::new(setting, engine.clock.now());
+    let mut session = Session::new(setting, engine.clock.now());
+    let certificate = peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+    if let Some(user) = certificate.and_then(|certificate| authenticator.certificate_user(certificate)) {
+        session.offer_certificate(user);
+    }
     let mut closing = peer.closing.clone();
     let closing = Box::pin(async move { closing.requested().await });
     let task = ConnectionTask {

@@ -152,11 +152,23 @@ impl Harness {
         let snapshot = self.catalog.snapshot();
         let mut lines = Vec::new();
         for vhost in snapshot.vhosts() {
+            lines.push(format!(
+                "{} {:?} {:?}",
+                vhost.name(),
+                vhost.limits(),
+                vhost.unroutable()
+            ));
+            lines.extend(
+                vhost
+                    .policies()
+                    .map(|policy| format!("{} {policy:?}", vhost.name())),
+            );
             for exchange in vhost.exchanges() {
                 let (name, kind, arguments) = (&exchange.name, exchange.kind, &exchange.arguments);
                 let flags = (exchange.durable, exchange.auto_delete, exchange.internal);
+                let governed = (&exchange.governance, &exchange.alternate);
                 lines.push(format!(
-                    "{} exchange {name:?} {kind} {flags:?} {arguments:?}",
+                    "{} exchange {name:?} {kind} {flags:?} {arguments:?} {governed:?}",
                     vhost.name()
                 ));
                 lines.extend(
@@ -172,6 +184,11 @@ impl Harness {
             snapshot
                 .all_permissions()
                 .map(|permissions| format!("{permissions:?}")),
+        );
+        lines.extend(
+            snapshot
+                .topic_permissions()
+                .map(|permission| format!("{permission:?}")),
         );
         lines.sort();
         lines.join("\n")

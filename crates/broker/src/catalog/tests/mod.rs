@@ -4,6 +4,8 @@ mod authorisation;
 mod bindings;
 mod durability;
 mod exchanges;
+mod government;
 mod harness;
 mod model;
+mod one_of;
 mod queues;

@@ -119,6 +119,16 @@ fn show(vhost: &VhostView, exchange: &Exchange, sums: &Sums) -> Value {
         "internal": exchange.internal,
         "arguments": to_json::arguments(&exchange.arguments),
     });
+    let governance = &exchange.governance;
+    let named = [
+        ("policy", &governance.policy),
+        ("operator_policy", &governance.operator_policy),
+    ];
+    for (key, name) in named {
+        if let Some(name) = name {
+            shown[key] = to_json::name(name);
+        }
+    }
     if let Some(published) = sums.get(&(vhost.name().clone(), exchange.name.clone())) {
         shown["message_stats"] = statistics::of_exchange(published);
     }

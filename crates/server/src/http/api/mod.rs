@@ -6,6 +6,7 @@ mod connections;
 mod consumers;
 mod exchanges;
 mod health;
+mod limits;
 mod nodes;
 mod overview;
 mod permissions;
@@ -52,6 +53,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(users::routes())
         .merge(permissions::routes())
         .merge(policies::routes())
+        .merge(limits::routes())
         .merge(health::routes())
         .route("/api/whoami", get(whoami))
         .method_not_allowed_fallback(async || Refusal::Method)

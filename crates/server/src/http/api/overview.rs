@@ -61,7 +61,16 @@ async fn show(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller
 }
 
 fn exchange_types() -> Value {
-    let types = ["direct", "fanout", "headers", "topic"];
+    let types = [
+        "direct",
+        "fanout",
+        "headers",
+        "topic",
+        "x-consistent-hash",
+        "x-local-random",
+        "x-modulus-hash",
+        "x-random",
+    ];
     let shown = types.map(|name| json!({ "name": name, "description": "", "enabled": true }));
     shown.into_iter().collect()
 }

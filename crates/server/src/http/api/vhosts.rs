@@ -6,7 +6,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::routing::get;
-use everack_broker::catalog::{Queue, VhostView};
+use everack_broker::catalog::{Queue, Unroutable, VhostView};
 use everack_broker::name::Name;
 use serde_json::{Value, json};
 
@@ -24,7 +24,10 @@ pub(super) fn routes() -> Router<Arc<Node>> {
 
 async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
     let vhosts: Vec<VhostView> = caller.vhosts().collect();
-    let queues: Vec<Arc<Queue>> = vhosts.iter().flat_map(VhostView::queues).cloned().collect();
+    let queues = vhosts
+        .iter()
+        .flat_map(|vhost| vhost.queues().chain(vhost.store()));
+    let queues: Vec<Arc<Queue>> = queues.cloned().collect();
     let depths = inquiry::queues(&node.engine, queues.iter()).await?;
     let shown = vhosts.iter().map(|vhost| show(&node, vhost, &depths));
     Ok(Json(shown.collect()))
@@ -36,7 +39,7 @@ async fn one(
     Path(vhost): Path<String>,
 ) -> Answer {
     let vhost = caller.vhost(&vhost)?;
-    let depths = inquiry::queues(&node.engine, vhost.queues()).await?;
+    let depths = inquiry::queues(&node.engine, vhost.queues().chain(vhost.store())).await?;
     Ok(Json(show(&node, &vhost, &depths)))
 }
 
@@ -48,6 +51,25 @@ async fn list_permissions(Extension(caller): Extension<Caller>, Path(vhost): Pat
     Ok(Json(
         here.map(|permissions| permissions::show(permissions)).collect(),
     ))
+}
+
+/// What becomes of unroutable messages, and how many are kept.
+fn unroutable(vhost: &VhostView, depths: &Depths) -> Value {
+    let depth = vhost.store().and_then(|store| depths.get(store.id));
+    let kept = depth.map_or(0, |depth| depth.ready + depth.unsettled);
+    match vhost.unroutable() {
+        Unroutable::Drop => json!({ "fate": "drop", "messages": kept }),
+        Unroutable::Nack => json!({ "fate": "nack", "messages": kept }),
+        Unroutable::Keep {
+            messages_max,
+            bytes_max,
+        } => json!({
+            "fate": "keep",
+            "messages": kept,
+            "messages_max": messages_max,
+            "bytes_max": bytes_max,
+        }),
+    }
 }
 
 fn show(node: &Node, vhost: &VhostView, depths: &Depths) -> Value {
@@ -62,6 +84,7 @@ fn show(node: &Node, vhost: &VhostView, depths: &Depths) -> Value {
         "tags": [],
         "metadata": { "description": "", "tags": [] },
         "tracing": false,
+        "unroutable": unroutable(vhost, depths),
         "cluster_state": { node.name.as_str(): "running" },
         "messages": ready + unsettled,
         "messages_ready": ready,

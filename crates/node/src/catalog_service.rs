@@ -88,7 +88,15 @@ struct Pending {
 #[derive(Debug)]
 struct Told {
     queue: Arc<Queue>,
-    removed: bool,
+    news: News,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum News {
+    Created,
+    Removed,
+    /// Policies make something else of it than before.
+    Regulated,
 }
 
 #[derive(Debug)]
@@ -180,19 +188,21 @@ impl CatalogService {
             changed,
             queue,
             removed_queues,
+            regulated_queues,
             facts,
             ..
         } = outcome;
         self.facts.extend(facts);
-        let created = queue.iter().filter(|_| changed).map(|queue| Told {
-            queue: queue.clone(),
-            removed: false,
-        });
-        let removed = removed_queues.iter().map(|queue| Told {
-            queue: queue.clone(),
-            removed: true,
-        });
-        let effects = created.chain(removed).collect();
+        let tell = |news| {
+            move |queue: &Arc<Queue>| Told {
+                queue: queue.clone(),
+                news,
+            }
+        };
+        let created = queue.iter().filter(|_| changed).map(tell(News::Created));
+        let removed = removed_queues.iter().map(tell(News::Removed));
+        let regulated = regulated_queues.iter().map(tell(News::Regulated));
+        let effects = created.chain(removed).chain(regulated).collect();
         self.round.push(Pending {
             reply,
             answer: CatalogAnswer::Done { queue, changed },
@@ -237,16 +247,19 @@ impl CatalogService {
 }
 
 fn give_out(pending: Pending, outbox: &mut Outbox) {
-    for Told { queue, removed } in pending.effects {
-        let request = if removed {
-            Request::DeleteQueue { queue: queue.id }
-        } else {
-            Request::CreateQueue {
+    for Told { queue, news } in pending.effects {
+        let request = match news {
+            News::Removed => Request::DeleteQueue { queue: queue.id },
+            News::Regulated => Request::Amend {
+                queue: queue.id,
+                rules: queue.rules(),
+            },
+            News::Created => Request::CreateQueue {
                 queue: queue.id,
                 durable: queue.durable,
                 auto_delete: queue.auto_delete,
                 rules: queue.rules(),
-            }
+            },
         };
         outbox.requests.push((queue.partition, request));
     }

@@ -10,6 +10,7 @@ mod lifecycle;
 mod parking;
 mod partition;
 mod patience;
+mod policies;
 mod priorities;
 mod queue_image;
 mod record;

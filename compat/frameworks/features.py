@@ -5,6 +5,7 @@ Run by `tests/features.rs`, which knows which of them wait for a feature of ours
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import os
 import pathlib
@@ -19,12 +20,17 @@ sys.path[:0] = [str(HERE.parent / "pika")]
 
 import aio_pika
 from aio_pika.patterns import RPC, Master, RejectMessage
-from cases import PATIENCE, case, main
+from cases import case, main
+
+# A worker is a whole application, and starts slowly on a busy machine.
+PATIENCE = 60
+# What lives until all cases are done.
+SHARED = contextlib.ExitStack()
 
 
-def tasks(broker, name):
+def tasks(url, name):
     """An application's module, which reads the broker's address when it is imported."""
-    os.environ["SHOP_URL"] = broker.url
+    os.environ["SHOP_URL"] = url
     return importlib.import_module(name)
 
 
@@ -53,6 +59,15 @@ def celery_worker(queue, *more, application="celery_tasks"):
     return worker("celery", "-A", application, "worker", "-P", "threads", "-c", "1", "-Q", queue, "-l", "WARNING", *more)
 
 
+@functools.cache
+def plain_celery(broker_url):
+    """The application, with a worker that all cases share that need nothing special."""
+    celery = tasks(broker_url, "celery_tasks")
+    SHARED.enter_context(celery_worker("celery-plain", "-E"))
+    until(lambda: celery.app.control.ping(timeout=2, limit=1))
+    return celery
+
+
 def dramatiq_worker(*queues):
     return worker("dramatiq", "dramatiq_tasks:broker", "--processes", "1", "--threads", "1", "--queues", *queues)
 
@@ -76,54 +91,48 @@ def noted(path, count):
 
 @case("Celery retries a task and gives its result back over the broker")
 def celery_retries(broker):
-    celery = tasks(broker, "celery_tasks")
-    with celery_worker("celery-plain"):
-        assert celery.flaky.delay(2).get(timeout=PATIENCE) == 2
-        assert (celery.add.s(1, 2) | celery.add.s(4)).delay().get(timeout=PATIENCE) == 7
+    celery = plain_celery(broker.url)
+    assert celery.flaky.delay(2).get(timeout=PATIENCE) == 2
+    assert (celery.add.s(1, 2) | celery.add.s(4)).delay().get(timeout=PATIENCE) == 7
 
 
 @case("Celery keeps a task with an ETA until its time")
 def celery_eta(broker):
-    celery = tasks(broker, "celery_tasks")
-    with celery_worker("celery-plain"):
-        assert celery.now.delay().get(timeout=PATIENCE) > 0
-        sent = time.time()
-        # It does not stand in the way of others, although the window of the worker is one message: Celery makes it larger.
-        late, other = celery.now.apply_async(countdown=1.5), celery.now.delay()
-        [late_at, other_at] = [result.get(timeout=PATIENCE) for result in [late, other]]
-        assert late_at - sent >= 1.5, late_at - sent
-        assert other_at < late_at, (other_at, late_at)
+    celery = plain_celery(broker.url)
+    sent = time.time()
+    # It does not stand in the way of others, although the window of the worker is one message: Celery makes it larger.
+    late, other = celery.now.apply_async(countdown=1.5), celery.now.delay()
+    [late_at, other_at] = [result.get(timeout=PATIENCE) for result in [late, other]]
+    assert late_at - sent >= 1.5, late_at - sent
+    assert other_at < late_at, (other_at, late_at)
 
 
 @case("Celery's worker obeys remote control")
 def celery_remote_control(broker):
     from celery.exceptions import TaskRevokedError
 
-    celery = tasks(broker, "celery_tasks")
+    celery = plain_celery(broker.url)
     control = celery.app.control
-    with celery_worker("celery-plain"):
-        until(lambda: control.ping(timeout=2, limit=1))
-        inspect = control.inspect(timeout=2, limit=1)
-        [queues] = inspect.active_queues().values()
-        assert [queue["name"] for queue in queues] == ["celery-plain"], queues
-        [registered] = inspect.registered().values()
-        assert "celery_tasks.add" in registered, registered
-        late = celery.now.apply_async(countdown=3)
-        until(lambda: any((inspect.scheduled() or {}).values()))
-        control.revoke(late.id)
-        try:
-            late.get(timeout=PATIENCE)
-            raise AssertionError("it was not revoked")
-        except TaskRevokedError:
-            pass
-        # A new queue without a restart.
-        control.add_consumer("celery-added", reply=True, timeout=2, limit=1)
-        assert celery.add.apply_async((2, 3), queue="celery-added").get(timeout=PATIENCE) == 5
+    inspect = control.inspect(timeout=2, limit=1)
+    [queues] = inspect.active_queues().values()
+    assert "celery-plain" in [queue["name"] for queue in queues], queues
+    [registered] = inspect.registered().values()
+    assert "celery_tasks.add" in registered, registered
+    late = celery.now.apply_async(countdown=3)
+    control.revoke(late.id)
+    try:
+        late.get(timeout=PATIENCE)
+        raise AssertionError("it was not revoked")
+    except TaskRevokedError:
+        pass
+    # A new queue without a restart.
+    control.add_consumer("celery-added", reply=True, timeout=2, limit=1)
+    assert celery.add.apply_async((2, 3), queue="celery-added").get(timeout=PATIENCE) == 5
 
 
 @case("Celery's events tell a monitor what becomes of a task")
 def celery_events(broker):
-    celery = tasks(broker, "celery_tasks")
+    celery = plain_celery(broker.url)
     seen = {}
 
     def capture(event):
@@ -134,22 +143,23 @@ def celery_events(broker):
 
         def listen():
             with contextlib.suppress(TimeoutError):
-                receiver.capture(limit=None, timeout=6, wakeup=True)
+                receiver.capture(limit=None, timeout=PATIENCE, wakeup=True)
 
         monitor = threading.Thread(target=listen, daemon=True)
         monitor.start()
-        with celery_worker("celery-plain", "-E"):
-            result = celery.add.delay(1, 2)
-            assert result.get(timeout=PATIENCE) == 3
-            wanted = {"task-sent", "task-received", "task-started", "task-succeeded"}
-            until(lambda: wanted <= set(seen.get(result.id, [])))
+        # The worker's heartbeats tell that the monitor listens.
+        until(lambda: seen)
+        result = celery.add.delay(1, 2)
+        assert result.get(timeout=PATIENCE) == 3
+        wanted = {"task-sent", "task-received", "task-started", "task-succeeded"}
+        until(lambda: wanted <= set(seen.get(result.id, [])))
         receiver.should_stop = True
         monitor.join(PATIENCE)
 
 
 @case("Celery's priorities let the urgent task pass")
 def celery_priorities(broker):
-    celery = tasks(broker, "celery_tasks")
+    celery = tasks(broker.url, "celery_tasks")
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "notes"
         for priority in [0, 0, 5, 9, 5]:
@@ -160,7 +170,7 @@ def celery_priorities(broker):
 
 @case("Celery's rejected task goes to the dead letters")
 def celery_dead_letters(broker):
-    celery = tasks(broker, "celery_tasks")
+    celery = tasks(broker.url, "celery_tasks")
     channel = broker.channel()
     channel.queue_declare("celery-dead", durable=True)
     with celery_worker("celery-mortal"):
@@ -172,7 +182,7 @@ def celery_dead_letters(broker):
 
 @case("Celery's native delays work through expiring quorum queues")
 def celery_native_delay(broker):
-    celery = tasks(broker, "celery_quorum")
+    celery = tasks(broker.url, "celery_quorum")
     with celery_worker("celery-quorum", application="celery_quorum"):
         # Its exchanges exist when the worker has answered once.
         assert celery.now.delay().get(timeout=PATIENCE) > 0
@@ -183,7 +193,7 @@ def celery_native_delay(broker):
 
 @case("Dramatiq's priorities let the urgent message pass")
 def dramatiq_priorities(broker):
-    dramatiq = tasks(broker, "dramatiq_tasks")
+    dramatiq = tasks(broker.url, "dramatiq_tasks")
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "notes"
         # Dramatiq asks for two messages a thread beforehand, and sorts what it holds by its own, other priority.
@@ -195,7 +205,7 @@ def dramatiq_priorities(broker):
 
 @case("Dramatiq's hopeless message goes to its dead letters")
 def dramatiq_dead_letters(broker):
-    dramatiq = tasks(broker, "dramatiq_tasks")
+    dramatiq = tasks(broker.url, "dramatiq_tasks")
     sent = dramatiq.doomed.send("no hope")
     channel = broker.channel()
     with dramatiq_worker("dramatiq-doomed"):
@@ -275,4 +285,5 @@ def aio_pika_master(broker):
     asyncio.run(works())
 
 
-main()
+with SHARED:
+    main()

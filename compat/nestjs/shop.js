@@ -89,13 +89,28 @@ async function takeOrders(url, orders) {
   await client.connect();
   say('ready');
   for (let order = 0; order < orders; order++) {
-    if (order % ASK_EVERY === 0) await ask(client, order);
-    say('sending', order);
-    // Comes back with the confirm; what is open when the connection ends is sent again by the library.
-    await firstValueFrom(client.emit('order.placed', order), { defaultValue: null });
-    say('confirmed', order);
+    if (order % ASK_EVERY === 0) await untilDone(() => ask(client, order));
+    await untilDone(() => place(client, order));
     await pause(ORDER_PAUSE_MS);
   }
+}
+
+async function untilDone(attempt) {
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      console.error('again:', error);
+      await pause(200);
+    }
+  }
+}
+
+async function place(client, order) {
+  say('sending', order);
+  // Comes back with the confirm. What is open when the connection ends is either sent again by the library or comes back as an error.
+  await firstValueFrom(client.emit('order.placed', order), { defaultValue: null });
+  say('confirmed', order);
 }
 
 async function declareReplies(url) {
@@ -106,17 +121,10 @@ async function declareReplies(url) {
 }
 
 async function ask(client, order) {
-  for (;;) {
-    say('asked', order);
-    try {
-      const answer = await firstValueFrom(client.send('price', order).pipe(timeout(ANSWER_MAX_MS)));
-      if (answer.order !== order || answer.price !== '9.99') throw new Error(`another answer: ${JSON.stringify(answer)}`);
-      return say('answered', order);
-    } catch (error) {
-      console.error('again:', error);
-      await pause(200);
-    }
-  }
+  say('asked', order);
+  const answer = await firstValueFrom(client.send('price', order).pipe(timeout(ANSWER_MAX_MS)));
+  if (answer.order !== order || answer.price !== '9.99') throw new Error(`another answer: ${JSON.stringify(answer)}`);
+  say('answered', order);
 }
 
 const [role, url, orders] = process.argv.slice(2);

@@ -23,7 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// When nobody says anything for so long, nothing more comes.
 const QUIET: Duration = Duration::from_millis(500);
 /// How long a process may take to end when it is asked politely.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(30);
+/// How many complaints are printed: one cause has many.
+const COMPLAINTS_MAX: usize = 20;
 /// The most that is printed of what a process wrote to its error output.
 const STDERR_LINES: usize = 60;
 
@@ -49,10 +51,14 @@ fn play_with(broker: &mut Broker, shop: &mut Shop) -> anyhow::Result<()> {
     };
     let ended = shop.listen_until("its end", |journal| verdict::is_complete(journal, ORDERS));
     // Whatever comes too much comes now.
-    while shop.listen_for(QUIET)? > 0 {}
+    let deadline = Instant::now() + GOODBYE;
+    while shop.listen_for(QUIET)? > 0 {
+        ensure!(Instant::now() < deadline, "the shop does not come to rest");
+    }
     let wrong = verdict::complaints(&shop.journal, ORDERS, crash);
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    ended?;
+    let told = wrong[..wrong.len().min(COMPLAINTS_MAX)].join("\n");
+    ended.with_context(|| told.clone())?;
+    ensure!(wrong.is_empty(), "{} complaints:\n{told}", wrong.len());
     shop.close()?;
     let left = queue_length(broker)?;
     ensure!(

@@ -8,10 +8,17 @@ use libtest_mimic::{Arguments, Trial};
 
 /// A shop mostly waits: for its pace, for the broker's return, for its library's next attempt.
 const AT_A_TIME: usize = 6;
+/// RabbitMQ does not: its start is seconds of work.
+const AT_A_TIME_OF_RABBITMQ: usize = 2;
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(AT_A_TIME);
+    let at_a_time = if broker::is_rabbitmq() {
+        AT_A_TIME_OF_RABBITMQ
+    } else {
+        AT_A_TIME
+    };
+    arguments.test_threads.get_or_insert(at_a_time);
     let ready = |programme: &&Programme| programme.awaits.is_none() || broker::is_rabbitmq();
     for programme in programme::ALL.iter().filter(|programme| !ready(programme)) {
         println!(

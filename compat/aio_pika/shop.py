@@ -24,9 +24,11 @@ async def main():
     assert role == "shop", "the only role is shop"
     warehouse = await aio_pika.connect_robust(url, reconnect_interval=1)
     service = await aio_pika.connect_robust(url, reconnect_interval=1)
-    await open_warehouse(await warehouse.channel())
+    # A robust connection holds its channels weakly: one that nobody else holds is not there any more when it would be recovered.
+    channels = [await warehouse.channel(), await service.channel(publisher_confirms=True)]
+    await open_warehouse(channels[0])
     say("ready")
-    await take_orders(await service.channel(publisher_confirms=True), int(orders))
+    await take_orders(channels[1], int(orders))
     await asyncio.Event().wait()
 
 

@@ -10,6 +10,7 @@ pub mod client;
 pub mod http;
 pub mod raw;
 pub mod script;
+pub mod shop;
 
 use std::path::PathBuf;
 

@@ -14,6 +14,11 @@ struct Need {
     is_there: fn() -> bool,
 }
 
+/// Where Debian's package puts the Java client.
+const JAVA_CLIENT: &str = "/usr/share/java/amqp-client.jar";
+/// Where Debian's packages put Go libraries.
+const GO_SOURCES: &str = "/usr/share/gocode";
+
 const NEEDS: &[Need] = &[
     Need {
         package: "gcc",
@@ -42,6 +47,42 @@ const NEEDS: &[Need] = &[
     Need {
         package: "npm",
         is_there: || shell::on_path("npm"),
+    },
+    Need {
+        package: "php-cli",
+        is_there: || shell::on_path("php"),
+    },
+    Need {
+        package: "php-amqplib",
+        is_there: || Path::new("/usr/share/php/PhpAmqpLib/autoload.php").exists(),
+    },
+    Need {
+        package: "ruby",
+        is_there: || shell::on_path("ruby"),
+    },
+    Need {
+        package: "ruby-bunny",
+        is_there: || shell::succeeds(shell::command("ruby").args(["-e", "require 'bunny'"])),
+    },
+    Need {
+        package: "default-jdk-headless",
+        is_there: || shell::on_path("java") && shell::on_path("javac"),
+    },
+    Need {
+        package: "librabbitmq-client-java",
+        is_there: || Path::new(JAVA_CLIENT).exists(),
+    },
+    Need {
+        package: "golang-go",
+        is_there: || shell::on_path("go"),
+    },
+    Need {
+        package: "golang-github-rabbitmq-amqp091-go-dev",
+        is_there: || {
+            Path::new(GO_SOURCES)
+                .join("src/github.com/rabbitmq/amqp091-go")
+                .exists()
+        },
     },
     Need {
         package: "openssl",
@@ -73,8 +114,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     fs::create_dir_all(&tools.folder)?;
     tools.install_python()?;
-    tools.install_node()?;
-    tools.compile_c()?;
+    tools.install_node("node client", "amqplib", "node")?;
+    tools.install_node("node framework", "nestjs", "nestjs")?;
+    tools.compile_c("librabbitmq", "work")?;
+    tools.compile_c("librabbitmq-shop", "shop")?;
+    tools.compile_java()?;
+    tools.compile_go()?;
     tools.install_deny()
 }
 
@@ -122,31 +167,56 @@ impl Tools {
         )
     }
 
-    fn install_node(&self) -> anyhow::Result<()> {
-        let manifest = workspace::root().join("compat/amqplib/package.json");
-        let lock = workspace::root().join("compat/amqplib/package-lock.json");
-        self.once("node client", "node", &[&manifest, &lock], || {
-            let folder = self.folder.join("node");
+    /// The packages that a folder of ours locks.
+    fn install_node(&self, what: &str, source: &str, name: &str) -> anyhow::Result<()> {
+        let manifest = workspace::root().join("compat").join(source).join("package.json");
+        let lock = manifest.with_file_name("package-lock.json");
+        self.once(what, name, &[&manifest, &lock], || {
+            let folder = self.folder.join(name);
             fs::create_dir_all(&folder)?;
             fs::copy(&manifest, folder.join("package.json"))?;
             fs::copy(&lock, folder.join("package-lock.json"))?;
             let mut npm = shell::command("npm");
             shell::run(
-                npm.args(["ci", "--silent", "--no-audit", "--no-fund"])
+                npm.args(["ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
                     .current_dir(&folder),
             )
         })
     }
 
-    fn compile_c(&self) -> anyhow::Result<()> {
-        let source = workspace::root().join("compat/librabbitmq/work.c");
-        self.once("C client", "librabbitmq", &[&source], || {
+    fn compile_c(&self, stamp: &str, program: &str) -> anyhow::Result<()> {
+        let source = workspace::root()
+            .join("compat/librabbitmq")
+            .join(program)
+            .with_extension("c");
+        self.once("C client", stamp, &[&source], || {
             let folder = self.folder.join("librabbitmq");
             fs::create_dir_all(&folder)?;
             let mut gcc = shell::command("gcc");
             gcc.args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
-                .arg(folder.join("work"));
+                .arg(folder.join(program));
             shell::run(gcc.arg(&source).arg("-lrabbitmq"))
+        })
+    }
+
+    fn compile_java(&self) -> anyhow::Result<()> {
+        let source = workspace::root().join("compat/java/Shop.java");
+        self.once("Java client", "java", &[&source], || {
+            let mut javac = shell::command("javac");
+            javac.args(["-Xlint:all", "-Werror", "-cp", JAVA_CLIENT, "-d"]);
+            shell::run(javac.arg(self.folder.join("java")).arg(&source))
+        })
+    }
+
+    /// From the sources that Debian ships; nothing is fetched.
+    fn compile_go(&self) -> anyhow::Result<()> {
+        let source = workspace::root().join("compat/go/shop.go");
+        self.once("Go client", "go", &[&source], || {
+            let mut go = shell::command("go");
+            go.env("GO111MODULE", "off").env("GOPATH", GO_SOURCES);
+            go.env("GOCACHE", self.folder.join("go-cache")).env("GOFLAGS", "");
+            go.args(["build", "-o"]).arg(self.folder.join("go/shop"));
+            shell::run(go.arg(&source))
         })
     }
 

@@ -23,7 +23,10 @@ pub(crate) fn leftovers(tree: &Tree) -> Vec<String> {
             .extension()
             .and_then(|extension| extension.to_str())
             .unwrap_or_default();
-        ["rs", "py", "js", "c", "sh", "toml", "md"].contains(&extension)
+        [
+            "rs", "py", "js", "c", "sh", "toml", "md", "go", "java", "php", "rb",
+        ]
+        .contains(&extension)
     };
     find(
         tree.files.iter().filter(code),

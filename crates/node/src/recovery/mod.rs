@@ -170,7 +170,7 @@ impl Recovery {
         };
         for Placed { target, .. } in placed {
             let queue = self.catalog.queue(target.queue);
-            if !queue.is_some_and(|queue| queue.terms().bytes_max.is_some()) {
+            if queue.is_none_or(|queue| queue.terms().bytes_max.is_none()) {
                 continue;
             }
             let Ok(sizes) = record::body_sizes(payload, target.from, target.to) else {

@@ -19,17 +19,8 @@ fn main() {
         AT_A_TIME
     };
     arguments.test_threads.get_or_insert(at_a_time);
-    let ready = |programme: &&Programme| programme.awaits.is_none() || broker::is_rabbitmq();
-    for programme in programme::ALL.iter().filter(|programme| !ready(programme)) {
-        println!(
-            "waits for {}: {}",
-            programme.awaits.unwrap_or_default(),
-            programme.name
-        );
-    }
     let trials = programme::ALL
         .iter()
-        .filter(ready)
         .map(|programme| {
             let name = format!("{} keeps its shop open through a crash", programme.name);
             Trial::test(name, move || {

@@ -17,24 +17,11 @@ pub struct Programme {
     pub roles: &'static [&'static str],
     /// What starts a role, without its arguments.
     pub command: fn() -> Command,
-    /// A feature that it cannot do without and that we do not have yet. It does not run until then, except against RabbitMQ.
-    pub awaits: Option<&'static str>,
 }
 
 impl Programme {
     const fn new(name: &'static str, roles: &'static [&'static str], command: fn() -> Command) -> Self {
-        let awaits = None;
-        Self {
-            name,
-            roles,
-            command,
-            awaits,
-        }
-    }
-
-    const fn awaiting(mut self, feature: &'static str) -> Self {
-        self.awaits = Some(feature);
-        self
+        Self { name, roles, command }
     }
 }
 
@@ -49,13 +36,12 @@ pub const ALL: &[Programme] = &[
     Programme::new("Dramatiq", PAIR, || python("dramatiq/shop.py")),
     Programme::new("aio-pika", SHOP, || python("aio_pika/shop.py")),
     Programme::new("NestJS with a reply queue", PAIR, nest),
-    Programme::new("NestJS", PAIR, || direct_reply_to(nest())).awaiting(DIRECT_REPLY_TO),
+    Programme::new("NestJS", PAIR, || direct_reply_to(nest())),
     Programme::new("amqplib", SHOP, || node("amqplib/shop.js")),
     Programme::new("RabbitMQ Java client", SHOP, java),
     Programme::new("RabbitMQ Java client with direct reply-to", SHOP, || {
         direct_reply_to(java())
-    })
-    .awaiting(DIRECT_REPLY_TO),
+    }),
     Programme::new("bunny", SHOP, || interpreted("ruby", "bunny/shop.rb")),
     Programme::new("php-amqplib", PAIR, || interpreted("php", "php_amqplib/shop.php")),
     Programme::new("amqp091-go", SHOP, || Command::new(tools().join("go/shop"))),
@@ -65,8 +51,6 @@ pub const ALL: &[Programme] = &[
     Programme::new("lapin", SHOP, || Command::new(binary("lapin-shop"))),
     Programme::new("amqprs", SHOP, || Command::new(binary("amqprs-shop"))),
 ];
-
-const DIRECT_REPLY_TO: &str = "direct reply-to";
 
 /// The way that answers come back where an application does not say otherwise.
 fn direct_reply_to(mut command: Command) -> Command {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! It sees the topology's snapshot and the log, as sessions do and partitions do not, and holds no state: what is in its mailbox when
-//! the process ends is still owned by its queue. How all of it fits together: docs/decisions/0020.
+//! the process ends is still owned by its queue. How all of it fits together: docs/decisions/0016.
 
 pub mod headers;
 

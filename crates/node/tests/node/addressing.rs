@@ -29,7 +29,6 @@ fn get(name: &str) -> basic::Get {
     basic::Get {
         queue: short(name),
         no_ack: true,
-        ..basic::Get::default()
     }
 }
 

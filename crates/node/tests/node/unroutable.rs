@@ -53,7 +53,6 @@ fn kept_messages_are_durable_before_they_are_confirmed() {
             basic::Get {
                 queue: short(UNROUTABLE_STORE),
                 no_ack: true,
-                ..basic::Get::default()
             },
         );
         talk.settle();

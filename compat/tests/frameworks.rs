@@ -2,7 +2,7 @@
 //! each recovers by its own means. See `everack_compat::shop`.
 
 use everack_compat::broker;
-use everack_compat::shop::programme::{self, Programme};
+use everack_compat::shop::programme;
 use everack_compat::shop::story;
 use libtest_mimic::{Arguments, Trial};
 

@@ -504,7 +504,7 @@ fn may_get(queue: &Queue) -> Result<(), Error> {
     }
     let text = format!(
         "cannot obtain access to locked queue '{}' in vhost '{}'. basic.get operations are not supported by \
-         <<\"quorum\">> queues with single active consumer",
+         quorum queues with single active consumer",
         queue.name, queue.vhost
     );
     Err(Error::new(ReplyCode::ResourceLocked, text))

@@ -15,9 +15,15 @@ const TURN_MESSAGES_MAX: u64 = 16;
 
 impl<C: Content> Partition<C> {
     pub(super) fn deliver(&mut self) {
-        self.look_at_consumers();
-        self.look_at_delayed();
-        self.look_at_timers();
+        if !self.impatient.is_empty() {
+            self.look_at_consumers();
+        }
+        if !self.retrying.is_empty() {
+            self.look_at_delayed();
+        }
+        if !self.timers.is_empty() {
+            self.look_at_timers();
+        }
         // Those who had to wait come before those who did not.
         while let Some(ring) = self.awakened.pop_front() {
             self.serve_awakened(ring);

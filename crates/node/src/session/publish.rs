@@ -4,7 +4,6 @@
 //! The channel keeps the last route it used; it is good as long as the topology's epoch has not changed. Only exchanges that look at
 //! more than the routing key are asked for every message, and only messages with properties that concern the broker are looked at.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -81,14 +80,8 @@ impl Session {
             // Returns go out before the confirm of the same message, which this order guarantees.
             self.return_unroutable(channel, &messages, &routed.returned);
             self.answer_askers(&messages, routed.answering);
-            self.hand_over_around(
-                channel,
-                &messages,
-                routed.runs,
-                &routed.refused,
-                first_number,
-                end,
-            );
+            let (runs, refused) = (routed.runs, &routed.refused);
+            self.hand_over(channel, &messages, runs, refused, first_number, end);
         }
         if let Some((_, error)) = failed {
             self.fail_channel(channel, error.caused_by(PUBLISH));
@@ -399,8 +392,9 @@ impl Session {
         route.unwrap_or_else(Route::nowhere)
     }
 
-    /// Hands over what lies between refused messages, and refuses those: each in its turn, as confirms leave in order.
-    fn hand_over_around(
+    /// Gives the batch to every partition that holds one of its queues, and opens the confirm that they complete. What was refused
+    /// is a part of that confirm which is done already.
+    fn hand_over(
         &mut self,
         channel: u16,
         messages: &Messages,
@@ -409,44 +403,19 @@ impl Session {
         first_number: u64,
         end: u16,
     ) {
-        if refused.is_empty() {
-            return self.hand_over(channel, messages, runs, first_number, 0..end);
-        }
-        let mut runs = runs.into_iter().peekable();
-        let mut begin = 0;
-        // Nobody hears of a refusal on a channel that does not confirm.
-        for &(from, to) in refused.iter().filter(|_| first_number > 0) {
-            let before = std::iter::from_fn(|| runs.next_if(|run| run.to <= from)).collect();
-            self.hand_over(channel, messages, before, first_number, begin..from);
-            let last = first_number + u64::from(to) - 1;
-            if let Some(id) = self.connection.expect_confirm(channel, last, 1) {
-                self.connection.confirm_failed(channel, id);
-            }
-            begin = to;
-        }
-        self.hand_over(channel, messages, runs.collect(), first_number, begin..end);
-    }
-
-    /// Gives messages of a batch to every partition that holds one of their queues, and opens the confirm that they complete.
-    fn hand_over(
-        &mut self,
-        channel: u16,
-        messages: &Messages,
-        runs: Vec<RoutedRun>,
-        first_number: u64,
-        range: Range<u16>,
-    ) {
-        if range.is_empty() {
+        if end == 0 {
             return;
         }
         let partitions = partitions_of(&runs);
         let mut confirm = None;
         if first_number > 0 {
-            let last = first_number + u64::from(range.end) - 1;
-            confirm = self
-                .connection
-                .expect_confirm(channel, last, partitions.len() as u32)
-                .map(|id| id.0);
+            let last = first_number + u64::from(end) - 1;
+            let parts = partitions.len() as u32 + u32::from(!refused.is_empty());
+            let id = self.connection.expect_confirm(channel, last, parts);
+            if let Some(id) = id.filter(|_| !refused.is_empty()) {
+                self.connection.confirm_refused(channel, id, refused);
+            }
+            confirm = id.map(|id| id.0);
         }
         let runs: Arc<[RoutedRun]> = runs.into();
         let bytes = messages.chunk.len();

@@ -16,13 +16,19 @@ use crate::request::{MovePart, Request, RoutedRun};
 use crate::transaction::Contribution;
 
 impl Partition {
+    /// Whether a queue has been deleted since the messages were routed: they still belong to their source, which has them routed again.
+    fn lacks_targets(&self, runs: &[RoutedRun]) -> bool {
+        let mut targets = runs.iter().flat_map(|run| run.route.targets.iter());
+        targets.any(|target| target.partition == self.id && !self.queues.contains_key(&target.queue))
+    }
+
     /// Frames this partition's part of a move, or refuses it.
     pub(super) fn take_part(&mut self, part: MovePart, now: Millis, outbox: &mut Outbox) {
         let gone = !part
             .source
             .iter()
             .all(|range| self.machine.is_dying(range.queue, range.first, range.count));
-        if gone || self.is_full_for(&part.messages, &part.runs) {
+        if gone || self.lacks_targets(&part.runs) || self.is_full_for(&part.messages, &part.runs) {
             for Range { queue, first, count } in part.source {
                 self.machine.apply(Command::Keep { queue, first, count }, now);
             }

@@ -70,6 +70,7 @@ pub(super) fn check(batch: &Batch, index: usize, publisher: &Publisher<'_>) -> R
     if let Some(headers) = headers {
         take_copies(&headers, CC, &mut demands.copies)?;
         take_copies(&headers, BCC, &mut demands.copies)?;
+        bound_copies(&mut demands.copies)?;
         hides = headers.get(BCC).is_some();
     }
     if asks || hides {
@@ -80,6 +81,10 @@ pub(super) fn check(batch: &Batch, index: usize, publisher: &Publisher<'_>) -> R
 
 const CC: &str = "CC";
 const BCC: &str = "BCC";
+/// Most further addresses of a message. RabbitMQ sets no bound but the size of a frame.
+const COPIES_MAX: usize = 256;
+/// As long as a routing key can be (a short string).
+const KEY_BYTES_MAX: usize = 255;
 
 /// Whether the inside of a table may have one of the two names in it: most have none, and need not be taken apart.
 fn may_name_copies(headers: &[u8]) -> bool {
@@ -103,6 +108,25 @@ fn take_copies(headers: &Table, name: &str, copies: &mut Vec<Vec<u8>>) -> Result
                 "invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}"
             )))
         }
+    }
+}
+
+/// Each address counts once, is no longer than a routing key may be, and there are not so many that routing them would hold up others.
+fn bound_copies(copies: &mut Vec<Vec<u8>>) -> Result<(), Error> {
+    copies.sort_unstable();
+    copies.dedup();
+    if copies.len() > COPIES_MAX {
+        return Err(refused(format!(
+            "invalid message: {} addresses in CC and BCC, more than {COPIES_MAX}",
+            copies.len()
+        )));
+    }
+    match copies.iter().find(|key| key.len() > KEY_BYTES_MAX) {
+        Some(key) => Err(refused(format!(
+            "invalid message: an address in CC or BCC has {} bytes, more than {KEY_BYTES_MAX}",
+            key.len()
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -242,7 +242,22 @@ impl Session {
             snapshot: &self.snapshot,
             reply_name: replies.map(|consumer| &consumer.name),
         };
-        properties::check(batch, usize::from(index), &publisher)
+        let demands = properties::check(batch, usize::from(index), &publisher)?;
+        self.require_copies(batch.exchange(usize::from(index)), &demands.copies)?;
+        Ok(demands)
+    }
+
+    /// A copy goes where its publisher could have sent the message itself.
+    fn require_copies(&self, exchange: &[u8], keys: &[Vec<u8>]) -> Result<(), Error> {
+        let exchange = self.vhost.as_ref().and_then(|vhost| vhost.exchange(exchange));
+        let Some(exchange) = exchange else { return Ok(()) };
+        for key in keys {
+            let topic =
+                self.snapshot
+                    .require_topic(&self.user, &self.vhost_name, exchange, Access::Write, key);
+            topic.map_err(to_amqp::error)?;
+        }
+        Ok(())
     }
 
     /// Adds neighbours that go the same way; says what that counts as.

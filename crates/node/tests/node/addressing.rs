@@ -6,6 +6,8 @@ use everack_amqp::wire::method::{basic, channel, queue, tx};
 use everack_amqp::wire::properties::Properties;
 use everack_amqp::wire::table::{Table, Value};
 
+use everack_broker::catalog::Command;
+
 use crate::desk::Desk;
 use crate::talk::{Talk, short};
 
@@ -113,6 +115,44 @@ fn a_copy_alone_is_enough_for_a_mandatory_message() {
         "blind copies are not told"
     );
     assert_eq!(desk.ready(&desk.queue("a").unwrap()), 1);
+}
+
+/// What happens to a message with these further keys, sent to `amq.topic` by somebody who may use keys that begin with `public` there.
+fn check_copies(keys: &[&str], heard: &[&str]) {
+    let desk = Desk::new();
+    desk.command(Command::SetTopicPermission {
+        user: "guest".into(),
+        vhost: "/".into(),
+        exchange: "amq.topic".into(),
+        write: "^public".to_owned(),
+        read: ".*".to_owned(),
+    });
+    desk.commit();
+    let mut talk = Talk::begin(&desk, "guest");
+    let topic = basic::Publish {
+        exchange: short("amq.topic"),
+        ..to("public.a")
+    };
+    let headers = with_headers(Table::new().with("BCC", strings(keys)));
+    talk.publish_as(1, topic, &headers, b"x");
+    talk.settle();
+    assert_eq!(talk.heard(), heard, "{} keys", keys.len());
+}
+
+#[test]
+fn copies_go_where_their_publisher_may_send() {
+    check_copies(&["public.b"], &[""; 0]);
+    check_copies(&["public.b", "secret.c"], &["1 close 403"]);
+}
+
+#[test]
+fn there_are_only_so_many_copies_and_no_longer_ones_than_keys() {
+    let many: Vec<String> = (0..257).map(|number| format!("public.{number}")).collect();
+    let mut many: Vec<&str> = many.iter().map(String::as_str).collect();
+    check_copies(&many, &["1 close 406"]);
+    many.pop();
+    check_copies(&many, &[""; 0]);
+    check_copies(&[&"public".repeat(43)], &["1 close 406"]);
 }
 
 #[test]

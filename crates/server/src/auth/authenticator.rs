@@ -93,7 +93,8 @@ impl Authenticator {
     }
 
     /// The user that a verified certificate (DER) stands for, if logging in with one is configured.
-    pub fn certificate_user(&self, certificate: &[u8]) -> Option<Name> {
+    /// None if that is `guest`, bound to this machine, and `peer` is another.
+    pub fn certificate_user(&self, certificate: &[u8], peer: IpAddr) -> Option<Name> {
         let configured = self.external.load(Ordering::Relaxed);
         let by = [
             External::CommonName,
@@ -102,18 +103,25 @@ impl Authenticator {
         ];
         let by = by.into_iter().find(|by| *by as u8 == configured)?;
         let user = certificate::user_of(certificate, by)?;
-        (user.len() <= Name::BYTES_MAX).then(|| Name::from(user))
+        let barred = self.bars(user.as_bytes(), peer);
+        (user.len() <= Name::BYTES_MAX && !barred).then(|| Name::from(user))
+    }
+
+    /// Whether that is `guest`, who is bound to this machine, from another one.
+    fn bars(&self, user: &[u8], peer: IpAddr) -> bool {
+        let bound_to_here = self.guest.load(Ordering::Relaxed) == Guest::Loopback as u8;
+        user == GUEST && bound_to_here && !peer.to_canonical().is_loopback()
     }
 
     /// Checks a login. Dropping the future gives up waiting for it.
     pub async fn check(&self, login: Login<'_>) -> Result<(), Refusal> {
         self.check_password(&login).await?;
         // After the password, so that the answer tells nothing to who does not have it.
-        let bound_to_here = self.guest.load(Ordering::Relaxed) == Guest::Loopback as u8;
-        if login.user == GUEST && bound_to_here && !login.peer.to_canonical().is_loopback() {
-            return Err(Refusal::NotFromHere);
+        if self.bars(login.user, login.peer) {
+            Err(Refusal::NotFromHere)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     async fn check_password(&self, login: &Login<'_>) -> Result<(), Refusal> {

@@ -66,7 +66,9 @@ pub(crate) async fn run(
     };
     let mut session = Session::new(setting, engine.clock.now());
     let certificate = peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
-    if let Some(user) = certificate.and_then(|certificate| authenticator.certificate_user(certificate)) {
+    if let Some(user) =
+        certificate.and_then(|certificate| authenticator.certificate_user(certificate, peer.address.ip()))
+    {
         session.offer_certificate(user);
     }
     let mut closing = peer.closing.clone();

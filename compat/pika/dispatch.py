@@ -1,17 +1,15 @@
 """Who gets which message when: one feature a case."""
 
-import base64
-import json
-import os
 import socket
 import time
-import urllib.request
 
 import pika
 from pika import exceptions
 
 import cases
 from cases import case
+from management import api
+from queues import wait
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
@@ -31,13 +29,6 @@ def publish(channel, queue, *bodies, **properties):
     for body in bodies:
         confirming.basic_publish("", queue, body, pika.BasicProperties(delivery_mode=2, **properties))
     confirming.close()
-
-
-def wait(channel, condition):
-    deadline = time.monotonic() + cases.PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        channel.connection.process_data_events(0.02)
 
 
 def quiet(*channels):
@@ -145,14 +136,6 @@ def _(broker, kind):
     last.expect(b"2")
 
 
-def management(path):
-    """What the management API says."""
-    request = urllib.request.Request(os.environ["MANAGEMENT"] + path)
-    request.add_header("Authorization", "Basic " + base64.b64encode(b"guest:guest").decode())
-    with urllib.request.urlopen(request, timeout=cases.PATIENCE) as answer:
-        return json.load(answer)
-
-
 @of_each_kind("the management API shows which consumer is the active one")
 def _(broker, kind):
     connection = broker.connection()
@@ -161,14 +144,14 @@ def _(broker, kind):
     first, second = Consumer(connection, queue), Consumer(connection, queue)
 
     def seen():
-        shown = management(f"/api/queues/%2f/{queue}")
+        shown = api(f"queues/%2f/{queue}")
         statuses = {each["consumer_tag"]: each["activity_status"] for each in shown["consumer_details"]}
         return shown["single_active_consumer_tag"], statuses
 
     assert seen() == (first.tag, {first.tag: "single_active", second.tag: "waiting"}), seen()
     first.channel.basic_cancel(first.tag)
     assert seen() == (second.tag, {second.tag: "single_active"}), seen()
-    listed = management("/api/consumers/%2f")
+    listed = api("consumers/%2f")
     assert [each["active"] for each in listed if each["consumer_tag"] == second.tag] == [True]
 
 
@@ -257,7 +240,7 @@ def _(broker):
     assert channel.basic_get(queue)[0] is None, "it is out of everybody's way"
     code, text = refusal(connection.channel().queue_delete, queue, if_empty=True)
     assert (code, text) == (406, f"PRECONDITION_FAILED - queue '{queue}' in vhost '/' not empty"), text
-    shown = management(f"/api/queues/%2f/{queue}")
+    shown = api(f"queues/%2f/{queue}")
     assert (shown["messages"], shown["messages_parked"]) == (0, 1), shown
 
 

@@ -12,31 +12,9 @@ from pika import exceptions
 
 import cases
 from cases import case
+from queues import confirming, count, drain, quiet, wait_for_count
 
 number = iter(range(10**9))
-
-
-def confirming(broker):
-    """A channel on which a publish returns once the message is in its queues."""
-    channel = broker.channel()
-    channel.confirm_delivery()
-    return channel
-
-
-def quiet(channel, seconds=0.15):
-    """Lets time pass."""
-    channel.connection.sleep(seconds)
-
-
-def count(channel, queue):
-    return channel.queue_declare(queue, passive=True).method.message_count
-
-
-def wait_for_count(channel, queue, messages):
-    deadline = time.monotonic() + cases.PATIENCE
-    while count(channel, queue) != messages:
-        assert time.monotonic() < deadline, f"{count(channel, queue)} messages instead of {messages}"
-        quiet(channel, 0.01)
 
 
 def fresh(channel, arguments=None, name=None, **more):
@@ -51,16 +29,6 @@ def publish(channel, queue, *bodies, exchange="", **properties):
     properties.setdefault("delivery_mode", 2)
     for body in bodies:
         channel.basic_publish(exchange, queue, body, pika.BasicProperties(**properties))
-
-
-def bodies(channel, queue):
-    """Takes everything that is ready, oldest first."""
-    taken = []
-    while True:
-        method, _, body = channel.basic_get(queue, auto_ack=True)
-        if method is None:
-            return taken
-        taken.append(body)
 
 
 def dead(channel, queue):
@@ -93,7 +61,7 @@ def _(broker):
     publish(channel, queue, b"a", b"b")
     equal(count(channel, queue), 2)
     wait_for_count(channel, queue, 0)
-    equal(bodies(channel, queue), [])
+    equal(drain(channel, queue), [])
 
 
 @case("a message expires by itself")
@@ -103,7 +71,7 @@ def _(broker):
     publish(channel, queue, b"a", expiration="50")
     publish(channel, queue, b"b")
     wait_for_count(channel, queue, 1)
-    equal(bodies(channel, queue), [b"b"])
+    equal(drain(channel, queue), [b"b"])
 
 
 @case("the smaller time to live counts")
@@ -124,7 +92,7 @@ def _(broker):
     publish(channel, queue, b"b", expiration="20")
     quiet(channel, 0.2)
     equal(count(channel, queue), 2)
-    equal(bodies(channel, queue), [b"a"])
+    equal(drain(channel, queue), [b"a"])
 
 
 @case("nothing to live means now or never")
@@ -153,7 +121,7 @@ def _(broker):
     wait_for_count(channel, queue, 0)
     channel.basic_nack(method.delivery_tag, requeue=True)
     wait_for_count(channel, queue, 0)
-    equal(bodies(channel, queue), [])
+    equal(drain(channel, queue), [])
 
 
 @case("a queue that nobody uses goes")
@@ -181,7 +149,7 @@ def _(broker):
     queue = fresh(channel, {"x-max-length": 3})
     publish(channel, queue, b"a", b"b", b"c", b"d", b"e")
     equal(count(channel, queue), 3)
-    equal(bodies(channel, queue), [b"c", b"d", b"e"])
+    equal(drain(channel, queue), [b"c", b"d", b"e"])
 
 
 @case("bytes of bodies count against the limit")
@@ -189,7 +157,7 @@ def _(broker):
     channel = confirming(broker)
     queue = fresh(channel, {"x-max-length-bytes": 1000})
     publish(channel, queue, *[bytes([65 + at]) * 250 for at in range(6)], message_id="x" * 200)
-    equal([body[:1] for body in bodies(channel, queue)], [b"C", b"D", b"E", b"F"])
+    equal([body[:1] for body in drain(channel, queue)], [b"C", b"D", b"E", b"F"])
 
 
 @case("a full queue refuses what is published")
@@ -203,9 +171,9 @@ def _(broker):
             raise AssertionError("it was confirmed")
         except exceptions.NackError as nacked:
             equal([message.body for message in nacked.messages], [])
-    equal(bodies(channel, queue), [b"a", b"b"])
+    equal(drain(channel, queue), [b"a", b"b"])
     publish(channel, queue, b"e")
-    equal(bodies(channel, queue), [b"e"])
+    equal(drain(channel, queue), [b"e"])
 
 
 @case("a refused message counts in one queue only")
@@ -220,7 +188,7 @@ def _(broker):
         raise AssertionError("it was confirmed")
     except exceptions.NackError:
         pass
-    equal((bodies(channel, full), bodies(channel, open_)), ([], [b"a"]))
+    equal((drain(channel, full), drain(channel, open_)), ([], [b"a"]))
 
 
 @case("a refused message may go through the dead-letter exchange")
@@ -240,7 +208,7 @@ def _(broker):
     properties, body = dead(channel, letters)
     equal(body, b"b")
     equal(properties.headers["x-first-death-reason"], "maxlen")
-    equal(bodies(channel, queue), [b"a"])
+    equal(drain(channel, queue), [b"a"])
 
 
 @case("a rejected message is dead-lettered with its story")
@@ -305,7 +273,7 @@ def _(broker):
     })
     publish(channel, queue, b"a", b"b", b"c")
     wait_for_count(channel, letters, 2)
-    equal(bodies(channel, queue), [b"c"])
+    equal(drain(channel, queue), [b"c"])
     properties, body = dead(channel, letters)
     equal((body, properties.headers["x-death"][0]["reason"]), (b"a", "maxlen"))
 
@@ -363,7 +331,7 @@ def _(broker):
     publish(channel, queue, b"a", b"b")
     for letter in letters:
         wait_for_count(channel, letter, 2)
-        equal(bodies(channel, letter), [b"a", b"b"])
+        equal(drain(channel, letter), [b"a", b"b"])
     wait_for_count(channel, queue, 0)
 
 
@@ -397,7 +365,7 @@ def _(broker):
     quiet(channel, 1.2)
     channel.queue_bind(letters, exchange)
     wait_for_count(channel, letters, 2)
-    equal(sorted(bodies(channel, letters)), [b"a", b"b"])
+    equal(sorted(drain(channel, letters)), [b"a", b"b"])
 
 
 @case("ours: a full target gets a dead letter when it has room")
@@ -410,10 +378,10 @@ def _(broker):
     publish(channel, queue, b"a", b"b", b"c")
     wait_for_count(channel, letters, 2)
     quiet(channel, 0.2)
-    taken = bodies(channel, letters)
+    taken = drain(channel, letters)
     equal(len(taken), 2)
     wait_for_count(channel, letters, 1)
-    equal(sorted(taken + bodies(channel, letters)), [b"a", b"b", b"c"])
+    equal(sorted(taken + drain(channel, letters)), [b"a", b"b", b"c"])
 
 
 if __name__ == "__main__":

@@ -1,18 +1,15 @@
 """Exchanges, addresses that messages carry themselves, and what operators set about them: one feature a case."""
 
-import base64
 import collections
-import json
-import os
 import time
-import urllib.parse
-import urllib.request
 
 import pika
 from pika import exceptions
 
 import cases
 from cases import case
+from management import api
+from queues import confirming, drain, fresh_exchange, taken, wait
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 STORE = "amq.everack.unroutable"
@@ -20,32 +17,11 @@ STORE = "amq.everack.unroutable"
 IMPORTED = "test12"
 
 
-def fresh(channel, kind, name, **more):
-    channel.exchange_delete(name)
-    channel.exchange_declare(name, kind, **more)
-    return name
-
-
 def queues(channel, exchange, key, count):
     names = [channel.queue_declare("", exclusive=True).method.queue for _ in range(count)]
     for name in names:
         channel.queue_bind(name, exchange, key)
     return names
-
-
-def drain(channel, queue):
-    bodies = []
-    while True:
-        method, properties, body = channel.basic_get(queue, auto_ack=True)
-        if method is None:
-            return bodies
-        bodies.append((body, properties))
-
-
-def confirming(broker, **more):
-    channel = broker.channel(**more)
-    channel.confirm_delivery()
-    return channel
 
 
 def login(user, password=IMPORTED, vhost="/"):
@@ -65,27 +41,12 @@ def refused(code, text, use):
         raise AssertionError("it was not refused")
 
 
-def wait(channel, condition):
-    deadline = time.monotonic() + cases.PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        channel.connection.process_data_events(0.02)
-
-
-def api(path, user="guest", password="guest"):
-    request = urllib.request.Request(f"http://{os.environ['MANAGEMENT']}/api/{path}")
-    token = base64.b64encode(f"{user}:{password}".encode()).decode()
-    request.add_header("Authorization", f"Basic {token}")
-    with urllib.request.urlopen(request, timeout=cases.PATIENCE) as answer:
-        return json.load(answer)
-
-
 # -- exchanges that choose one
 
 @case("x-consistent-hash spreads by weight, and a key always goes the same way")
 def _(broker):
     channel = confirming(broker)
-    exchange = fresh(channel, "x-consistent-hash", "ro-hash")
+    exchange = fresh_exchange(channel, "ro-hash", "x-consistent-hash")
     light, heavy = (channel.queue_declare("", exclusive=True).method.queue for _ in range(2))
     channel.queue_bind(light, exchange, "1")
     channel.queue_bind(heavy, exchange, "3")
@@ -94,7 +55,7 @@ def _(broker):
             channel.basic_publish(exchange, f"key-{number}", b"%d" % number)
     counts = []
     for queue in (light, heavy):
-        seen = collections.Counter(body for body, _ in drain(channel, queue))
+        seen = collections.Counter(drain(channel, queue))
         assert set(seen.values()) == {2}, "both messages of a key are together"
         counts.append(len(seen))
     assert sum(counts) == 400 and 60 < counts[0] < 140, counts
@@ -107,7 +68,7 @@ def _(broker):
         ("ro-hash-h", {"hash-header": "h"}, lambda n: {"headers": {"h": n}}),
         ("ro-hash-p", {"hash-property": "message_id"}, lambda n: {"message_id": str(n)}),
     ]:
-        exchange = fresh(channel, "x-consistent-hash", name, arguments=arguments)
+        exchange = fresh_exchange(channel, name, "x-consistent-hash", arguments=arguments)
         bound = queues(channel, exchange, "10", 3)
         for number in range(60):
             channel.basic_publish(exchange, "same", b"%d" % number, pika.BasicProperties(**properties(number)))
@@ -127,7 +88,7 @@ def bad_hash_exchange(arguments):
 
 def bad_hash_binding(key):
     def act(channel):
-        exchange = fresh(channel, "x-consistent-hash", "ro-hash-b")
+        exchange = fresh_exchange(channel, "ro-hash-b", "x-consistent-hash")
         queues(channel, exchange, key, 1)
 
     return act
@@ -144,7 +105,7 @@ invalid("a weight of zero", "The binding key must be greater than 0", bad_hash_b
 def _(broker):
     channel = confirming(broker)
     for kind, key in [("x-modulus-hash", "any"), ("x-random", "any"), ("x-local-random", "")]:
-        exchange = fresh(channel, kind, f"ro-{kind}")
+        exchange = fresh_exchange(channel, f"ro-{kind}", kind)
         bound = queues(channel, exchange, key, 3)
         for number in range(90):
             channel.basic_publish(exchange, f"key-{number}", b"x", mandatory=True)
@@ -157,9 +118,9 @@ def _(broker):
 @case("alternates: a circle, one that is missing, and mandatory messages")
 def _(broker):
     channel = confirming(broker)
-    fresh(channel, "direct", "ro-ring-a", arguments={"alternate-exchange": "ro-ring-b"})
-    fresh(channel, "direct", "ro-ring-b", arguments={"alternate-exchange": "ro-ring-a"})
-    fresh(channel, "direct", "ro-lost", arguments={"alternate-exchange": "ro-nowhere"})
+    fresh_exchange(channel, "ro-ring-a", "direct", arguments={"alternate-exchange": "ro-ring-b"})
+    fresh_exchange(channel, "ro-ring-b", "direct", arguments={"alternate-exchange": "ro-ring-a"})
+    fresh_exchange(channel, "ro-lost", "direct", arguments={"alternate-exchange": "ro-nowhere"})
     for exchange in ("ro-ring-a", "ro-lost"):
         channel.basic_publish(exchange, "k", b"dropped or kept, but confirmed")
         try:
@@ -169,23 +130,23 @@ def _(broker):
             pass
     [caught] = queues(channel, "ro-ring-b", "k", 1)
     channel.basic_publish("ro-ring-a", "k", b"caught", mandatory=True)
-    assert [body for body, _ in drain(channel, caught)] == [b"caught"]
+    assert drain(channel, caught) == [b"caught"]
 
 
 @case("an alternate by policy")
 def _(broker):
     channel = confirming(broker)
-    aside = fresh(channel, "fanout", "ro-aside")
+    aside = fresh_exchange(channel, "ro-aside", "fanout")
     [kept] = queues(channel, aside, "", 1)
-    fresh(channel, "direct", "ro-by-policy")
-    fresh(channel, "direct", "ro-by-nobody")
+    fresh_exchange(channel, "ro-by-policy", "direct")
+    fresh_exchange(channel, "ro-by-nobody", "direct")
     channel.basic_publish("ro-by-policy", "nowhere", b"kept", mandatory=True)
     try:
         channel.basic_publish("ro-by-nobody", "nowhere", b"x", mandatory=True)
         raise AssertionError("it was not returned")
     except exceptions.UnroutableError:
         pass
-    assert [body for body, _ in drain(channel, kept)] == [b"kept"]
+    assert drain(channel, kept) == [b"kept"]
 
 
 # -- messages that name their receivers
@@ -199,7 +160,7 @@ def _(broker):
     headers = {"CC": ["ro.b", "ro.nowhere"], "BCC": ["ro.c"], "mine": 1}
     channel.basic_publish("amq.topic", "ro.a", b"x", pika.BasicProperties(headers=headers, delivery_mode=2))
     for name in names:
-        [(body, properties)] = drain(channel, name)
+        [(body, properties)] = taken(channel, name)
         assert body == b"x" and properties.delivery_mode == 2
         assert properties.headers == {"CC": ["ro.b", "ro.nowhere"], "mine": 1}, properties.headers
 
@@ -220,7 +181,7 @@ def _(broker):
     channel = confirming(broker, **login("deputy"))
     queue = channel.queue_declare("", exclusive=True).method.queue
     channel.basic_publish("", queue, b"x", pika.BasicProperties(user_id="somebody"))
-    [(_, properties)] = drain(channel, queue)
+    [(_, properties)] = taken(channel, queue)
     assert properties.user_id == "somebody"
 
 
@@ -354,7 +315,7 @@ def _(broker):
 def _(broker):
     channel = broker.channel()
     channel.queue_declare("ro-short", exclusive=True)
-    fresh(channel, "direct", "ro-by-policy-too")
+    fresh_exchange(channel, "ro-by-policy-too", "direct")
     queue = api("queues/%2F/ro-short")
     shown = (queue["policy"], queue["operator_policy"], queue["effective_policy_definition"])
     assert shown == ("short", "bound", {"max-length": 3}), shown

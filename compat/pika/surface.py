@@ -2,13 +2,13 @@
 
 import datetime
 import decimal
-import time
 
 import pika
 from pika import exceptions, spec
 
 import cases
 from cases import case
+from queues import count, drain, fresh_exchange, quiet, wait, wait_for_count
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
@@ -19,12 +19,6 @@ def fresh_queue(channel, **more):
     return channel.queue_declare("", **more).method.queue
 
 
-def fresh_exchange(channel, name, kind, **more):
-    channel.exchange_delete(name)
-    channel.exchange_declare(name, kind, **more)
-    return name
-
-
 def collect(channel, queue, count, **consume):
     """The next messages of a consumer, as (method, properties, body)."""
     got = []
@@ -32,39 +26,6 @@ def collect(channel, queue, count, **consume):
     tag = channel.basic_consume(queue, lambda _, *message: got.append(message), **consume)
     wait(channel, lambda: len(got) >= count)
     return tag, got
-
-
-def wait(channel, condition):
-    deadline = time.monotonic() + cases.PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        channel.connection.process_data_events(0.02)
-
-
-def quiet(channel, seconds=0.15):
-    """Lets time pass in which something wrong could arrive."""
-    channel.connection.sleep(seconds)
-
-
-def count(channel, queue):
-    return channel.queue_declare(queue, passive=True).method.message_count
-
-
-def wait_for_count(channel, queue, messages):
-    deadline = time.monotonic() + cases.PATIENCE
-    while count(channel, queue) != messages:
-        assert time.monotonic() < deadline, f"{count(channel, queue)} messages instead of {messages}"
-        channel.connection.sleep(0.01)
-
-
-def drain(channel, queue):
-    """Everything that is ready, by get with automatic ack."""
-    bodies = []
-    while True:
-        method, _, body = channel.basic_get(queue, auto_ack=True)
-        if method is None:
-            return bodies
-        bodies.append(body)
 
 
 def publish(channel, queue, *bodies, exchange="", properties=PERSISTENT):

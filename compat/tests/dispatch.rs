@@ -12,7 +12,7 @@ fn main() {
         management: true,
         ..Settings::default()
     }));
-    let environment = vec![("MANAGEMENT", format!("http://{}", broker.management()))];
+    let environment = vec![("MANAGEMENT", broker.management().to_string())];
     let trials = script::trials_with("pika/dispatch.py", &broker, environment);
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(broker);

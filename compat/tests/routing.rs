@@ -36,74 +36,44 @@ kind = "operator"
 pattern = "^ro-short"
 apply_to = "queues"
 definition = { max-length = 3 }
+"#;
 
-[[users]]
-name = "imported"
-password_hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
-[[users.permissions]]
-configure = ".*"
-write = ".*"
-read = ".*"
+/// Of the password that the cases call IMPORTED, as RabbitMQ exports it.
+const HASH: &str = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR";
 
-[[users]]
-name = "few"
-password_hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
-max_connections = 1
-max_channels = 2
-[[users.permissions]]
-configure = ".*"
-write = ".*"
-read = ".*"
-[[users.permissions]]
-vhost = "narrow"
-configure = ".*"
-write = ".*"
-read = ".*"
+/// One user, as our configuration says it: settings of its own, and the virtual hosts in which it may do everything.
+fn user(name: &str, settings: &str, vhosts: &[&str]) -> String {
+    let everything = |vhost: &&str| {
+        format!(
+            "[[users.permissions]]\nvhost = {vhost:?}\nconfigure = \".*\"\nwrite = \".*\"\nread = \".*\"\n"
+        )
+    };
+    let permissions: String = vhosts.iter().map(everything).collect();
+    format!("[[users]]\nname = {name:?}\npassword_hash = {HASH:?}\n{settings}{permissions}")
+}
 
-[[users]]
-name = "narrow"
-password_hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
-[[users.permissions]]
-vhost = "narrow"
-configure = ".*"
-write = ".*"
-read = ".*"
-
-[[users]]
-name = "strict"
-password_hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
-[[users.permissions]]
-vhost = "strict"
-configure = ".*"
-write = ".*"
-read = ".*"
-
-[[users]]
-name = "topical"
-password_hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
-[[users.permissions]]
-configure = ".*"
-write = ".*"
-read = ".*"
-[[users.topic_permissions]]
+fn config() -> String {
+    let topical = r#"[[users.topic_permissions]]
 exchange = "amq.topic"
 write = "^{username}\\."
 read = "^news\\."
-
-[[users]]
-name = "deputy"
-tags = ["impersonator"]
-password_hash = "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR"
-[[users.permissions]]
-configure = ".*"
-write = ".*"
-read = ".*"
 "#;
+    [
+        CONFIG.to_owned(),
+        user("imported", "", &["/"]),
+        user("few", "max_connections = 1\nmax_channels = 2\n", &["/", "narrow"]),
+        user("narrow", "", &["narrow"]),
+        user("strict", "", &["strict"]),
+        user("topical", "", &["/"]) + topical,
+        user("deputy", "tags = [\"impersonator\"]\n", &["/"]),
+    ]
+    .concat()
+}
 
 fn main() {
     let arguments = libtest_mimic::Arguments::from_args();
     let broker = Arc::new(Broker::with(Settings {
-        config: CONFIG.to_owned(),
+        config: config(),
         management: true,
         users: vec![User {
             name: "ann",

@@ -10,29 +10,19 @@ use amqprs::channel::{
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use amqprs::error::Error;
 use amqprs::{Ack, BasicProperties, Cancel, CloseChannel, DELIVERY_MODE_PERSISTENT, Nack, Return};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use everack_compat::shop::terms::{ANSWER_MAX, EXCHANGE, PREFETCH, PRICES, arguments};
+use everack_compat::shop::{ASK_EVERY, ORDER_PAUSE, PACK_PAUSE, QUEUE};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
-const EXCHANGE: &str = "shop";
-const QUEUE: &str = "shop-warehouse";
-const PRICES: &str = "shop-prices";
-const ASK_EVERY: usize = 25;
-const PREFETCH: u16 = 20;
-const ORDER_PAUSE: Duration = Duration::from_millis(5);
-const PACK_PAUSE: Duration = Duration::from_millis(20);
-const ANSWER_MAX: Duration = Duration::from_secs(2);
 const CONNECT_PAUSE: Duration = Duration::from_millis(300);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [role, url, orders] = arguments.as_slice() else {
-        bail!("ROLE URL ORDERS")
-    };
-    ensure!(role == "shop", "the only role is shop");
-    let (address, orders) = (Address::parse(url)?, orders.parse()?);
+    let (url, orders) = arguments()?;
+    let address = Address::parse(&url)?;
     let warehouse = tokio::spawn(keep_packing(address.clone()));
     tokio::spawn(keep_taking_orders(address, orders)).await?;
     warehouse.await?

@@ -1,6 +1,8 @@
 //! The shop of `everack_compat::shop` with lapin and its automatic recovery.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
+use everack_compat::shop::terms::{ANSWER_MAX, EXCHANGE, PREFETCH, PRICES, arguments};
+use everack_compat::shop::{ASK_EVERY, ORDER_PAUSE, PACK_PAUSE, QUEUE};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -11,30 +13,16 @@ use lapin::types::FieldTable;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind,
 };
-use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-const EXCHANGE: &str = "shop";
-const QUEUE: &str = "shop-warehouse";
-const PRICES: &str = "shop-prices";
 const REPLIES: &str = "shop-replies";
-const ASK_EVERY: usize = 25;
-const PREFETCH: u16 = 20;
-const ORDER_PAUSE: Duration = Duration::from_millis(5);
-const PACK_PAUSE: Duration = Duration::from_millis(20);
-const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [role, url, orders] = arguments.as_slice() else {
-        bail!("ROLE URL ORDERS")
-    };
-    ensure!(role == "shop", "the only role is shop");
-    let orders: usize = orders.parse()?;
+    let (url, orders) = arguments()?;
     let recovering = || ConnectionProperties::default().enable_auto_recover();
-    let warehouse = Connection::connect(url, recovering()).await?;
-    let service = Connection::connect(url, recovering()).await?;
+    let warehouse = Connection::connect(&url, recovering()).await?;
+    let service = Connection::connect(&url, recovering()).await?;
     let packing = tokio::spawn(pack(warehouse_channel(&warehouse).await?));
     let pricing = tokio::spawn(price(warehouse.create_channel().await?));
     let ordering = tokio::spawn(take_orders(service.create_channel().await?, orders));

@@ -26,6 +26,7 @@
 pub mod journal;
 pub mod programme;
 pub mod story;
+pub mod terms;
 pub mod verdict;
 
 use std::time::Duration;
@@ -34,7 +35,7 @@ use std::time::Duration;
 pub const ORDERS: usize = 360;
 /// An order whose number this divides asks for its price.
 pub const ASK_EVERY: usize = 25;
-/// How long an order service waits between two orders. The programmes have it as a number of their own.
+/// How long an order service waits between two orders. Programmes in other languages have it as a number of their own.
 pub const ORDER_PAUSE: Duration = Duration::from_millis(5);
 /// How long a warehouse works on one order; likewise.
 pub const PACK_PAUSE: Duration = Duration::from_millis(20);

@@ -52,11 +52,6 @@ impl Commits {
         self.first += 1;
         Some((durable, front.written))
     }
-
-    /// Whether nothing is under way.
-    pub fn is_empty(&self) -> bool {
-        self.under_way.is_empty()
-    }
 }
 
 #[cfg(test)]

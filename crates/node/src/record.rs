@@ -36,7 +36,7 @@ use everack_broker::ids::{PartitionId, QueueId, Seq};
 use everack_storage::Frames;
 
 use crate::partition::admission::Deadline;
-pub use kept::{body_sizes, encode_expiring};
+pub use kept::{body_sizes, encode_entering, encode_expiring};
 
 const VERSION: u8 = 1;
 const FLAG_TRANSACTION: u8 = 1;
@@ -504,6 +504,18 @@ fn take_placed(cursor: &mut Cursor<'_>) -> Result<Vec<Placed>, RecordError> {
         .collect())
 }
 
+/// A cursor at the entries of an Enqueued or Moved record.
+fn entries_of(payload: &[u8]) -> Result<Cursor<'_>, RecordError> {
+    let mut cursor = Cursor {
+        bytes: payload,
+        at: 0,
+    };
+    take_head(&mut cursor)?;
+    take_targets(&mut cursor)?;
+    skip_addresses(&mut cursor)?;
+    Ok(cursor)
+}
+
 fn skip_addresses(cursor: &mut Cursor<'_>) -> Result<(), RecordError> {
     for _ in 0..cursor.u16()? {
         cursor.u32()?;
@@ -518,14 +530,7 @@ fn skip_addresses(cursor: &mut Cursor<'_>) -> Result<(), RecordError> {
 /// # Errors
 /// A record whose fields do not add up; properties that cannot be read are as if they were not there.
 pub fn priorities(payload: &[u8]) -> Result<Vec<(u16, u8)>, RecordError> {
-    let mut cursor = Cursor {
-        bytes: payload,
-        at: 0,
-    };
-    take_head(&mut cursor)?;
-    take_targets(&mut cursor)?;
-    skip_addresses(&mut cursor)?;
-    let entries = take_entries(&mut cursor)?;
+    let entries = take_entries(&mut entries_of(payload)?)?;
     let mut priorities = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         if entry.flags & flags::HAS_PRIORITY == 0 {

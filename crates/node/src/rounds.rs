@@ -42,7 +42,7 @@ impl Rounds {
     /// When a round may begin if nothing changes. `None`: when something has changed.
     pub fn due_us(&self) -> Option<u64> {
         let since_us = self.waiting_since_us?;
-        if self.writing || self.syncing >= ROUNDS_MAX {
+        if self.writing || self.is_full() {
             return None;
         }
         let ripe_us = if self.urgent {

@@ -177,6 +177,6 @@ mod tests {
     fn paths_of_one_machine_are_found() {
         check(machine_paths, "a.md", concat!("see /ro", "ot/notes"), 1);
         check(machine_paths, "a.md", concat!("`/ho", "me/ann/everack`"), 1);
-        check(machine_paths, "a.md", "see tests/work/one.rs", 0);
+        check(machine_paths, "a.md", concat!("see tests/", "work/one.rs"), 0);
     }
 }

@@ -39,7 +39,7 @@ use crate::machine::Machine as Passive;
 use crate::messages::Messages;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
-use crate::record::{self, Placement, Range, Target};
+use crate::record::{self, Range, Target};
 use crate::recovery::queue_image::QueueImage;
 use crate::report::{PartitionReport, Report};
 use crate::request::{Consume, Publish, Reply, Request, Settle, TransactionPart};
@@ -390,14 +390,8 @@ impl Partition {
         accept: Option<Accept>,
         extras: Option<Box<Extras>>,
     ) {
-        let frames = &mut self.frames;
-        // Before the messages, so that a torn end never leaves one without its deadline.
-        if let Some(extras) = &extras
-            && !extras.deadlines.is_empty()
-        {
-            record::encode_expiring(frames, self.id, None, &extras.deadlines);
-        }
-        let offset = record::encode_placed(frames, Placement::Enqueued, self.id, None, messages, targets);
+        let deadlines = extras.as_ref().map_or(&[][..], |extras| &extras.deadlines);
+        let offset = record::encode_entering(&mut self.frames, self.id, None, messages, targets, deadlines);
         let (targets, messages) = (targets.into(), messages.clone());
         self.staged.push(Staged::Publish {
             offset,
@@ -559,20 +553,8 @@ impl Partition {
                     fleeting,
                     ..
                 } = numbered;
-                let mut offset = 0;
-                if !deadlines.is_empty() {
-                    record::encode_expiring(frames, id, Some(transaction), &deadlines);
-                }
-                if !targets.is_empty() {
-                    offset = record::encode_placed(
-                        frames,
-                        Placement::Enqueued,
-                        id,
-                        Some(transaction),
-                        &messages,
-                        &targets,
-                    );
-                }
+                let offset =
+                    record::encode_entering(frames, id, Some(transaction), &messages, &targets, &deadlines);
                 staged.push(Staged::Publish {
                     offset,
                     targets: targets.into(),

@@ -11,7 +11,7 @@ use super::staged::{Extras, Staged, StagedJob};
 use crate::append::{JobId, Origin};
 use crate::messages::Messages;
 use crate::outbox::Outbox;
-use crate::record::{self, Placement, Range};
+use crate::record::{self, Range};
 use crate::request::{MovePart, Request, RoutedRun};
 use crate::transaction::Contribution;
 
@@ -62,20 +62,14 @@ impl Partition {
             ..
         } = numbered;
         let contribution = part.assembly.contribute(Origin::Partition(id), job, |frames| {
-            let mut offset = 0;
-            if !deadlines.is_empty() {
-                record::encode_expiring(frames, id, Some(transaction), &deadlines);
-            }
-            if !durable.is_empty() {
-                offset = record::encode_placed(
-                    frames,
-                    Placement::Enqueued,
-                    id,
-                    Some(transaction),
-                    &part.messages,
-                    &durable,
-                );
-            }
+            let offset = record::encode_entering(
+                frames,
+                id,
+                Some(transaction),
+                &part.messages,
+                &durable,
+                &deadlines,
+            );
             if !durable_source.is_empty() {
                 record::encode_settled(frames, id, Some(transaction), &durable_source);
             }

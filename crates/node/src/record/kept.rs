@@ -4,12 +4,40 @@ use everack_broker::ids::{Millis, PartitionId, QueueId};
 use everack_storage::Frames;
 
 use super::{
-    Cursor, FORMAT_NONE, KIND_EXPIRING, RecordError, frame, head, skip_addresses, take_head, take_targets,
+    Cursor, FORMAT_NONE, KIND_EXPIRING, Placement, RecordError, Target, encode_placed, entries_of, frame,
+    head,
 };
+use crate::messages::Messages;
 use crate::partition::admission::Deadline;
 
 /// What a deadline takes.
 const DEADLINE_BYTES: usize = 28;
+
+/// Frames messages that enter queues, and in front of them when they expire, so that a torn end never leaves one without its deadline.
+/// Returns the offset of their record; 0 if they enter none.
+pub fn encode_entering(
+    frames: &mut Frames,
+    partition: PartitionId,
+    transaction: Option<u64>,
+    messages: &Messages,
+    targets: &[Target],
+    deadlines: &[Deadline],
+) -> u32 {
+    if !deadlines.is_empty() {
+        encode_expiring(frames, partition, transaction, deadlines);
+    }
+    if targets.is_empty() {
+        return 0;
+    }
+    encode_placed(
+        frames,
+        Placement::Enqueued,
+        partition,
+        transaction,
+        messages,
+        targets,
+    )
+}
 
 /// Frames when messages expire.
 pub fn encode_expiring(
@@ -50,13 +78,7 @@ pub(super) fn take_deadlines(cursor: &mut Cursor<'_>) -> Result<Vec<Deadline>, R
 
 /// Bytes of the bodies of entries `from..to` of an Enqueued or Moved record, one by one.
 pub fn body_sizes(payload: &[u8], from: u16, to: u16) -> Result<Vec<u32>, RecordError> {
-    let mut cursor = Cursor {
-        bytes: payload,
-        at: 0,
-    };
-    take_head(&mut cursor)?;
-    take_targets(&mut cursor)?;
-    skip_addresses(&mut cursor)?;
+    let mut cursor = entries_of(payload)?;
     let entries = cursor.u16()?;
     if from > to || to > entries {
         return Err(RecordError::Malformed);

@@ -209,29 +209,19 @@ impl Recovery {
                 .for_each(|placed| self.enqueued(position, placed, &priorities)),
             RecordFact::Moved(placed) => placed.iter().for_each(|placed| self.moved(position, placed)),
             RecordFact::Settled(ranges) | RecordFact::Quarantined(ranges) => {
-                self.each(position, &ranges, |image, range| {
-                    image.settle(range.first, range.count)
-                });
+                self.each(position, &ranges, QueueImage::settle);
             }
             RecordFact::Returned(ranges) => {
-                self.each(position, &ranges, |image, range| {
-                    image.count_return(range.first, range.count)
-                });
+                self.each(position, &ranges, QueueImage::count_return);
             }
             RecordFact::Failed(ranges) => {
-                self.each(position, &ranges, |image, range| {
-                    image.count_failure(range.first, range.count)
-                });
+                self.each(position, &ranges, QueueImage::count_failure);
             }
             RecordFact::Parked(ranges) => {
-                self.each(position, &ranges, |image, range| {
-                    image.park(range.first, range.count)
-                });
+                self.each(position, &ranges, QueueImage::park);
             }
             RecordFact::Unparked(ranges) => {
-                self.each(position, &ranges, |image, range| {
-                    image.unpark(range.first, range.count)
-                });
+                self.each(position, &ranges, QueueImage::unpark);
             }
             RecordFact::Expiring(deadlines) => {
                 deadlines
@@ -298,10 +288,11 @@ impl Recovery {
         }
     }
 
-    fn each(&mut self, position: Position, ranges: &[Range], mut change: impl FnMut(&mut QueueImage, Range)) {
+    /// Changes the image of each range's queue by the range's first message and their count.
+    fn each(&mut self, position: Position, ranges: &[Range], change: fn(&mut QueueImage, Seq, u32)) {
         for range in ranges {
             if let Some(image) = self.behind(position, range.queue) {
-                change(image, *range);
+                change(image, range.first, range.count);
             }
         }
     }

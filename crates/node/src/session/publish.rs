@@ -133,37 +133,22 @@ impl Session {
     ) {
         let mut from = group.from;
         for index in group.from..group.to {
+            let before = Group {
+                from,
+                to: index,
+                ..group
+            };
             let demands = match self.check_properties(channel, batch, index) {
                 Ok(demands) => demands,
                 Err(error) => {
-                    self.add_routed(
-                        routed,
-                        batch,
-                        last,
-                        Group {
-                            from,
-                            to: index,
-                            ..group
-                        },
-                        published,
-                    );
+                    self.add_routed(routed, batch, last, before, published);
                     routed.failed = Some((index, error));
                     return;
                 }
             };
             // An answer goes to the one who asked, and to nobody else.
             if !demands.copies.is_empty() && !matches!(last, LastRoute::Reply) {
-                self.add_routed(
-                    routed,
-                    batch,
-                    last,
-                    Group {
-                        from,
-                        to: index,
-                        ..group
-                    },
-                    published,
-                );
+                self.add_routed(routed, batch, last, before, published);
                 let route = self.route_copies(batch, usize::from(index), &demands.copies);
                 published.add(self.add_run(routed, route, index, index + 1, group.mandatory));
                 from = index + 1;
@@ -243,12 +228,18 @@ impl Session {
             reply_name: replies.map(|consumer| &consumer.name),
         };
         let demands = properties::check(batch, usize::from(index), &publisher)?;
-        self.require_copies(batch.exchange(usize::from(index)), &demands.copies)?;
+        // A copy goes where its publisher could have sent the message itself.
+        let copies = demands.copies.iter().map(Vec::as_slice);
+        self.require_keys(batch.exchange(usize::from(index)), copies)?;
         Ok(demands)
     }
 
-    /// A copy goes where its publisher could have sent the message itself.
-    fn require_copies(&self, exchange: &[u8], keys: &[Vec<u8>]) -> Result<(), Error> {
+    /// The user's topic permissions, where the exchange is subject to them.
+    fn require_keys<'a>(
+        &self,
+        exchange: &[u8],
+        keys: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), Error> {
         let exchange = self.vhost.as_ref().and_then(|vhost| vhost.exchange(exchange));
         let Some(exchange) = exchange else { return Ok(()) };
         for key in keys {
@@ -371,12 +362,7 @@ impl Session {
         }
         let route = vhost.route(exchange, key, &NoHeaders);
         let route = route.map_err(|error| to_amqp::error(error.refusal(&self.vhost_name, exchange)))?;
-        if let Some(exchange) = vhost.exchange(exchange) {
-            let topic =
-                self.snapshot
-                    .require_topic(&self.user, &self.vhost_name, exchange, Access::Write, key);
-            topic.map_err(to_amqp::error)?;
-        }
+        self.require_keys(exchange, [key])?;
         Ok(if route.by_headers {
             LastRoute::ByHeaders
         } else {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use everack_amqp::content::{Batch, Entry, Group};
-use everack_broker::arguments::Arguments;
+use everack_broker::arguments::{Arguments, Value};
 use everack_broker::catalog::{Command, DeclareQueue, Queue};
 use everack_broker::ids::{ConsumerId, Millis};
 use everack_broker::name::Name;
@@ -414,6 +414,10 @@ impl<F: Fn(&Desk)> Machines for Caring<F> {
         *waited += 1;
         *waited < 10
     }
+}
+
+pub(crate) fn arguments(values: &[(&str, Value)]) -> Arguments {
+    values.iter().cloned().collect()
 }
 
 pub(crate) fn declare_queue(name: &str) -> Command {

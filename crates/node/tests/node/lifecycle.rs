@@ -9,11 +9,7 @@ use everack_broker::partition::SettleOutcome;
 use everack_node::notice::Notice;
 use everack_node::request::{Publish, Request, RoutedRun, Settle};
 
-use crate::desk::{Desk, batch};
-
-fn arguments(values: &[(&str, Value)]) -> Arguments {
-    values.iter().cloned().collect()
-}
+use crate::desk::{Desk, arguments, batch};
 
 fn text(text: &str) -> Value {
     Value::LongString(text.as_bytes().into())

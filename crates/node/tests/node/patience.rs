@@ -1,28 +1,14 @@
 //! Time passes: consumers that hold a message for too long, and messages that wait before they are delivered again.
 
-use std::sync::Arc;
-
 use everack_amqp::wire::method::basic;
 use everack_broker::arguments::Value;
-use everack_broker::catalog::{Command, DeclareQueue, Queue};
+use everack_broker::catalog::Queue;
 use everack_broker::ids::Millis;
 use everack_broker::partition::SettleOutcome;
 use everack_node::request::{Request, Settle};
 
-use crate::desk::{Desk, batch, declare_queue};
+use crate::desk::{Desk, arguments, batch};
 use crate::talk::{Talk, short};
-
-fn declare(desk: &Desk, arguments: &[(&str, Value)]) -> Arc<Queue> {
-    let Command::DeclareQueue(declaration) = declare_queue("q") else {
-        unreachable!("that is what it declares")
-    };
-    desk.command(Command::DeclareQueue(DeclareQueue {
-        arguments: arguments.iter().cloned().collect(),
-        ..declaration
-    }));
-    desk.commit();
-    desk.queue("q").expect("just declared")
-}
 
 /// The time is so many milliseconds, and the partition is told.
 fn tick(desk: &Desk, queue: &Queue, now: u64) {
@@ -46,9 +32,9 @@ fn consuming(desk: &std::rc::Rc<Desk>) -> Talk {
 /// This client does not say that it understands when the broker cancels, so its channel pays, as in RabbitMQ.
 #[test]
 fn a_client_that_understands_no_cancel_loses_the_channel_of_a_slow_consumer() {
-    let check = |arguments: &[(&str, Value)], patience: u64| {
+    let check = |rules: &[(&str, Value)], patience: u64| {
         let desk = Desk::new();
-        let queue = declare(&desk, arguments);
+        let queue = desk.declare_with("q", arguments(rules));
         desk.publish(batch(&[b"work"]), &[&queue]);
         desk.commit();
         let mut talk = consuming(&desk);
@@ -68,9 +54,9 @@ fn a_client_that_understands_no_cancel_loses_the_channel_of_a_slow_consumer() {
 
 #[test]
 fn without_a_timeout_a_consumer_has_all_the_time_in_the_world() {
-    let check = |arguments: &[(&str, Value)]| {
+    let check = |rules: &[(&str, Value)]| {
         let desk = Desk::new();
-        let queue = declare(&desk, arguments);
+        let queue = desk.declare_with("q", arguments(rules));
         desk.publish(batch(&[b"work"]), &[&queue]);
         desk.commit();
         let mut talk = consuming(&desk);
@@ -88,13 +74,11 @@ fn without_a_timeout_a_consumer_has_all_the_time_in_the_world() {
 #[test]
 fn a_message_waits_after_a_failure_and_not_after_a_restart() {
     let desk = Desk::new();
-    let queue = declare(
-        &desk,
-        &[
-            ("x-delayed-retry-type", Value::from("all")),
-            ("x-delayed-retry-min", Value::from(1000)),
-        ],
-    );
+    let rules = [
+        ("x-delayed-retry-type", Value::from("all")),
+        ("x-delayed-retry-min", Value::from(1000)),
+    ];
+    let queue = desk.declare_with("q", arguments(&rules));
     desk.publish(batch(&[b"work"]), &[&queue]);
     desk.commit();
     let consumer = desk.consumer(&queue);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use everack_amqp::content::{Batch, flags};
 use everack_broker::arguments::Value;
-use everack_broker::catalog::{Command, DeclareQueue, Queue};
+use everack_broker::catalog::Queue;
 use everack_broker::partition::SettleOutcome;
 use everack_node::request::{Request, Settle};
 
-use crate::desk::{Desk, batch, declare_queue};
+use crate::desk::{Desk, arguments, batch};
 
 /// Messages that are known by their bodies, with a priority or none.
 fn prioritised(messages: &[(&str, Option<u8>)]) -> Batch {
@@ -38,18 +38,6 @@ fn prioritised(messages: &[(&str, Option<u8>)]) -> Batch {
     plain
 }
 
-fn declare(desk: &Desk, arguments: &[(&str, Value)]) -> Arc<Queue> {
-    let Command::DeclareQueue(declaration) = declare_queue("q") else {
-        unreachable!("that is what it declares")
-    };
-    desk.command(Command::DeclareQueue(DeclareQueue {
-        arguments: arguments.iter().cloned().collect(),
-        ..declaration
-    }));
-    desk.commit();
-    desk.queue("q").expect("just declared")
-}
-
 /// Everything that is ready, in order.
 fn drained(desk: &Desk, queue: &Queue) -> String {
     let consumer = desk.consumer(queue);
@@ -59,7 +47,7 @@ fn drained(desk: &Desk, queue: &Queue) -> String {
 }
 
 /// How the same messages come out at once, after a replay of the log, and after a checkpoint.
-fn check(arguments: &[(&str, Value)], expected: &str) {
+fn check(rules: &[(&str, Value)], expected: &str) {
     let messages = [
         ("none", None),
         ("zero", Some(0)),
@@ -71,7 +59,7 @@ fn check(arguments: &[(&str, Value)], expected: &str) {
     ];
     let scene = || -> (Rc<Desk>, Arc<Queue>) {
         let desk = Desk::new();
-        let queue = declare(&desk, arguments);
+        let queue = desk.declare_with("q", arguments(rules));
         desk.publish(prioritised(&messages), &[&queue]);
         desk.commit();
         (desk, queue)
@@ -104,7 +92,7 @@ fn a_quorum_queue_has_thirty_two_and_most_messages_are_in_the_fifth() {
 #[test]
 fn what_was_acknowledged_does_not_come_back_and_what_came_back_keeps_its_rank() {
     let desk = Desk::new();
-    let queue = declare(&desk, &[("x-max-priority", Value::from(9))]);
+    let queue = desk.declare_with("q", arguments(&[("x-max-priority", Value::from(9))]));
     let messages = [
         ("low", None),
         ("high", Some(9)),

@@ -406,18 +406,22 @@ mod tests {
         done
     }
 
+    /// What is done to a catalog for it to agree with the file, the first time and no more.
+    #[track_caller]
+    fn check(catalog: &mut Catalog, text: &str, expected: &[&str]) {
+        let text = text.replace("HASH", HASH);
+        assert_eq!(apply(catalog, &text), expected, "{text}");
+        let again = Declared::by(&config(&text)).commands_for(&catalog.snapshot());
+        assert_eq!(again, [], "the second time there is nothing to do: {text}");
+    }
+
     #[test]
     fn brings_the_catalog_to_agree() {
         let mut catalog = Catalog::new(Options {
             partitions: 1,
             hash_key: 1,
         });
-        let mut check = |text: &str, expected: &[&str]| {
-            let text = text.replace("HASH", HASH);
-            assert_eq!(apply(&mut catalog, &text), expected, "{text}");
-            let again = Declared::by(&config(&text)).commands_for(&catalog.snapshot());
-            assert_eq!(again, [], "the second time there is nothing to do: {text}");
-        };
+        let mut check = |text: &str, expected: &[&str]| check(&mut catalog, text, expected);
         let guest = [
             "user guest [\"administrator\"]",
             "guest in /: \".*\" \".*\" \".*\"",
@@ -462,12 +466,7 @@ mod tests {
             partitions: 1,
             hash_key: 1,
         });
-        let mut check = |text: &str, expected: &[&str]| {
-            let text = text.replace("HASH", HASH);
-            assert_eq!(apply(&mut catalog, &text), expected, "{text}");
-            let again = Declared::by(&config(&text)).commands_for(&catalog.snapshot());
-            assert_eq!(again, [], "the second time there is nothing to do: {text}");
-        };
+        let mut check = |text: &str, expected: &[&str]| check(&mut catalog, text, expected);
         let off = "[auth]\nguest = 'off'\n";
         check(
             off,

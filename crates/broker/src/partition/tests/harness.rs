@@ -279,6 +279,20 @@ impl Bench {
         self.settle(consumer, first, count, SettleOutcome::RequeueFailed);
     }
 
+    pub(super) fn purge(&mut self, ticket: Ticket) {
+        self.apply(Command::Purge { queue: QUEUE, ticket });
+    }
+
+    /// May the queue be deleted if it is empty?
+    pub(super) fn check_empty(&mut self, ticket: Ticket) {
+        self.apply(Command::CheckDelete {
+            queue: QUEUE,
+            if_unused: false,
+            if_empty: true,
+            ticket,
+        });
+    }
+
     pub(super) fn die(&mut self, consumer: u64) {
         self.apply(Command::ReturnAll {
             consumer: ConsumerId(consumer),

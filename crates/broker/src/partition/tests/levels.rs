@@ -1,9 +1,8 @@
 //! Small cases about messages that are more or less urgent than others.
 
 use crate::ids::Ticket;
-use crate::partition::Command;
 
-use super::harness::{Bench, QUEUE, check, run};
+use super::harness::{Bench, check, run};
 
 /// Messages 1 to 5, of the ranks 0, 2, 0, -1 and 2.
 fn mixed(bench: &mut Bench) {
@@ -65,10 +64,7 @@ fn all_ranks_are_purged_and_moved() {
     check(
         |bench| {
             mixed(bench);
-            bench.apply(Command::Purge {
-                queue: QUEUE,
-                ticket: Ticket(3),
-            });
+            bench.purge(Ticket(3));
         },
         "q1 1 10b @1:7 purged
          q1 3 10b @1:7 purged

@@ -436,16 +436,8 @@ fn the_dead_are_owned_like_all_others() {
     check_with(dead_letters(), damaged, "q1 2 10b @1:7 quarantined");
     let purged = |bench: &mut Bench| {
         dead(bench);
-        bench.apply(Command::Purge {
-            queue: QUEUE,
-            ticket: TICKET,
-        });
-        bench.apply(Command::CheckDelete {
-            queue: QUEUE,
-            if_unused: false,
-            if_empty: true,
-            ticket: TICKET,
-        });
+        bench.purge(TICKET);
+        bench.check_empty(TICKET);
     };
     check_with(dead_letters(), purged, "7: purged 0\n7: NotEmpty");
     let deleted = |bench: &mut Bench| {

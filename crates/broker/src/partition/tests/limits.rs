@@ -77,16 +77,8 @@ fn one_failure_too_many_parks() {
     check(
         |bench| {
             park(bench);
-            bench.apply(Command::CheckDelete {
-                queue: QUEUE,
-                if_unused: false,
-                if_empty: true,
-                ticket: TICKET,
-            });
-            bench.apply(Command::Purge {
-                queue: QUEUE,
-                ticket: Ticket(8),
-            });
+            bench.check_empty(TICKET);
+            bench.purge(Ticket(8));
         },
         "7: NotEmpty
          8: purged 0",

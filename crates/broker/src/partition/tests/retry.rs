@@ -117,16 +117,8 @@ fn what_waits_is_part_of_its_queue() {
         linear(RetryKind::All),
         |bench| {
             waiting(bench);
-            bench.apply(Command::CheckDelete {
-                queue: QUEUE,
-                if_unused: false,
-                if_empty: true,
-                ticket: TICKET,
-            });
-            bench.apply(Command::Purge {
-                queue: QUEUE,
-                ticket: Ticket(8),
-            });
+            bench.check_empty(TICKET);
+            bench.purge(Ticket(8));
             bench.pass(1000);
         },
         "7: NotEmpty

@@ -12,10 +12,7 @@ fn questions_about_a_missing_queue_are_refused() {
             bench.apply(Command::DeleteQueue { queue: QUEUE });
             bench.consume(1, 0);
             bench.get(9, false);
-            bench.apply(Command::Purge {
-                queue: QUEUE,
-                ticket: TICKET,
-            });
+            bench.purge(TICKET);
             bench.apply(Command::Status {
                 queue: QUEUE,
                 ticket: TICKET,
@@ -42,10 +39,7 @@ fn purge_takes_what_is_ready_only() {
                 ticket: TICKET,
             });
             bench.nack(1, 1, 1);
-            bench.apply(Command::Purge {
-                queue: QUEUE,
-                ticket: TICKET,
-            });
+            bench.purge(TICKET);
             bench.ack(1, 0, 4);
         },
         "7: cancelled

@@ -1,13 +1,18 @@
 //! Counting: what passed and what failed, over every step, whatever ran it.
 
+use std::collections::VecDeque;
 use std::fmt;
 
-/// How many checks passed, failed and were left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Lines kept of what the failed tests of one step said: the last ones.
+const SAID_LINES_MAX: usize = 60;
+
+/// How many checks passed, failed and were left out, and what the failed ones said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
+    pub(crate) said: VecDeque<String>,
 }
 
 impl Tally {
@@ -15,38 +20,67 @@ impl Tally {
         passed: 1,
         failed: 0,
         skipped: 0,
+        said: VecDeque::new(),
     };
     pub(crate) const FAILED: Self = Self {
         passed: 0,
         failed: 1,
         skipped: 0,
+        said: VecDeque::new(),
     };
 
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.said.extend(other.said);
+    }
+}
+
+/// Reads what `cargo test` prints, line by line.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    tally: Tally,
+    /// Between `failures:` and the closing line of a test binary.
+    telling: bool,
+}
+
+impl Reader {
+    /// Adds the counts of the line that a test binary closes with,
+    /// `test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`,
+    /// and keeps the end of what its failed tests said.
+    pub(crate) fn read(&mut self, line: &str) {
+        if let Some(rest) = line.trim().strip_prefix("test result: ") {
+            self.telling = false;
+            self.tally.add(counts(rest));
+        } else if self.telling || line == "failures:" {
+            self.telling = true;
+            self.tally.said.push_back(line.to_owned());
+            if self.tally.said.len() > SAID_LINES_MAX {
+                self.tally.said.pop_front();
+            }
+        }
     }
 
-    /// Adds the counts of one line of `cargo test`, if it is the line a test binary closes with:
-    /// `test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`.
-    pub(crate) fn read(&mut self, line: &str) {
-        let Some(rest) = line.trim().strip_prefix("test result: ") else {
-            return;
-        };
-        let count = |word: &str| -> u64 {
-            let before = rest.split(word).next().unwrap_or_default();
-            before
-                .split([' ', ';', '.'])
-                .rfind(|part| !part.is_empty())
-                .and_then(|n| n.parse().ok())
-                .unwrap_or(0)
-        };
-        self.add(Self {
-            passed: count(" passed"),
-            failed: count(" failed"),
-            skipped: count(" ignored"),
-        });
+    pub(crate) fn end(self) -> Tally {
+        self.tally
+    }
+}
+
+fn counts(rest: &str) -> Tally {
+    let count = |word: &str| -> u64 {
+        let before = rest.split(word).next().unwrap_or_default();
+        before
+            .split([' ', ';', '.'])
+            .rfind(|part| !part.is_empty())
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0)
+    };
+    Tally {
+        passed: count(" passed"),
+        failed: count(" failed"),
+        skipped: count(" ignored"),
+        said: VecDeque::new(),
     }
 }
 
@@ -64,16 +98,17 @@ impl fmt::Display for Tally {
 mod tests {
     use super::*;
 
+    fn read(lines: &str) -> Tally {
+        let mut reader = Reader::default();
+        lines.lines().for_each(|line| reader.read(line));
+        reader.end()
+    }
+
     fn check(lines: &str, passed: u64, failed: u64, skipped: u64) {
-        let mut tally = Tally::default();
-        lines.lines().for_each(|line| tally.read(line));
+        let tally = read(lines);
         assert_eq!(
-            tally,
-            Tally {
-                passed,
-                failed,
-                skipped
-            },
+            (tally.passed, tally.failed, tally.skipped),
+            (passed, failed, skipped),
             "{lines}"
         );
     }
@@ -106,24 +141,22 @@ mod tests {
     }
 
     #[test]
+    fn keeps_what_failed_tests_said() {
+        let said =
+            read("a\nfailures:\n\n---- b ----\nit broke\ntest result: FAILED. 0 passed; 1 failed;\nc").said;
+        assert_eq!(said, ["failures:", "", "---- b ----", "it broke"]);
+        let many = format!("failures:\n{}", "x\n".repeat(3 * SAID_LINES_MAX));
+        assert_eq!(read(&many).said.len(), SAID_LINES_MAX);
+    }
+
+    #[test]
     fn prints_the_plain_closing_line() {
-        assert_eq!(
-            Tally {
-                passed: 3,
-                failed: 1,
-                skipped: 0
-            }
-            .to_string(),
-            "3 passed, 1 failed"
-        );
-        assert_eq!(
-            Tally {
-                passed: 3,
-                failed: 0,
-                skipped: 2
-            }
-            .to_string(),
-            "3 passed, 0 failed, 2 skipped"
-        );
+        let mut tally = Tally {
+            passed: 3,
+            ..Tally::FAILED
+        };
+        assert_eq!(tally.to_string(), "3 passed, 1 failed");
+        tally.skipped = 2;
+        assert_eq!(tally.to_string(), "3 passed, 1 failed, 2 skipped");
     }
 }

@@ -3,7 +3,7 @@
 //! Every step runs even when an earlier one failed, so that one run tells everything; the last line counts all of it.
 
 use crate::setup::{self, Tools};
-use crate::tally::Tally;
+use crate::tally::{Reader, Tally};
 use crate::{codegen, instructions, shell, tidy, workspace};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
@@ -101,9 +101,11 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             println!("{} failed: {error:#}", step.name);
             Tally::FAILED
         });
+        lines.push(summary(step, &tally, start.elapsed()));
         total.add(tally);
-        lines.push(summary(step, tally, start.elapsed()));
     }
+    // Once more at the end, for those who see only the end of it.
+    total.said.iter().for_each(|line| println!("{line}"));
     println!("\n{}\n{total}", lines.join("\n"));
     // The line above already said it; the exit status is for CI.
     if total.failed > 0 {
@@ -113,7 +115,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
 }
 
-fn summary(step: &Step, tally: Tally, took: Duration) -> String {
+fn summary(step: &Step, tally: &Tally, took: Duration) -> String {
     let mark = if tally.failed == 0 { "ok  " } else { "FAIL" };
     format!("{mark} {:<8} {:>6.1} s   {tally}", step.name, took.as_secs_f64())
 }
@@ -311,13 +313,14 @@ fn counted(mut command: Command, filter: &[String]) -> anyhow::Result<Tally> {
     command.arg("--").args(filter).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot start cargo test")?;
     let output = BufReader::new(child.stdout.take().expect("standard output is piped"));
-    let mut tally = Tally::default();
+    let mut reader = Reader::default();
     for line in output.split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        tally.read(&line);
+        reader.read(&line);
     }
+    let mut tally = reader.end();
     if !child.wait()?.success() && tally.failed == 0 {
         tally.failed = 1;
     }

@@ -241,7 +241,8 @@ impl CatalogService {
             }
             // While later changes are on their way the catalog is ahead of the log. Routing by that would leave confirmed messages
             // out of a queue whose deletion a crash undoes: what is published is durable.
-            outbox.snapshot = done.snapshot.or(outbox.snapshot.take());
+            let seldom = outbox.seldom();
+            seldom.snapshot = done.snapshot.or(seldom.snapshot.take());
         }
     }
 }
@@ -264,7 +265,7 @@ fn give_out(pending: Pending, outbox: &mut Outbox) {
         outbox.requests.push((queue.partition, request));
     }
     if let Some(Reply { link, channel }) = pending.reply {
-        outbox.answers.push((
+        outbox.seldom().answers.push((
             link,
             Notice::Catalog {
                 channel,

@@ -1,7 +1,6 @@
 //! What one round of a machine leaves for its driver to carry.
 //!
-//! The order in which the driver carries it out matters and is the same everywhere ([`Outbox`]'s fields are in that order):
-//! jobs go to the log; requests are put into other machines' mailboxes; the catalog's new snapshot is published (so that nobody
+//! The order in which the driver carries it out matters and is the same everywhere: jobs go to the log; requests are put into other machines' mailboxes; the catalog's new snapshot is published (so that nobody
 //! routes to a queue whose partition has not been told of it first); then answers are given and connections woken.
 
 use std::sync::Arc;
@@ -24,26 +23,33 @@ pub struct Outbox {
     pub jobs: Vec<AppendJob>,
     /// Requests to partitions.
     pub requests: Vec<(PartitionId, Request)>,
-    /// Requests to the catalog.
-    pub catalog: Vec<CatalogRequest>,
-    /// The topology as it is from now on.
-    pub snapshot: Option<Snapshot>,
-    /// Answers that may be seen only once the snapshot is published.
-    pub answers: Vec<(Arc<Link>, Notice)>,
+    /// What most rounds have nothing of; see [`Outbox::seldom`].
+    pub seldom: Option<Box<Seldom>>,
     /// Links with new notices, to be woken last.
     pub dirty: Vec<Arc<Link>>,
-    /// Records that have been dealt with.
-    pub rescued: Vec<Arc<dyn RescueDone>>,
-    /// What was asked, and by whom.
-    pub reports: Vec<(Arc<dyn Inquirer>, Report)>,
-    /// Dead messages that are to go on.
-    pub dead: Vec<DeadLetter>,
     /// When the machine wants a [`Request::Tick`] at the latest; told again by each round as long as it does.
     pub wake_at: Option<Millis>,
     /// Whether the machine wants a [`Request::Tick`] in [`TICK_MILLIS`].
     pub wants_tick: bool,
     /// Whether requests were put into other machines' mailboxes; kept for the driver between its two steps.
     pub posted: bool,
+}
+
+/// What a round leaves that does not come with messages.
+#[derive(Debug, Default)]
+pub struct Seldom {
+    /// Requests to the catalog.
+    pub catalog: Vec<CatalogRequest>,
+    /// Dead messages that are to go on.
+    pub dead: Vec<DeadLetter>,
+    /// The topology as it is from now on.
+    pub snapshot: Option<Snapshot>,
+    /// Answers that may be seen only once the snapshot is published.
+    pub answers: Vec<(Arc<Link>, Notice)>,
+    /// Records that have been dealt with.
+    pub rescued: Vec<Arc<dyn RescueDone>>,
+    /// What was asked, and by whom.
+    pub reports: Vec<(Arc<dyn Inquirer>, Report)>,
 }
 
 /// How long publishers of a queue that is far behind its consumers are held back at most, at a time.
@@ -63,9 +69,17 @@ impl Outbox {
         }
     }
 
+    /// To add what most rounds have nothing of.
+    pub fn seldom(&mut self) -> &mut Seldom {
+        self.seldom.get_or_insert_default()
+    }
+
     /// Hands the answers to their links; the driver calls it once the snapshot is published.
     pub fn give_answers(&mut self) {
-        for (link, notice) in std::mem::take(&mut self.answers) {
+        let Some(seldom) = &mut self.seldom else {
+            return;
+        };
+        for (link, notice) in std::mem::take(&mut seldom.answers) {
             self.notify(&link, notice);
         }
     }
@@ -75,24 +89,15 @@ impl Outbox {
         for link in self.dirty.drain(..) {
             link.clean_and_wake();
         }
-        for done in self.rescued.drain(..) {
-            done.rescued();
-        }
-        for (inquirer, report) in self.reports.drain(..) {
-            inquirer.told(report);
+        if let Some(seldom) = self.seldom.take() {
+            seldom.rescued.into_iter().for_each(|done| done.rescued());
+            let reports = seldom.reports.into_iter();
+            reports.for_each(|(inquirer, report)| inquirer.told(report));
         }
     }
 
     /// Whether there is nothing left to carry.
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
-            && self.requests.is_empty()
-            && self.catalog.is_empty()
-            && self.snapshot.is_none()
-            && self.answers.is_empty()
-            && self.dirty.is_empty()
-            && self.rescued.is_empty()
-            && self.reports.is_empty()
-            && self.dead.is_empty()
+        self.jobs.is_empty() && self.requests.is_empty() && self.dirty.is_empty() && self.seldom.is_none()
     }
 }

@@ -336,6 +336,9 @@ impl Core {
 
     /// Sends dead letters on; says whether there were any.
     pub fn run_dead_letters(&self) -> bool {
+        if !self.has_dead_letters() {
+            return false;
+        }
         let letters = std::mem::take(&mut self.mail.borrow_mut().dead_letters);
         self.run(&mut *self.dead_letters.borrow_mut(), letters)
     }
@@ -395,14 +398,16 @@ impl Core {
         for (partition, request) in outbox.requests.drain(..) {
             self.post(usize::from(partition.0), request);
         }
-        self.mail.borrow_mut().catalog.append(&mut outbox.catalog);
-        self.mail.borrow_mut().dead_letters.append(&mut outbox.dead);
         let wake_at = [outbox.wake_at, self.wake_at.get()].into_iter().flatten().min();
         self.wake_at.set(wake_at);
-        if let Some(snapshot) = outbox.snapshot.take() {
-            self.shared.publish(snapshot);
+        if let Some(seldom) = &mut outbox.seldom {
+            self.mail.borrow_mut().catalog.append(&mut seldom.catalog);
+            self.mail.borrow_mut().dead_letters.append(&mut seldom.dead);
+            if let Some(snapshot) = seldom.snapshot.take() {
+                self.shared.publish(snapshot);
+            }
+            outbox.give_answers();
         }
-        outbox.give_answers();
         outbox.wake_all();
         if outbox.wants_tick {
             self.wants_tick.set(true);

@@ -333,6 +333,7 @@ impl<C: Content> Partition<C> {
     }
 
     /// Makes messages ready, and has their queue looked at when the round ends.
+    #[inline]
     fn put(&mut self, slot: Slot, run: Run<C>, marks: Marks) {
         self.totals.add_ready(&run);
         self.queues[slot].put(run, marks);

@@ -186,6 +186,7 @@ impl<C: Content> Queue<C> {
         (run, marks)
     }
 
+    #[inline(never)]
     fn take_foremost(&mut self, count: u16) -> (Run<C>, Marks) {
         let usual_is_empty = self.usual_is_empty();
         let level = self
@@ -237,6 +238,7 @@ impl<C: Content> Queue<C> {
     }
 
     /// Makes messages ready that are not in the queue now.
+    #[inline]
     pub(super) fn put(&mut self, run: Run<C>, marks: Marks) {
         self.ready += u64::from(run.count());
         self.ready_bytes += u64::from(run.bytes);
@@ -296,7 +298,7 @@ impl<C: Content> Queue<C> {
 
 /// Takes the first `count` messages of the front run of two lists, of which `main` has messages of one rank that were never
 /// delivered.
-#[inline]
+#[inline(always)]
 fn take_first<C: Content>(
     main: &mut Spans<Run<C>>,
     returned: &mut Spans<Returned<C>>,
@@ -311,6 +313,7 @@ fn take_first<C: Content>(
     }
 }
 
+#[inline(always)]
 fn take_front<T: Span>(spans: &mut Spans<T>, count: u16) -> T {
     let front = spans.front_mut().expect("the caller has seen the front");
     if count < front.count() {

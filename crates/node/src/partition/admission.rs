@@ -131,6 +131,7 @@ pub(super) fn expires(batch: &Batch) -> bool {
 }
 
 /// When the messages `from..to`, numbered from `first` on, expire: the smaller of the queue's and their own time to live counts.
+#[inline(never)]
 pub(super) fn deadlines(
     batch: &Batch,
     (from, to): (u16, u16),

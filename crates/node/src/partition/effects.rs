@@ -108,7 +108,10 @@ impl Partition {
             Effect::LimitFreed { consumer, .. } => {
                 self.tell_consumer(consumer, outbox, |consumer| Notice::LimitFreed { consumer })
             }
-            Effect::Unused { queue } => outbox.catalog.push(CatalogRequest::DeleteUnused { queue }),
+            Effect::Unused { queue } => outbox
+                .seldom()
+                .catalog
+                .push(CatalogRequest::DeleteUnused { queue }),
             Effect::Died { queue, death, run } => self.send_on(queue, death, run, outbox),
             // The queue was deleted after these messages had been written: the delete came first.
             Effect::Orphaned { run, .. } => {
@@ -148,7 +151,7 @@ impl Partition {
     /// Gives the dead to whoever knows where they go. The queue owns them until they have arrived.
     fn send_on(&mut self, queue: QueueId, death: Death, run: Run<Messages>, outbox: &mut Outbox) {
         let pin = run.content.is_none().then(|| self.space.pin(run.location));
-        outbox.dead.push(DeadLetter {
+        outbox.seldom().dead.push(DeadLetter {
             partition: self.id,
             queue,
             owned: true,
@@ -276,7 +279,7 @@ impl Partition {
                 done,
             } => {
                 self.relocate(staged::location(base, offset), &targets, now);
-                outbox.rescued.push(done);
+                outbox.seldom().rescued.push(done);
             }
         }
     }

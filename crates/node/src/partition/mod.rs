@@ -79,7 +79,7 @@ pub struct Partition {
     held: Vec<(Arc<Link>, usize)>,
     // Buffers that are used again each round.
     effects: Vec<Effect<Messages>>,
-    numbered: Numbered,
+    numbered: Option<Box<Numbered>>,
 }
 
 /// What the pipeline has to know of a queue before its messages are durable.
@@ -132,7 +132,7 @@ impl Partition {
             applied: Position(0),
             held: Vec::new(),
             effects: Vec::new(),
-            numbered: Numbered::default(),
+            numbered: None,
         }
     }
 
@@ -293,7 +293,7 @@ impl Partition {
                 self.release_held(outbox);
             }
             Request::Report { queues, inquirer } => {
-                outbox.reports.push((inquirer, self.report(&queues)));
+                outbox.seldom().reports.push((inquirer, self.report(&queues)));
             }
             Request::ListParked(list) => self.list_parked(list, outbox),
             Request::Unpark(unpark) => self.unpark(unpark, now, outbox),
@@ -308,6 +308,22 @@ impl Partition {
             self.carry_out(effect, outbox);
         }
         self.effects = effects;
+        if !self.gone.is_empty() || !self.beginning.is_empty() {
+            self.forget_consumers();
+        }
+        self.seal_job(outbox);
+        if !self.held.is_empty() && self.machine.ready_bytes() < READY_BYTES_SLOW {
+            self.release_held(outbox);
+        }
+        outbox.wants_tick |= !self.held.is_empty();
+        outbox.wake_at = [outbox.wake_at, self.machine.next_due()]
+            .into_iter()
+            .flatten()
+            .min();
+    }
+
+    /// Those that went in this round, and those that were refused.
+    fn forget_consumers(&mut self) {
         for consumer in self.gone.drain(..) {
             self.consumers.remove(&consumer);
         }
@@ -316,15 +332,6 @@ impl Partition {
                 self.consumers.remove(&consumer);
             }
         }
-        self.seal_job(outbox);
-        if self.machine.ready_bytes() < READY_BYTES_SLOW {
-            self.release_held(outbox);
-        }
-        outbox.wants_tick |= !self.held.is_empty();
-        outbox.wake_at = [outbox.wake_at, self.machine.next_due()]
-            .into_iter()
-            .flatten()
-            .min();
     }
 
     fn report(&self, queues: &[QueueId]) -> Report {
@@ -344,7 +351,7 @@ impl Partition {
     }
 
     fn publish(&mut self, publish: Publish, now: Millis, outbox: &mut Outbox) {
-        let mut numbered = std::mem::take(&mut self.numbered);
+        let mut numbered = self.numbered.take().unwrap_or_default();
         numbered.clear();
         let expires = admission::expires(&publish.messages);
         for run in publish.runs.iter() {
@@ -361,7 +368,9 @@ impl Partition {
             self.set_deadlines(&numbered.fleeting, now);
             self.enqueue_transient(&numbered.transient, &publish.messages, now);
         }
-        outbox.dead.append(&mut numbered.dead);
+        if !numbered.dead.is_empty() {
+            outbox.seldom().dead.append(&mut numbered.dead);
+        }
         let accept = Accept {
             reply: publish.reply,
             confirm: publish.confirm,
@@ -379,7 +388,7 @@ impl Partition {
                 self.seal_job(outbox);
             }
         }
-        self.numbered = numbered;
+        self.numbered = Some(numbered);
     }
 
     /// Frames a record of these messages; they enter their queues, and their publisher is told, when it is durable.

@@ -95,6 +95,7 @@ impl Partition {
         }
     }
 
+    #[inline(never)]
     fn number_where_there_is_room(
         &mut self,
         messages: &Messages,

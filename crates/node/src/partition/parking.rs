@@ -34,7 +34,7 @@ impl Partition {
             runs: runs.collect(),
             next,
         };
-        outbox.reports.push((inquirer, Report::Parked(report)));
+        outbox.seldom().reports.push((inquirer, Report::Parked(report)));
     }
 
     pub(super) fn unpark(&mut self, unpark: Unpark, now: Millis, outbox: &mut Outbox) {
@@ -59,6 +59,6 @@ impl Partition {
             queue,
             messages: before - self.machine.parked_count(queue),
         };
-        outbox.reports.push((inquirer, Report::Unparked(report)));
+        outbox.seldom().reports.push((inquirer, Report::Unparked(report)));
     }
 }

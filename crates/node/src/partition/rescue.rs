@@ -16,7 +16,7 @@ impl Partition {
     pub(super) fn rescue(&mut self, rescue: Rescue, outbox: &mut Outbox) {
         let targets = self.survivors(&rescue.targets, Location(rescue.location.0));
         if targets.is_empty() {
-            outbox.rescued.push(rescue.done);
+            outbox.seldom().rescued.push(rescue.done);
             return;
         }
         let offset = record::encode_placed(

@@ -79,7 +79,9 @@ impl Session {
         } else {
             // Returns go out before the confirm of the same message, which this order guarantees.
             self.return_unroutable(channel, &messages, &routed.returned);
-            self.answer_askers(&messages, routed.answering);
+            if !routed.answering.is_empty() {
+                self.answer_askers(&messages, routed.answering);
+            }
             let (runs, refused) = (routed.runs, &routed.refused);
             self.hand_over(channel, &messages, runs, refused, first_number, end);
         }

@@ -198,17 +198,21 @@ impl Desk {
         for (partition, request) in std::mem::take(&mut outbox.requests) {
             self.ask(usize::from(partition.0), request);
         }
-        for letter in std::mem::take(&mut outbox.dead) {
+        let seldom = outbox.seldom();
+        let letters = std::mem::take(&mut seldom.dead);
+        let catalog = std::mem::take(&mut seldom.catalog);
+        let snapshot = seldom.snapshot.take();
+        for letter in letters {
             let mut moved = Outbox::default();
             self.letters
                 .borrow_mut()
                 .handle(letter, self.now.get(), &mut moved);
             self.carry(moved);
         }
-        for request in std::mem::take(&mut outbox.catalog) {
+        for request in catalog {
             self.ask_catalog(request);
         }
-        if let Some(snapshot) = outbox.snapshot.take() {
+        if let Some(snapshot) = snapshot {
             self.shared.publish(snapshot);
         }
         outbox.give_answers();

@@ -16,7 +16,7 @@ use everack_broker::ids::PartitionId;
 use everack_node::alarms::Resource;
 use everack_node::catalog_service::{CatalogRequest, CatalogService};
 use everack_node::dead_letters::DeadLetters;
-use everack_node::outbox::{Outbox, TICK_MILLIS};
+use everack_node::outbox::{Outbox, Seldom, TICK_MILLIS};
 use everack_node::partition::Partition;
 use everack_node::progress::Progress;
 use everack_node::recall::Recall;
@@ -96,18 +96,24 @@ impl Engine {
             self.partitions[usize::from(partition.0)].post(request);
             outbox.posted = true;
         }
-        if !outbox.catalog.is_empty() {
-            self.catalog.post_all(outbox.catalog.drain(..));
-            outbox.posted = true;
+        if let Some(seldom) = &mut outbox.seldom {
+            outbox.posted |= !seldom.catalog.is_empty();
+            self.carry_seldom(seldom);
+            outbox.give_answers();
         }
-        if !outbox.dead.is_empty() {
-            self.dead_letters.post_all(outbox.dead.drain(..));
+    }
+
+    fn carry_seldom(&self, seldom: &mut Seldom) {
+        if !seldom.catalog.is_empty() {
+            self.catalog.post_all(seldom.catalog.drain(..));
+        }
+        if !seldom.dead.is_empty() {
+            self.dead_letters.post_all(seldom.dead.drain(..));
             self.send_dead_letters_on();
         }
-        if let Some(snapshot) = outbox.snapshot.take() {
+        if let Some(snapshot) = seldom.snapshot.take() {
             self.shared.publish(snapshot);
         }
-        outbox.give_answers();
     }
 
     /// Ends a round: wakes the connections that have news, runs the machines that got work from it.

@@ -27,18 +27,24 @@ const SCHEDULING: Duration = Duration::from_millis(100);
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trial = |name: &str, act: fn() -> anyhow::Result<()>| {
-        Trial::test(name, move || Ok(act().map_err(|error| format!("{error:#}"))?))
+    let trial = |name: &str, act: fn(&mut Lab) -> anyhow::Result<()>| {
+        Trial::test(name, move || {
+            Ok(in_lab(act).map_err(|error| format!("{error:#}"))?)
+        })
     };
     let trials = vec![
         trial(
             "power cuts of all kinds take nothing that was confirmed",
             power_cuts,
         ),
-        trial("a write that fails stops the broker", || stops("eio:write:20")),
-        trial("a sync that fails stops the broker", || stops("eio:fsync:10")),
-        trial("a sync that fails once is never tried again", || {
-            stops("fsync-once")
+        trial("a write that fails stops the broker", |lab| {
+            stops(lab, "eio:write:20")
+        }),
+        trial("a sync that fails stops the broker", |lab| {
+            stops(lab, "eio:fsync:10")
+        }),
+        trial("a sync that fails once is never tried again", |lab| {
+            stops(lab, "fsync-once")
         }),
         trial(
             "a full disk blocks publishers until consumers have made room",
@@ -53,9 +59,9 @@ fn main() {
             settlements,
         ),
         trial("a disk that lies loses in every run", lying_disk),
-        trial(
+        Trial::test(
             "a short campaign under the audit is clean, and finds the liar",
-            campaign,
+            || Ok(campaign().map_err(|error| format!("{error:#}"))?),
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit();
@@ -66,6 +72,17 @@ struct Lab {
     broker: Broker,
     disk: Mounted,
     _folder: TempDir,
+}
+
+/// A test with a lab of its own. Where it fails, the broker's own account belongs to it.
+fn in_lab(act: fn(&mut Lab) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut lab = Lab::new()?;
+    act(&mut lab).map_err(|error| {
+        error.context(format!(
+            "failed; the broker's log ends with\n{}\n",
+            lab.broker.log()
+        ))
+    })
 }
 
 impl Lab {
@@ -105,7 +122,7 @@ impl Lab {
 
     fn restart(&mut self) -> anyhow::Result<()> {
         let restarted = self.broker.restart();
-        restarted.with_context(|| format!("it does not start again:\n{}", self.broker.log()))?;
+        restarted.context("it does not start again")?;
         Ok(())
     }
 
@@ -115,11 +132,10 @@ impl Lab {
         let lost: Vec<&u64> = confirmed.difference(&received.numbers).collect();
         ensure!(
             lost.is_empty(),
-            "{} of {} confirmed are lost, the first {:?}; the broker's log ends with\n{}",
+            "{} of {} confirmed are lost, the first {:?}",
             lost.len(),
             confirmed.len(),
-            lost[0],
-            self.broker.log()
+            lost[0]
         );
         ensure!(received.damaged == 0, "{} are damaged", received.damaged);
         ensure!(received.twice.is_empty(), "twice: {:?}", received.twice);
@@ -127,8 +143,7 @@ impl Lab {
     }
 }
 
-fn power_cuts() -> anyhow::Result<()> {
-    let mut lab = Lab::new()?;
+fn power_cuts(lab: &mut Lab) -> anyhow::Result<()> {
     let mut random = fastrand::Rng::with_seed(1);
     let mut confirmed = BTreeSet::new();
     let mut taken = BTreeSet::new();
@@ -152,8 +167,7 @@ fn power_cuts() -> anyhow::Result<()> {
 
 /// The disk fails once, in this way: the broker ends by itself and says why, and what it confirmed is there after
 /// a power cut that takes everything unsynced.
-fn stops(mode: &str) -> anyhow::Result<()> {
-    let mut lab = Lab::new()?;
+fn stops(lab: &mut Lab, mode: &str) -> anyhow::Result<()> {
     let publisher = lab.publisher(0, 500);
     publisher.wait_for(300)?;
     lab.set(mode)?;
@@ -180,9 +194,8 @@ fn stops(mode: &str) -> anyhow::Result<()> {
     lab.expect(&confirmed).with_context(|| mode.to_owned())
 }
 
-fn full_disk() -> anyhow::Result<()> {
+fn full_disk(lab: &mut Lab) -> anyhow::Result<()> {
     const BYTES: u64 = 24 << 20;
-    let mut lab = Lab::new()?;
     lab.disk.set(Mode::Enospc(BYTES));
     let publisher = lab.publisher(0, 20_000);
     let stopped_at = stands_still(&publisher)?;
@@ -212,11 +225,10 @@ fn stands_still(publisher: &Publisher) -> anyhow::Result<usize> {
     }
 }
 
-fn rotten_bits() -> anyhow::Result<()> {
+fn rotten_bits(lab: &mut Lab) -> anyhow::Result<()> {
     const BITS: u64 = 12;
     /// What one damaged place may take: the messages that were published together.
     const MESSAGES_A_BIT_MAX: usize = 200;
-    let mut lab = Lab::new()?;
     let publisher = lab.publisher(0, 4000);
     publisher.wait_for(2500)?;
     let confirmed = publisher.finish();
@@ -224,10 +236,15 @@ fn rotten_bits() -> anyhow::Result<()> {
     let flipped = lab.disk.flip(BITS, "segment-", 4)?;
     ensure!(flipped.len() as u64 == BITS, "only {flipped:?}");
     lab.restart()?;
-    let log = lab.broker.log();
-    let reported = log.matches("a part of the log is damaged").count();
-    ensure!(reported > 0, "{flipped:?} were not reported:\n{log}");
     let received = drain(&lab.broker.url())?;
+    // The start reads what the checkpoint does not cover, deliveries read the rest.
+    let log = lab.broker.log();
+    let damage = [
+        "a part of the log is damaged",
+        "messages are damaged and set aside",
+    ];
+    let reported: usize = damage.iter().map(|text| log.matches(text).count()).sum();
+    ensure!(reported > 0, "{flipped:?} were not reported");
     ensure!(
         received.damaged == 0,
         "{} damaged messages were delivered",
@@ -244,8 +261,7 @@ fn rotten_bits() -> anyhow::Result<()> {
 
 /// A read that comes with a bit turned over must not become a damaged delivery. That the message is held back or
 /// the broker stops is its own choice; with honest reads everything is there.
-fn flipped_reads() -> anyhow::Result<()> {
-    let mut lab = Lab::new()?;
+fn flipped_reads(lab: &mut Lab) -> anyhow::Result<()> {
     let publisher = lab.publisher(0, 4000);
     publisher.wait_for(1500)?;
     let confirmed = publisher.finish();
@@ -270,8 +286,7 @@ fn flipped_reads() -> anyhow::Result<()> {
     lab.expect(&left)
 }
 
-fn short_writes() -> anyhow::Result<()> {
-    let mut lab = Lab::new()?;
+fn short_writes(lab: &mut Lab) -> anyhow::Result<()> {
     lab.set("short:2")?;
     let publisher = lab.publisher(0, 3000);
     publisher.wait_for(1500)?;
@@ -281,8 +296,7 @@ fn short_writes() -> anyhow::Result<()> {
     lab.expect(&confirmed)
 }
 
-fn slow_disk() -> anyhow::Result<()> {
-    let mut lab = Lab::new()?;
+fn slow_disk(lab: &mut Lab) -> anyhow::Result<()> {
     lab.set("slow:10")?;
     let publisher = lab.publisher(0, 2000);
     publisher.wait_for(600)?;
@@ -293,8 +307,7 @@ fn slow_disk() -> anyhow::Result<()> {
 }
 
 /// What a settlement waits for at most: the sync that is running when it comes, and then its own.
-fn settlements() -> anyhow::Result<()> {
-    let mut lab = Lab::new()?;
+fn settlements(lab: &mut Lab) -> anyhow::Result<()> {
     let publisher = lab.publisher(0, 500);
     publisher.wait_for(400)?;
     lab.set("slow-sync:30")?;
@@ -320,9 +333,9 @@ fn settlements() -> anyhow::Result<()> {
 }
 
 /// The same check on a disk that lies: it has to find a loss, every time.
-fn lying_disk() -> anyhow::Result<()> {
+fn lying_disk(lab: &mut Lab) -> anyhow::Result<()> {
     for run in 0..4 {
-        let mut lab = Lab::new()?;
+        *lab = Lab::new()?;
         let publisher = lab.publisher(0, 500);
         publisher.wait_for(200)?;
         lab.set("lying")?;

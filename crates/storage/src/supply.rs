@@ -93,17 +93,26 @@ impl<D: Disk> Supply<D> {
         if self.make(&name, length)?.is_some() {
             return Ok(Some(name));
         }
-        if common && space == Space::Reserved && self.reserve.swap(false, Ordering::AcqRel) {
-            return Ok(Some(RESERVE_NAME.to_owned()));
+        if common && space == Space::Reserved && self.has_reserve() {
+            return self.lend_reserve(name);
         }
         Ok(None)
     }
 
+    /// The reserve gets the name of a spare before anybody may think that it is missing: while the log makes a segment of it, the
+    /// housekeeping may put another in its place. Only the log lends it, so nobody else can have done so meanwhile.
+    fn lend_reserve(&self, name: String) -> io::Result<Option<String>> {
+        match self.disk.rename(RESERVE_NAME, &name) {
+            Err(error) if is_full(&error) => return Ok(None),
+            other => other?,
+        }
+        self.reserve.store(false, Ordering::Release);
+        Ok(Some(name))
+    }
+
     /// Give back what `obtain` gave and could not be used.
     pub(crate) fn give_back(&self, name: String, length: u64) -> io::Result<()> {
-        if name == RESERVE_NAME {
-            self.reserve.store(true, Ordering::Release);
-        } else if length == self.segment_bytes {
+        if length == self.segment_bytes {
             self.spares.lock().push(name);
         } else {
             self.disk.remove(&name)?;
@@ -131,7 +140,11 @@ impl<D: Disk> Supply<D> {
             let _ = self.disk.rename(&place, name);
             return Err(error);
         }
-        self.give_back(place, length)?;
+        if place == RESERVE_NAME {
+            self.reserve.store(true, Ordering::Release);
+        } else {
+            self.spares.lock().push(place);
+        }
         Ok(true)
     }
 
@@ -143,16 +156,30 @@ impl<D: Disk> Supply<D> {
         self.spares_max == 0 || !self.spares.lock().is_empty()
     }
 
-    /// Make the reserve if it is missing; `false` when there is no space for it.
+    /// Make the reserve if it is missing, of a spare if there is one; `false` when there is no space for it.
     pub(crate) fn make_reserve(&self) -> io::Result<bool> {
         if self.has_reserve() {
             return Ok(true);
         }
-        let made = self.make(RESERVE_NAME, self.segment_bytes)?.is_some();
+        let spare = self.spares.lock().pop();
+        let made = match spare {
+            Some(spare) => self.promote(spare)?,
+            None => self.make(RESERVE_NAME, self.segment_bytes)?.is_some(),
+        };
         if made {
             self.reserve.store(true, Ordering::Release);
         }
         Ok(made)
+    }
+
+    fn promote(&self, spare: String) -> io::Result<bool> {
+        match self.disk.rename(&spare, RESERVE_NAME) {
+            Err(error) if is_full(&error) => {
+                self.spares.lock().push(spare);
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        }
     }
 
     /// Make a spare, written over with zeros once if `prewrite`; `false` when there is no space for it.
@@ -205,4 +232,73 @@ fn write_zeros(file: &impl File, length: u64) -> io::Result<()> {
         offset += bytes as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Memory;
+
+    const SEGMENT_BYTES: u64 = 8192;
+
+    /// A full disk with nothing but a reserve, and what the log obtained from it.
+    fn lent() -> (Memory, Supply<Memory>, String) {
+        let disk = Memory::new(1);
+        let directory = Arc::new(Directory::new(disk.clone()));
+        let supply = Supply::new(disk.clone(), directory, SEGMENT_BYTES, 1);
+        assert!(supply.make_reserve().expect("there is room"));
+        disk.set_capacity(Some(disk.used_bytes()));
+        let lent = supply.obtain(SEGMENT_BYTES, Space::Reserved);
+        let name = lent.expect("a reserve is there").expect("it may be used");
+        (disk, supply, name)
+    }
+
+    #[test]
+    fn a_full_disk_without_a_reserve_lends_nothing() {
+        let (_, supply, _) = lent();
+        let again = supply.obtain(SEGMENT_BYTES, Space::Reserved);
+        assert_eq!(again.expect("a full disk is no failure"), None);
+    }
+
+    #[test]
+    fn a_reserve_cannot_be_made_while_the_log_makes_a_segment_of_it() {
+        let (_, supply, _) = lent();
+        assert!(!supply.make_reserve().expect("a full disk is no failure"));
+    }
+
+    #[test]
+    fn a_retired_segment_does_not_take_the_place_of_the_reserve_that_was_lent() {
+        let (disk, supply, name) = lent();
+        disk.set_capacity(None);
+        let retired = disk.create("retired").expect("there is room");
+        retired.allocate(SEGMENT_BYTES).expect("there is room");
+        retired.write_at(b"old", 0).expect("there is room");
+        let file = disk.open(&name).expect("it was lent");
+        file.write_at(b"new", 0).expect("there is room");
+        assert!(supply.recycle("retired", SEGMENT_BYTES).expect("it is there"));
+        disk.rename(&name, "segment").expect("it is still there");
+        let segment = disk.contents("segment").expect("it was renamed");
+        assert_eq!(&segment[..3], b"new");
+        assert!(supply.has_reserve());
+    }
+
+    #[test]
+    fn what_was_given_back_is_lent_again() {
+        let (disk, supply, name) = lent();
+        supply
+            .give_back(name.clone(), SEGMENT_BYTES)
+            .expect("nothing is written");
+        assert!(disk.contents(&name).is_some());
+        let again = supply.obtain(SEGMENT_BYTES, Space::Reserved);
+        assert_eq!(again.expect("it is there"), Some(name));
+    }
+
+    #[test]
+    fn what_was_given_back_is_the_reserve_again() {
+        let (_, supply, name) = lent();
+        supply.give_back(name, SEGMENT_BYTES).expect("nothing is written");
+        assert!(supply.make_reserve().expect("nothing is written"));
+        assert!(supply.has_reserve());
+        assert!(!supply.has_spare());
+    }
 }

@@ -36,6 +36,17 @@ pub fn get(address: SocketAddr, path: &str, login: &str) -> anyhow::Result<Answe
 
 /// Sends a request without a body.
 pub fn request(address: SocketAddr, method: &str, path: &str, login: &str) -> anyhow::Result<Answer> {
+    send(address, method, path, login, "")
+}
+
+/// Sends a request with a body of JSON; without one, if that is empty.
+pub fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    login: &str,
+    body: &str,
+) -> anyhow::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n");
@@ -43,8 +54,15 @@ pub fn request(address: SocketAddr, method: &str, path: &str, login: &str) -> an
         let encoded = base64::engine::general_purpose::STANDARD.encode(login);
         head += &format!("Authorization: Basic {encoded}\r\n");
     }
+    if !body.is_empty() || matches!(method, "PUT" | "POST") {
+        head += &format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+    }
     head += "\r\n";
     stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     parse(&bytes).with_context(|| format!("{method} {path}"))

@@ -15,6 +15,7 @@
 pub mod session;
 
 pub mod alarms;
+mod growth;
 pub mod large;
 pub mod ledger;
 pub mod limits;

@@ -219,6 +219,19 @@ pub struct DeclareQueue {
 }
 
 impl Command {
+    /// Where a command for exchanges, queues and bindings is carried out.
+    pub fn vhost(&self) -> Option<&Name> {
+        match self {
+            Command::DeclareExchange(declare) => Some(&declare.vhost),
+            Command::DeclareQueue(declare) => Some(&declare.vhost),
+            Command::DeleteExchange { vhost, .. }
+            | Command::DeleteQueue { vhost, .. }
+            | Command::Bind { vhost, .. }
+            | Command::Unbind { vhost, .. } => Some(vhost),
+            _ => None,
+        }
+    }
+
     /// The command as it is carried out: names without line ends, arguments of bindings in order.
     pub(crate) fn normalized(self) -> Self {
         match self {

@@ -9,12 +9,13 @@
 use everack_amqp::error::{Error, ReplyCode};
 use everack_amqp::wire::method::Method;
 use everack_amqp::wire::table::{Table, Value};
-use everack_broker::catalog::{Command, VhostView};
+use everack_broker::catalog::Command;
 use everack_broker::ids::Millis;
 
 use super::Session;
 use super::topology::Handled;
 use crate::alarms::Resource;
+use crate::translate::to_amqp;
 
 /// How many commands for the catalog one connection may have under way; the next waits in the socket. Enough to fill a sync.
 pub(super) const COMMANDS_MAX: usize = 64;
@@ -74,31 +75,12 @@ impl Session {
 
     /// Whether a command that makes the topology grow may do so.
     pub(super) fn may_grow(&self, command: &Command) -> Handled {
-        let Some(vhost) = &self.vhost else {
-            return Ok(());
-        };
-        let Some(what) = new_thing(vhost, command) else {
-            return Ok(());
-        };
-        let limits = &self.shared.limits;
-        let refused = |text: String| Err(Error::new(ReplyCode::PreconditionFailed, text));
-        match command {
-            Command::DeclareQueue(declare) if self.snapshot.queue_count() as u64 >= limits.queues() => {
-                let (name, max) = (&declare.name, limits.queues());
-                refused(format!(
-                    "cannot declare queue '{name}': queue limit in cluster ({max}) is reached"
-                ))
-            }
-            Command::DeclareExchange(declare)
-                if self.snapshot.exchange_count() as u64 >= limits.exchanges() =>
-            {
-                let (name, vhost, max) = (&declare.name, &self.vhost_name, limits.exchanges());
-                refused(format!(
-                    "cannot declare exchange '{name}' in vhost '{vhost}': exchange limit of {max} is reached"
-                ))
-            }
-            _ if self.is_memory_short() => refused(format!("cannot {what}: low on memory")),
-            _ => Ok(()),
+        match &self.vhost {
+            Some(vhost) => self
+                .shared
+                .may_grow(&self.snapshot, vhost, command)
+                .map_err(to_amqp::error),
+            None => Ok(()),
         }
     }
 
@@ -190,22 +172,6 @@ fn values_within(value: &Value) -> usize {
         Value::Table(table) => values_in(table),
         Value::Array(values) => values.iter().map(|value| 1 + values_within(value)).sum(),
         _ => 0,
-    }
-}
-
-/// What a command would add to the topology, in words; `None` when it adds nothing.
-fn new_thing(vhost: &VhostView, command: &Command) -> Option<String> {
-    match command {
-        Command::DeclareQueue(declare) if !declare.passive && vhost.queue(&declare.name).is_none() => {
-            Some(format!("declare queue '{}'", declare.name))
-        }
-        Command::DeclareExchange(declare) if !declare.passive && vhost.exchange(&declare.name).is_none() => {
-            Some(format!("declare exchange '{}'", declare.name))
-        }
-        Command::Bind { binding, .. } if !vhost.has_binding(binding) => {
-            Some(format!("bind to exchange '{}'", binding.source))
-        }
-        _ => None,
     }
 }
 

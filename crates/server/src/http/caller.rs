@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
-use everack_broker::catalog::{Snapshot, User, VhostView};
+use everack_broker::catalog::{Access, Resource, Snapshot, User, VhostView};
 use everack_broker::name::Name;
 
 use super::Node;
@@ -57,6 +57,18 @@ impl Caller {
         } else {
             Err(Refusal::Rights("User not authorised to access virtual host"))
         }
+    }
+
+    /// Refuses who lacks a permission in a virtual host.
+    pub(super) fn require_access(
+        &self,
+        vhost: &Name,
+        access: Access,
+        what: Resource<'_>,
+    ) -> Result<(), Refusal> {
+        let permissions = self.snapshot.permissions(&self.user.name, vhost);
+        let permissions = permissions.ok_or(Refusal::Rights("User not authorised to access virtual host"))?;
+        Ok(permissions.require(access, what)?)
     }
 
     /// Whether it sees a virtual host.

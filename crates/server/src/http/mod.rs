@@ -5,14 +5,19 @@
 //! | [`listener`] | addresses, connections, their limits |
 //! | [`caller`] | who asks, and what its tags let it see |
 //! | [`inquiry`] | asks the machines how they stand |
+//! | [`errand`] | takes changes to the machines, and waits until they are durable |
+//! | [`body`] | what a request brings along |
 //! | [`refusal`] | what is answered instead, in RabbitMQ's JSON |
 //! | [`api`] | one file for each resource: from reports and the topology to JSON |
 //!
-//! It reads: what it shows comes from the catalog's snapshot and from reports that partitions and sessions give when they
+//! What it shows comes from the catalog's snapshot and from reports that partitions and sessions give when they
 //! are asked. Nothing is kept between two requests. Not responsible for what is true, only for how it looks.
 
 mod api;
+mod body;
 mod caller;
+mod errand;
+mod from_json;
 mod inquiry;
 pub mod listener;
 mod refusal;

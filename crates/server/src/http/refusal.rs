@@ -1,8 +1,11 @@
 //! What is answered to a request that gets nothing: RabbitMQ's status codes and its JSON.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use everack_broker::catalog::{Refusal as Refused, RefusalKind};
 use serde_json::json;
 
 /// Why there is no answer.
@@ -12,27 +15,61 @@ pub(super) enum Refusal {
     LogIn(&'static str),
     /// The user may not see this.
     Rights(&'static str),
+    /// The user may not do this, the broker says.
+    Forbidden(String),
     /// There is no such thing.
     NotFound,
+    /// What the request needs is not there, the broker says.
+    Missing(String),
     /// The path is served, but not with this method.
     Method,
+    /// The request makes no sense, or the broker refuses it, for this reason.
+    Bad(String),
+    /// The body is longer than this, in bytes.
+    TooLarge(usize),
     /// It took too long, or too many ask at once.
     Busy(&'static str),
 }
 
+impl From<Refused> for Refusal {
+    /// As RabbitMQ's management translates what the broker says.
+    fn from(refused: Refused) -> Self {
+        match refused.kind {
+            RefusalKind::NotFound => Refusal::Missing(refused.text),
+            RefusalKind::AccessRefused | RefusalKind::NotAllowed => Refusal::Forbidden(refused.text),
+            RefusalKind::PreconditionFailed | RefusalKind::ResourceLocked | RefusalKind::CommandInvalid => {
+                Refusal::Bad(refused.text)
+            }
+        }
+    }
+}
+
 impl Refusal {
-    fn parts(&self) -> (StatusCode, &'static str, &'static str) {
-        match *self {
+    /// See [`Refusal::Bad`].
+    pub(super) fn bad(reason: &str) -> Self {
+        Refusal::Bad(reason.to_owned())
+    }
+
+    fn parts(&self) -> (StatusCode, &'static str, Cow<'_, str>) {
+        match self {
             // RabbitMQ spells the two differently, and there are scripts that know it.
-            Refusal::LogIn(reason) => (StatusCode::UNAUTHORIZED, "not_authorized", reason),
-            Refusal::Rights(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason),
-            Refusal::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found"),
+            Refusal::LogIn(reason) => (StatusCode::UNAUTHORIZED, "not_authorized", (*reason).into()),
+            Refusal::Rights(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", (*reason).into()),
+            Refusal::Forbidden(reason) => (StatusCode::UNAUTHORIZED, "not_authorised", reason.into()),
+            Refusal::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
+            Refusal::Missing(reason) => (StatusCode::NOT_FOUND, "not_found", reason.into()),
             Refusal::Method => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "Method Not Allowed",
-                "the path is served, but not with this method",
+                "the path is served, but not with this method".into(),
             ),
-            Refusal::Busy(reason) => (StatusCode::SERVICE_UNAVAILABLE, "busy", reason),
+            Refusal::Bad(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason.into()),
+            Refusal::TooLarge(bytes) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                format!("the body is longer than {bytes} bytes").into(),
+            ),
+            Refusal::Busy(reason) => (StatusCode::SERVICE_UNAVAILABLE, "busy", (*reason).into()),
         }
     }
 }

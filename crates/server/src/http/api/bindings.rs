@@ -4,20 +4,148 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Extension, Path};
+use axum::extract::{Extension, Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use everack_broker::arguments::Arguments;
-use everack_broker::catalog::{Binding, Destination, Exchange, Queue, VhostView};
+use everack_broker::catalog::{Binding, Command, Destination, Exchange, Queue, VhostView};
+use everack_broker::name::Name;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, to_json};
+use super::{Answer, Written, exchanges, to_json};
 use crate::http::Node;
+use crate::http::body::Body;
 use crate::http::caller::Caller;
+use crate::http::errand::Errand;
+use crate::http::refusal::Refusal;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/bindings", get(list))
         .route("/api/bindings/{vhost}", get(list_in))
+        .route(
+            "/api/bindings/{vhost}/e/{source}/{sort}/{destination}",
+            get(list_between).post(bind),
+        )
+        .route(
+            "/api/bindings/{vhost}/e/{source}/{sort}/{destination}/{key}",
+            get(one).delete(unbind),
+        )
+}
+
+/// The ends of bindings, as a path names them: `sort` is `q` for a queue, `e` for an exchange.
+#[derive(Debug, Deserialize)]
+struct Ends {
+    vhost: String,
+    source: String,
+    sort: String,
+    destination: String,
+    key: Option<String>,
+}
+
+impl Ends {
+    /// Both ends have to be there.
+    fn find(&self, caller: &Caller) -> Result<(VhostView, Name, Destination), Refusal> {
+        let vhost = caller.vhost(&self.vhost)?;
+        let source = exchanges::name_of(&self.source);
+        let destination = match self.sort.as_str() {
+            "q" => Destination::Queue(Name::from(self.destination.as_str())),
+            "e" => Destination::Exchange(exchanges::name_of(&self.destination)),
+            _ => return Err(Refusal::NotFound),
+        };
+        let there = match &destination {
+            Destination::Queue(name) => vhost.queue(name).is_some(),
+            Destination::Exchange(name) => vhost.exchange(name).is_some(),
+        };
+        if there && vhost.exchange(&source).is_some() {
+            Ok((vhost, source, destination))
+        } else {
+            Err(Refusal::NotFound)
+        }
+    }
+
+    /// The binding that the path ends with.
+    fn binding(&self, caller: &Caller) -> Result<(VhostView, Binding), Refusal> {
+        let (vhost, source, destination) = self.find(caller)?;
+        let wanted = self.key.as_deref().unwrap_or_default();
+        let binding = between(&vhost, &source, &destination)
+            .find(|binding| properties_key(&binding.routing_key, &binding.arguments) == wanted)
+            .map(|binding| Binding::clone(binding));
+        Ok((vhost, binding.ok_or(Refusal::NotFound)?))
+    }
+}
+
+fn between<'a>(
+    vhost: &'a VhostView,
+    source: &'a Name,
+    destination: &'a Destination,
+) -> impl Iterator<Item = &'a Arc<Binding>> {
+    vhost
+        .bindings_to(destination)
+        .filter(move |binding| binding.source == *source)
+}
+
+async fn list_between(Extension(caller): Extension<Caller>, Path(ends): Path<Ends>) -> Answer {
+    let (vhost, source, destination) = ends.find(&caller)?;
+    if let (Destination::Queue(name), true) = (&destination, source.is_empty()) {
+        let queue = vhost.queue(name).ok_or(Refusal::NotFound)?;
+        return Ok(Json(json!([default_of(queue)])));
+    }
+    let found = between(&vhost, &source, &destination).map(|binding| show(&vhost, binding));
+    Ok(Json(found.collect()))
+}
+
+async fn one(Extension(caller): Extension<Caller>, Path(ends): Path<Ends>) -> Answer {
+    let (vhost, binding) = ends.binding(&caller)?;
+    Ok(Json(show(&vhost, &binding)))
+}
+
+/// Answers with the place of the binding, relative to that of its source.
+async fn bind(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(ends): Path<Ends>,
+    body: Body,
+) -> Result<impl IntoResponse, Refusal> {
+    let (vhost, source, destination) = ends.find(&caller)?;
+    let binding = Binding {
+        source,
+        destination,
+        routing_key: Name::from(body.text("routing_key")?.unwrap_or_default()),
+        arguments: body.arguments()?,
+    };
+    let key = properties_key(&binding.routing_key, &binding.arguments);
+    let errand = Errand::new(&node.engine, &caller);
+    let command = Command::Bind {
+        vhost: vhost.name().clone(),
+        binding,
+        connection: Some(errand.connection()),
+    };
+    errand.carry_out(command).await?;
+    let place = format!(
+        "{}/{}",
+        escaped(ends.destination.as_bytes()),
+        escaped(key.as_bytes())
+    );
+    Ok((StatusCode::CREATED, [(header::LOCATION, place)]))
+}
+
+async fn unbind(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(ends): Path<Ends>,
+) -> Written {
+    let (vhost, binding) = ends.binding(&caller)?;
+    let errand = Errand::new(&node.engine, &caller);
+    let command = Command::Unbind {
+        vhost: vhost.name().clone(),
+        binding,
+        connection: Some(errand.connection()),
+    };
+    errand.carry_out(command).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn list(Extension(caller): Extension<Caller>) -> Answer {
@@ -88,13 +216,7 @@ pub(super) fn show(vhost: &VhostView, binding: &Binding) -> Value {
 /// What tells the bindings between two ends apart in a path: the key, escaped, and a digest of the arguments if there are any.
 /// The digest is our own; it is stable, but another one than RabbitMQ's.
 fn properties_key(routing_key: &[u8], arguments: &Arguments) -> String {
-    let mut key = String::with_capacity(routing_key.len() + 24);
-    for &byte in routing_key {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => key.push(char::from(byte)),
-            other => key.push_str(&format!("%{other:02X}")),
-        }
-    }
+    let mut key = escaped(routing_key);
     if !arguments.is_empty() {
         let digest = ring::digest::digest(
             &ring::digest::SHA256,
@@ -106,6 +228,18 @@ fn properties_key(routing_key: &[u8], arguments: &Arguments) -> String {
         key.push('~');
     }
     key
+}
+
+/// As a part of a path.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() + 24);
+    for &byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => text.push(char::from(byte)),
+            other => text.push_str(&format!("%{other:02X}")),
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
 use axum::routing::get;
-use everack_broker::catalog::{Destination, Exchange, VhostView};
+use everack_broker::catalog::{Command, DeclareExchange, Destination, Exchange, VhostView};
 use everack_broker::name::Name;
 use everack_node::report::Published;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, bindings, statistics, to_json};
+use super::{Answer, Written, bindings, statistics, to_json, written};
 use crate::http::Node;
+use crate::http::body::Body;
 use crate::http::caller::Caller;
+use crate::http::errand::Errand;
 use crate::http::inquiry::{self, Connected};
 use crate::http::refusal::Refusal;
 
@@ -25,7 +29,10 @@ pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/exchanges", get(list))
         .route("/api/exchanges/{vhost}", get(list_in))
-        .route("/api/exchanges/{vhost}/{name}", get(one))
+        .route(
+            "/api/exchanges/{vhost}/{name}",
+            get(one).put(declare).delete(remove),
+        )
         .route("/api/exchanges/{vhost}/{name}/bindings/source", get(list_from))
         .route("/api/exchanges/{vhost}/{name}/bindings/destination", get(list_to))
 }
@@ -57,6 +64,50 @@ async fn one(
     Ok(Json(show(&vhost, exchange, &sums)))
 }
 
+async fn declare(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Body,
+) -> Written {
+    let vhost = caller.vhost(&vhost)?;
+    let command = Command::DeclareExchange(DeclareExchange {
+        vhost: vhost.name().clone(),
+        name: name_of(&name),
+        passive: false,
+        kind: Name::from(body.text("type")?.unwrap_or("direct")),
+        durable: body.truth("durable")?.unwrap_or(false),
+        auto_delete: body.truth("auto_delete")?.unwrap_or(false),
+        internal: body.truth("internal")?.unwrap_or(false),
+        arguments: body.arguments()?,
+    });
+    let new = Errand::new(&node.engine, &caller).carry_out(command).await?;
+    Ok(written(new))
+}
+
+/// What a deletion depends on.
+#[derive(Debug, Deserialize)]
+struct Conditions {
+    #[serde(default, rename = "if-unused")]
+    if_unused: bool,
+}
+
+async fn remove(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+    Query(conditions): Query<Conditions>,
+) -> Written {
+    let vhost = caller.vhost(&vhost)?;
+    let command = Command::DeleteExchange {
+        vhost: vhost.name().clone(),
+        name: find(&vhost, &name)?.name.clone(),
+        if_unused: conditions.if_unused,
+    };
+    Errand::new(&node.engine, &caller).carry_out(command).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn list_from(
     Extension(caller): Extension<Caller>,
     Path((vhost, name)): Path<(String, String)>,
@@ -80,8 +131,12 @@ async fn list_to(
 
 /// The default exchange, whose name is empty, goes by `amq.default` in a path.
 fn find<'a>(vhost: &'a VhostView, name: &str) -> Result<&'a Arc<Exchange>, Refusal> {
-    let name = if name == "amq.default" { "" } else { name };
-    vhost.exchange(name.as_bytes()).ok_or(Refusal::NotFound)
+    vhost.exchange(&name_of(name)).ok_or(Refusal::NotFound)
+}
+
+/// The name that a path means.
+pub(super) fn name_of(name: &str) -> Name {
+    Name::from(if name == "amq.default" { "" } else { name })
 }
 
 /// What live channels have published, and those that are gone.

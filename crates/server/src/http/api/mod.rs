@@ -20,8 +20,8 @@ mod vhosts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Extension, Request};
-use axum::http::{HeaderValue, header};
+use axum::extract::{DefaultBodyLimit, Extension, Request};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -29,11 +29,14 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Node;
+use super::body::BODY_BYTES_MAX;
 use super::caller::{self, Caller};
 use super::refusal::Refusal;
 
 /// JSON, or why there is none.
 type Answer = Result<Json<Value>, Refusal>;
+/// 201 for what is new, 204 for what was there or is gone; or why nothing has changed.
+type Written = Result<StatusCode, Refusal>;
 
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -60,6 +63,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .route_layer(middleware::from_fn_with_state(node.clone(), caller::authorise));
     resources
         .fallback(async || Refusal::NotFound)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(in_time))
         .with_state(node)
 }
@@ -70,6 +74,15 @@ async fn whoami(Extension(caller): Extension<Caller>) -> Answer {
         "tags": caller.user.tags,
         "is_internal_user": true,
     })))
+}
+
+/// 201 for what is new, 204 for what was there.
+fn written(new: bool) -> StatusCode {
+    if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::NO_CONTENT
+    }
 }
 
 /// Bounds the time of an answer, and keeps it out of caches.

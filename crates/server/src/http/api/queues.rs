@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Extension, Path, State};
-use axum::routing::get;
-use everack_broker::catalog::{Destination, Queue};
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{delete, get};
+use everack_broker::catalog::{Access, Command, DeclareQueue, Destination, Queue, Resource};
+use everack_broker::name::Name;
 use everack_broker::partition::Depth;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, bindings, consumers, statistics, to_json};
+use super::{Answer, Written, bindings, consumers, statistics, to_json, written};
 use crate::http::Node;
+use crate::http::body::Body;
 use crate::http::caller::Caller;
+use crate::http::errand::Errand;
 use crate::http::inquiry;
 use crate::http::refusal::Refusal;
 
@@ -20,7 +25,8 @@ pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/queues", get(list))
         .route("/api/queues/{vhost}", get(list_in))
-        .route("/api/queues/{vhost}/{name}", get(one))
+        .route("/api/queues/{vhost}/{name}", get(one).put(declare).delete(remove))
+        .route("/api/queues/{vhost}/{name}/contents", delete(purge))
         .route("/api/queues/{vhost}/{name}/bindings", get(list_bindings))
 }
 
@@ -56,6 +62,60 @@ async fn one(
     }
     shown["consumer_details"] = details;
     Ok(Json(shown))
+}
+
+async fn declare(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+    body: Body,
+) -> Written {
+    let vhost = caller.vhost(&vhost)?;
+    let command = Command::DeclareQueue(DeclareQueue {
+        vhost: vhost.name().clone(),
+        name: Name::from(name.as_str()),
+        durable: body.truth("durable")?.unwrap_or(false),
+        auto_delete: body.truth("auto_delete")?.unwrap_or(false),
+        arguments: body.arguments()?,
+        ..DeclareQueue::default()
+    });
+    let new = Errand::new(&node.engine, &caller).carry_out(command).await?;
+    Ok(written(new))
+}
+
+/// What a deletion depends on.
+#[derive(Debug, Deserialize)]
+struct Conditions {
+    #[serde(default, rename = "if-unused")]
+    if_unused: bool,
+    #[serde(default, rename = "if-empty")]
+    if_empty: bool,
+}
+
+async fn remove(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+    Query(conditions): Query<Conditions>,
+) -> Written {
+    let vhost = caller.vhost(&vhost)?;
+    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
+    let Conditions { if_unused, if_empty } = conditions;
+    let errand = Errand::new(&node.engine, &caller);
+    errand.delete_queue(queue, if_unused, if_empty).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn purge(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path((vhost, name)): Path<(String, String)>,
+) -> Written {
+    let vhost = caller.vhost(&vhost)?;
+    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
+    caller.require_access(vhost.name(), Access::Read, Resource::Queue(&queue.name))?;
+    Errand::new(&node.engine, &caller).purge(queue).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn list_bindings(

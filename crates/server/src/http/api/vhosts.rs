@@ -5,20 +5,22 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
+use axum::http::StatusCode;
 use axum::routing::get;
-use everack_broker::catalog::{Queue, Unroutable, VhostView};
+use everack_broker::catalog::{Command, Queue, Unroutable, VhostView};
 use everack_broker::name::Name;
 use serde_json::{Value, json};
 
-use super::{Answer, permissions, to_json};
+use super::{Answer, Written, permissions, to_json, written};
 use crate::http::Node;
 use crate::http::caller::Caller;
+use crate::http::errand::Errand;
 use crate::http::inquiry::{self, Depths};
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/vhosts", get(list))
-        .route("/api/vhosts/{vhost}", get(one))
+        .route("/api/vhosts/{vhost}", get(one).put(declare).delete(remove))
         .route("/api/vhosts/{vhost}/permissions", get(list_permissions))
 }
 
@@ -41,6 +43,44 @@ async fn one(
     let vhost = caller.vhost(&vhost)?;
     let depths = inquiry::queues(&node.engine, vhost.queues().chain(vhost.store())).await?;
     Ok(Json(show(&node, &vhost, &depths)))
+}
+
+/// As in RabbitMQ, who makes one may do everything in it.
+async fn declare(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(vhost): Path<String>,
+) -> Written {
+    caller.require_administrator()?;
+    let vhost = Name::from(vhost.as_str());
+    let errand = Errand::new(&node.engine, &caller);
+    let command = Command::DeclareVhost { vhost: vhost.clone() };
+    let new = errand.carry_out(command).await?;
+    if new {
+        let all = || ".*".to_owned();
+        errand
+            .carry_out(Command::SetPermissions {
+                user: caller.user.name.clone(),
+                vhost,
+                configure: all(),
+                write: all(),
+                read: all(),
+            })
+            .await?;
+    }
+    Ok(written(new))
+}
+
+async fn remove(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(vhost): Path<String>,
+) -> Written {
+    caller.require_administrator()?;
+    let vhost = caller.vhost(&vhost)?.name().clone();
+    let command = Command::DeleteVhost { vhost };
+    Errand::new(&node.engine, &caller).carry_out(command).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn list_permissions(Extension(caller): Extension<Caller>, Path(vhost): Path<String>) -> Answer {

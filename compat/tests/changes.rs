@@ -1,0 +1,174 @@
+//! The management API changes things: status, reason and effect of each request are RabbitMQ's.
+//!
+//! One table, in the order of its rows, against ours and against RabbitMQ.
+
+use anyhow::{Context, ensure};
+use everack_compat::broker::{Broker, Settings};
+use everack_compat::http;
+use libtest_mimic::{Arguments, Trial};
+use serde_json::Value;
+use std::sync::Arc;
+
+const GUEST: &str = "guest:guest";
+
+/// Method, path below `/api`, body, status, and what the reason has to contain.
+type Row = (&'static str, &'static str, &'static str, u16, &'static str);
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let broker = Arc::new(Broker::with(Settings {
+        management: true,
+        ..Settings::default()
+    }));
+    let trial = |name: &str, rows: &'static [Row]| {
+        let broker = broker.clone();
+        Trial::test(name, move || {
+            Ok(play(&broker, rows).map_err(|error| format!("{error:#}\n{}", broker.log()))?)
+        })
+    };
+    let trials = vec![
+        trial("virtual hosts", VHOSTS),
+        trial("exchanges", EXCHANGES),
+        trial("queues", QUEUES),
+        trial("bindings", BINDINGS),
+    ];
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(broker);
+    conclusion.exit();
+}
+
+fn play(broker: &Broker, rows: &[Row]) -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    for (method, path, body, status, reason) in rows {
+        let answer = http::send(broker.management(), method, &format!("/api{path}"), GUEST, body)
+            .with_context(|| format!("{method} {path}"))?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let said: Value = serde_json::from_str(&text).unwrap_or_default();
+        let told = said["reason"].as_str().unwrap_or_default();
+        if answer.status != *status || !told.contains(reason) {
+            wrong.push(format!(
+                "{method} {path} {body}: {} {text}, not {status} {reason}",
+                answer.status
+            ));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+const VHOSTS: &[Row] = &[
+    ("PUT", "/vhosts/new", "", 201, ""),
+    ("PUT", "/vhosts/new", "{}", 204, ""),
+    ("GET", "/vhosts/new", "", 200, ""),
+    ("GET", "/permissions/new/guest", "", 200, ""),
+    ("DELETE", "/vhosts/new", "", 204, ""),
+    ("DELETE", "/vhosts/new", "", 404, "Not Found"),
+    ("GET", "/vhosts/new", "", 404, "Not Found"),
+];
+
+const EXCHANGES: &[Row] = &[
+    ("PUT", "/exchanges/%2f/e", r#"{"type": "topic"}"#, 201, ""),
+    (
+        "PUT",
+        "/exchanges/%2f/e",
+        r#"{"type": "topic", "durable": false}"#,
+        204,
+        "",
+    ),
+    (
+        "PUT",
+        "/exchanges/%2f/e",
+        r#"{"type": "fanout"}"#,
+        400,
+        "inequivalent arg 'type' for exchange 'e' in vhost '/'",
+    ),
+    (
+        "PUT",
+        "/exchanges/%2f/other",
+        r#"{"type": "nonsense"}"#,
+        400,
+        "unknown exchange type 'nonsense'",
+    ),
+    ("PUT", "/exchanges/%2f/plain", "{}", 201, ""),
+    ("PUT", "/exchanges/%2f/plain", r#"{"type": "direct"}"#, 204, ""),
+    ("DELETE", "/exchanges/%2f/plain", "", 204, ""),
+    ("PUT", "/exchanges/%2f/other", "nonsense", 400, "not_json"),
+    ("PUT", "/exchanges/%2f/amq.other", r#"{"type": "topic"}"#, 401, ""),
+    ("PUT", "/exchanges/nowhere/e", r#"{"type": "topic"}"#, 404, ""),
+    ("DELETE", "/exchanges/%2f/amq.topic", "", 401, ""),
+    ("DELETE", "/exchanges/%2f/nothing", "", 404, "Not Found"),
+    ("DELETE", "/exchanges/%2f/e?if-unused=true", "", 204, ""),
+    ("DELETE", "/exchanges/%2f/e", "", 404, "Not Found"),
+];
+
+const QUEUES: &[Row] = &[
+    ("PUT", "/queues/%2f/q", "{}", 201, ""),
+    (
+        "PUT",
+        "/queues/%2f/q",
+        r#"{"durable": false, "auto_delete": false, "arguments": {}}"#,
+        204,
+        "",
+    ),
+    (
+        "PUT",
+        "/queues/%2f/q",
+        r#"{"durable": true}"#,
+        400,
+        "inequivalent arg 'durable' for queue 'q' in vhost '/'",
+    ),
+    (
+        "PUT",
+        "/queues/%2f/r",
+        r#"{"arguments": {"x-max-length": "many"}}"#,
+        400,
+        "invalid arg 'x-max-length'",
+    ),
+    ("PUT", "/queues/%2f/r", r#"{"durable": "maybe"}"#, 400, ""),
+    ("PUT", "/queues/%2f/amq.r", "{}", 401, ""),
+    ("DELETE", "/queues/%2f/q/contents", "", 204, ""),
+    ("DELETE", "/queues/%2f/r/contents", "", 404, "Not Found"),
+    (
+        "DELETE",
+        "/queues/%2f/q?if-empty=true&if-unused=true",
+        "",
+        204,
+        "",
+    ),
+    ("DELETE", "/queues/%2f/q", "", 404, "Not Found"),
+];
+
+const BINDINGS: &[Row] = &[
+    ("PUT", "/queues/%2f/bound", "", 201, ""),
+    (
+        "POST",
+        "/bindings/%2f/e/amq.topic/q/bound",
+        r#"{"routing_key": "a.*", "arguments": {}}"#,
+        201,
+        "",
+    ),
+    ("POST", "/bindings/%2f/e/amq.topic/q/bound", "{}", 201, ""),
+    ("GET", "/bindings/%2f/e/amq.topic/q/bound", "", 200, ""),
+    ("GET", "/bindings/%2f/e/amq.topic/q/bound/a.%252A", "", 200, ""),
+    ("DELETE", "/bindings/%2f/e/amq.topic/q/bound/a.%252A", "", 204, ""),
+    (
+        "DELETE",
+        "/bindings/%2f/e/amq.topic/q/bound/a.%252A",
+        "",
+        404,
+        "Not Found",
+    ),
+    ("DELETE", "/bindings/%2f/e/amq.topic/q/bound/~", "", 204, ""),
+    ("POST", "/bindings/%2f/e/amq.topic/q/nothing", "{}", 404, ""),
+    ("POST", "/bindings/%2f/e/amq.default/q/bound", "{}", 401, ""),
+    (
+        "POST",
+        "/bindings/%2f/e/amq.topic/e/amq.fanout",
+        r#"{"routing_key": "x"}"#,
+        201,
+        "",
+    ),
+    ("GET", "/bindings/%2f/e/amq.topic/e/amq.fanout", "", 200, ""),
+    ("DELETE", "/bindings/%2f/e/amq.topic/e/amq.fanout/x", "", 204, ""),
+    ("DELETE", "/queues/%2f/bound", "", 204, ""),
+];

@@ -2,14 +2,22 @@
 //!
 //! One table, in the order of its rows, against ours and against RabbitMQ.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use everack_compat::broker::{Broker, Settings};
 use everack_compat::http;
+use futures_util::StreamExt as _;
+use lapin::options::BasicConsumeOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const GUEST: &str = "guest:guest";
+
+/// How long a broker may take to show a connection, and a client to be told.
+const TOLD_MAX: Duration = Duration::from_secs(20);
 
 /// Method, path below `/api`, body, status, and what the reason has to contain.
 type Row = (&'static str, &'static str, &'static str, u16, &'static str);
@@ -20,17 +28,19 @@ fn main() {
         management: true,
         ..Settings::default()
     }));
-    let trial = |name: &str, rows: &'static [Row]| {
+    let trial = |name: &str, act: Box<dyn Fn(&Broker) -> anyhow::Result<()> + Send>| {
         let broker = broker.clone();
         Trial::test(name, move || {
-            Ok(play(&broker, rows).map_err(|error| format!("{error:#}\n{}", broker.log()))?)
+            Ok(act(&broker).map_err(|error| format!("{error:#}\n{}", broker.log()))?)
         })
     };
+    let table = |name, rows: &'static [Row]| trial(name, Box::new(|broker| play(broker, rows)));
     let trials = vec![
-        trial("virtual hosts", VHOSTS),
-        trial("exchanges", EXCHANGES),
-        trial("queues", QUEUES),
-        trial("bindings", BINDINGS),
+        table("virtual hosts", VHOSTS),
+        table("exchanges", EXCHANGES),
+        table("queues", QUEUES),
+        table("bindings", BINDINGS),
+        trial("a connection is closed with a reason", Box::new(connections)),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(broker);
@@ -172,3 +182,55 @@ const BINDINGS: &[Row] = &[
     ("DELETE", "/bindings/%2f/e/amq.topic/e/amq.fanout/x", "", 204, ""),
     ("DELETE", "/queues/%2f/bound", "", 204, ""),
 ];
+
+/// The client is told why, and by whom it was not.
+fn connections(broker: &Broker) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&broker.url(), properties).await?;
+        let channel = connection.create_channel().await?;
+        let (queue, none) = ("amq.rabbitmq.reply-to".into(), FieldTable::default());
+        let no_ack = BasicConsumeOptions {
+            no_ack: true,
+            ..BasicConsumeOptions::default()
+        };
+        let mut consumer = channel.basic_consume(queue, "".into(), no_ack, none).await?;
+        let name = named(broker)?;
+        let path = format!(
+            "/api/connections/{}",
+            name.replace(' ', "%20").replace('>', "%3E")
+        );
+        let close = |path: &str| http::request(broker.management(), "DELETE", path, GUEST);
+        ensure!(
+            close("/api/connections/nobody")?.status == 404,
+            "nobody was closed"
+        );
+        let answer = close(&path)?;
+        ensure!(answer.status == 204, "{path}: {} {}", answer.status, answer.head);
+        let told = tokio::time::timeout(TOLD_MAX, consumer.next()).await?;
+        let why = match told {
+            Some(Err(error)) => error.to_string(),
+            other => bail!("the client was given {other:?}"),
+        };
+        ensure!(
+            why.contains("CONNECTION_FORCED - Closed via management plugin"),
+            "the client was told {why}"
+        );
+        ensure!(close(&path)?.status == 404, "it is still there");
+        Ok(())
+    })
+}
+
+/// The name of the only connection. RabbitMQ learns of connections every few seconds.
+fn named(broker: &Broker) -> anyhow::Result<String> {
+    let deadline = Instant::now() + TOLD_MAX;
+    loop {
+        let list = http::get(broker.management(), "/api/connections", GUEST)?.json()?;
+        if let Some(name) = list[0]["name"].as_str() {
+            return Ok(name.to_owned());
+        }
+        ensure!(Instant::now() < deadline, "the connection is not shown");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}

@@ -63,6 +63,11 @@ pub enum Notice {
     },
     /// Messages that answer a request of one of its channels, past all queues.
     Reply(Reply),
+    /// An operator closes this connection.
+    Close {
+        /// Why, for the client.
+        reason: String,
+    },
     /// How does this connection stand?
     Report {
         /// Who is told.

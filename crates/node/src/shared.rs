@@ -173,6 +173,17 @@ impl Shared {
         links.len()
     }
 
+    /// Asks a connection to close, for a reason that its client is told; says whether there is such a connection.
+    pub fn close_connection(&self, connection: ConnectionId, reason: &str) -> bool {
+        let link = self.links.lock().get(&connection).and_then(Weak::upgrade);
+        if let Some(link) = &link {
+            let reason = reason.to_owned();
+            link.push(Notice::Close { reason });
+            link.wake();
+        }
+        link.is_some()
+    }
+
     fn links(&self) -> Vec<Arc<Link>> {
         self.links.lock().values().filter_map(Weak::upgrade).collect()
     }

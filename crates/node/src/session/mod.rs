@@ -313,13 +313,17 @@ impl Session {
 
     /// The broker stops: asks the client to close.
     pub fn shut_down(&mut self) {
-        let text = "broker forced connection closure with reason 'shutdown'";
-        self.connection
-            .fail(0, Error::new(ReplyCode::ConnectionForced, text));
-        self.release();
+        self.force("broker forced connection closure with reason 'shutdown'");
         if !self.connection.is_running() && self.vhost.is_none() {
             self.connection.disconnected();
         }
+    }
+
+    /// Asks the client to close, for a reason that is not its own.
+    fn force(&mut self, reason: &str) {
+        self.connection
+            .fail(0, Error::new(ReplyCode::ConnectionForced, reason));
+        self.release();
     }
 
     /// The socket is gone, or about to be: everything the connection held goes back.
@@ -497,6 +501,7 @@ impl Session {
             }
             Notice::LimitFreed { consumer } => self.limit_freed(consumer),
             Notice::Reply(reply) => self.reply_arrived(reply),
+            Notice::Close { reason } => self.force(&reason),
             Notice::Report { inquirer } => inquirer.told(Report::Session(Box::new(self.report()))),
         }
         self.fail_refused();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{Answer, channels, to_json};
+use super::{Answer, Written, channels, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::{self, Connected};
@@ -18,7 +19,7 @@ pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/connections", get(list))
         .route("/api/vhosts/{vhost}/connections", get(list_in))
-        .route("/api/connections/{name}", get(one))
+        .route("/api/connections/{name}", get(one).delete(close))
         .route("/api/connections/{name}/channels", get(list_channels))
 }
 
@@ -47,6 +48,25 @@ async fn one(
     Path(name): Path<String>,
 ) -> Answer {
     Ok(Json(show(&node, &find(&node, &caller, &name).await?)))
+}
+
+/// The reason is in the header `X-Reason`.
+async fn close(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Written {
+    let connected = find(&node, &caller, &name).await?;
+    let given = headers.get("x-reason").and_then(|reason| reason.to_str().ok());
+    let reason = given.unwrap_or("Closed via management plugin");
+    let (peer, user) = (connected.socket.peer, &caller.user.name);
+    tracing::info!(%peer, by = %user, reason, "connection closed by an operator");
+    let there = node
+        .engine
+        .shared
+        .close_connection(connected.session.connection, reason);
+    there.then_some(StatusCode::NO_CONTENT).ok_or(Refusal::NotFound)
 }
 
 async fn list_channels(

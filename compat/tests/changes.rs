@@ -22,13 +22,16 @@ const TOLD_MAX: Duration = Duration::from_secs(20);
 /// Method, path below `/api`, body, status, and what the reason has to contain.
 type Row = (&'static str, &'static str, &'static str, u16, &'static str);
 
+/// What a test does.
+type Act = Box<dyn Fn(&Broker) -> anyhow::Result<()> + Send>;
+
 fn main() {
     let arguments = Arguments::from_args();
     let broker = Arc::new(Broker::with(Settings {
         management: true,
         ..Settings::default()
     }));
-    let trial = |name: &str, act: Box<dyn Fn(&Broker) -> anyhow::Result<()> + Send>| {
+    let trial = |name: &str, act: Act| {
         let broker = broker.clone();
         Trial::test(name, move || {
             Ok(act(&broker).map_err(|error| format!("{error:#}\n{}", broker.log()))?)

@@ -42,6 +42,7 @@ fn main() {
         trial("fields have RabbitMQ's names and types", shapes),
         trial("figures of the scene are RabbitMQ's", figures),
         trial("refusals are RabbitMQ's", refusals),
+        trial("lists are sorted, paged and narrowed as RabbitMQ's", views),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(scene);
@@ -345,6 +346,82 @@ fn figures(broker: &Broker) -> anyhow::Result<()> {
     same("whoami", &read(broker, "/api/whoami")?, &whoami)?;
     let health = read(broker, "/api/health/checks/alarms")?;
     same("the health", &health, &json!({ "status": "ok" }))
+}
+
+/// What is asked of lists, and what is seen then.
+fn views(broker: &Broker) -> anyhow::Result<()> {
+    let (durable, transient) = (
+        json!({ "name": "scene.durable" }),
+        json!({ "name": "scene.transient" }),
+    );
+    let page = |total: u64, filtered: u64, page: u64, size: u64, pages: u64, items: &[&Value]| {
+        json!({
+            "total_count": total, "filtered_count": filtered, "item_count": items.len(), "page": page,
+            "page_size": size, "page_count": pages, "items": items,
+        })
+    };
+    let expected = [
+        ("/api/queues?columns=name", json!([durable, transient])),
+        (
+            "/api/queues?columns=name&sort=name&sort_reverse=true",
+            json!([transient, durable]),
+        ),
+        (
+            "/api/queues/%2f?columns=name&sort=message_stats.publish",
+            json!([transient, durable]),
+        ),
+        (
+            "/api/queues/%2f/scene.durable?columns=name,message_stats.publish",
+            json!({ "name": "scene.durable", "message_stats": { "publish": 10 } }),
+        ),
+        (
+            "/api/queues?page=1&columns=name&pagination=true",
+            page(2, 2, 1, 100, 1, &[&durable, &transient]),
+        ),
+        (
+            "/api/queues?page=2&page_size=1&columns=name",
+            page(2, 2, 2, 1, 2, &[&transient]),
+        ),
+        (
+            "/api/queues?page=1&page_size=9&name=TRANS&columns=name",
+            page(2, 1, 1, 9, 1, &[&transient]),
+        ),
+        (
+            "/api/queues?page=1&page_size=9&name=%5Escene.d&use_regex=true&columns=name",
+            page(2, 1, 1, 9, 1, &[&durable]),
+        ),
+        (
+            "/api/queues?page=1&page_size=9&name=nobody&columns=name",
+            page(2, 0, 1, 9, 1, &[]),
+        ),
+        ("/api/vhosts?page=1&columns=name", json!([{ "name": "/" }])),
+    ];
+    for (path, expected) in expected {
+        let seen = read(broker, path)?;
+        ensure!(seen == expected, "{path} is {seen}, not {expected}");
+    }
+    let refused = [
+        ("/api/queues?page=0", "Invalid pagination parameters"),
+        (
+            "/api/queues?page=1&page_size=501",
+            "Invalid pagination parameters",
+        ),
+        (
+            "/api/queues?page=3",
+            "Page out of range, page: 3 page size: 100, len: 2",
+        ),
+    ];
+    for (path, reason) in refused {
+        let answer = http::get(broker.management(), path, GUEST)?;
+        let said = answer.json()?;
+        let told = said["reason"].as_str().unwrap_or_default();
+        ensure!(
+            answer.status == 400 && told.contains(reason),
+            "{path} is {} {said}, not 400 {reason}",
+            answer.status
+        );
+    }
+    Ok(())
 }
 
 /// Every field that is expected is there, with that value.

@@ -6,6 +6,7 @@
 //! | [`caller`] | who asks, and what its tags let it see |
 //! | [`inquiry`] | asks the machines how they stand |
 //! | [`errand`] | takes changes to the machines, and waits until they are durable |
+//! | [`view`] | sorts answers, cuts them into pages, leaves columns out |
 //! | [`body`] | what a request brings along |
 //! | [`refusal`] | what is answered instead, in RabbitMQ's JSON |
 //! | [`api`] | one file for each resource: from reports and the topology to JSON |
@@ -21,6 +22,7 @@ mod from_json;
 mod inquiry;
 pub mod listener;
 mod refusal;
+mod view;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     Method,
     /// The request makes no sense, or the broker refuses it, for this reason.
     Bad(String),
+    /// There is no such page.
+    Range(String),
     /// The body is longer than this, in bytes.
     TooLarge(usize),
     /// It took too long, or too many ask at once.
@@ -64,6 +66,7 @@ impl Refusal {
                 "the path is served, but not with this method".into(),
             ),
             Refusal::Bad(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason.into()),
+            Refusal::Range(reason) => (StatusCode::BAD_REQUEST, "page_out_of_range", reason.into()),
             Refusal::TooLarge(bytes) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "payload_too_large",

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::http::{StatusCode, header};
@@ -14,7 +13,7 @@ use everack_broker::name::Name;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Written, exchanges, to_json};
+use super::{Answer, Json, Written, exchanges, to_json};
 use crate::http::Node;
 use crate::http::body::Body;
 use crate::http::caller::Caller;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::routing::get;
@@ -10,7 +9,7 @@ use everack_amqp::connection::ChannelMode;
 use everack_node::report::ChannelReport;
 use serde_json::{Value, json};
 
-use super::{Answer, connections, consumers, statistics, to_json};
+use super::{Answer, Json, connections, consumers, statistics, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::Connected;

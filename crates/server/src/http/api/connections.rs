@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{Answer, Written, channels, to_json};
+use super::{Answer, Json, Written, channels, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::{self, Connected};

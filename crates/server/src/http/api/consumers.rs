@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::routing::get;
@@ -13,7 +12,7 @@ use everack_broker::name::Name;
 use everack_node::report::{ChannelReport, ConsumerReport};
 use serde_json::{Value, json};
 
-use super::{Answer, channels, to_json};
+use super::{Answer, Json, channels, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::{self, Connected};

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
@@ -14,7 +13,7 @@ use everack_node::report::Published;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Written, bindings, statistics, to_json, written};
+use super::{Answer, Json, Written, bindings, statistics, to_json, written};
 use crate::http::Node;
 use crate::http::body::Body;
 use crate::http::caller::Caller;

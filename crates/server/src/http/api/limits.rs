@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path};
 use axum::routing::get;
@@ -10,7 +9,7 @@ use everack_broker::catalog::{LimitName, LimitSet};
 use everack_broker::name::Name;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, to_json};
+use super::{Answer, Json, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 

@@ -20,24 +20,43 @@ mod vhosts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Extension, Request};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Extension, Query, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Node;
 use super::body::BODY_BYTES_MAX;
 use super::caller::{self, Caller};
 use super::refusal::Refusal;
+use super::view::{Parameters, View};
+
+/// What is answered, before somebody looks at it.
+struct Json(Value);
+
+impl IntoResponse for Json {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::OK.into_response();
+        response.extensions_mut().insert(Arc::new(self.0));
+        response
+    }
+}
 
 /// JSON, or why there is none.
-type Answer = Result<Json<Value>, Refusal>;
+type Answer = Result<Json, Refusal>;
 /// 201 for what is new, 204 for what was there or is gone; or why nothing has changed.
 type Written = Result<StatusCode, Refusal>;
 
+/// What can be had in pages, as RabbitMQ has it; elsewhere `page` and `name` mean nothing.
+const PAGED: [&str; 4] = [
+    "/api/queues",
+    "/api/exchanges",
+    "/api/connections",
+    "/api/channels",
+];
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
@@ -60,6 +79,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(health::routes())
         .route("/api/whoami", get(whoami))
         .method_not_allowed_fallback(async || Refusal::Method)
+        .layer(middleware::from_fn(look))
         .route_layer(middleware::from_fn_with_state(node.clone(), caller::authorise));
     resources
         .fallback(async || Refusal::NotFound)
@@ -83,6 +103,28 @@ fn written(new: bool) -> StatusCode {
     } else {
         StatusCode::NO_CONTENT
     }
+}
+
+/// Makes text of an answer, as it was asked to look.
+async fn look(Query(parameters): Query<Parameters>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let paged = PAGED
+        .iter()
+        .any(|list| path.starts_with(list) || path.ends_with(list));
+    let view = match View::of(parameters.paged(paged)) {
+        Ok(view) => view,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let mut response = next.run(request).await;
+    let answer = response.extensions_mut().remove::<Arc<Value>>();
+    let Some(answer) = answer.and_then(Arc::into_inner) else {
+        return response;
+    };
+    let seen = match view {
+        Some(view) => view.apply(answer),
+        None => Ok(answer),
+    };
+    seen.map_or_else(Refusal::into_response, |seen| axum::Json(seen).into_response())
 }
 
 /// Bounds the time of an answer, and keeps it out of caches.

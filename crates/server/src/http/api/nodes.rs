@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::routing::get;
 use everack_node::alarms::Resource;
 use serde_json::{Value, json};
 
-use super::Answer;
+use super::{Answer, Json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::refusal::Refusal;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, State};
 use axum::routing::get;
@@ -12,7 +11,7 @@ use everack_broker::partition::Counters;
 use everack_node::report::{Published, Received};
 use serde_json::{Value, json};
 
-use super::{Answer, connections, statistics};
+use super::{Answer, Json, connections, statistics};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::{self, Connected, Depths};

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path};
 use axum::routing::get;
 use everack_broker::catalog::{Policy, PolicyKind, VhostView};
 use serde_json::{Value, json};
 
-use super::{Answer, to_json};
+use super::{Answer, Json, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::refusal::Refusal;

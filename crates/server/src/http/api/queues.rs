@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
@@ -13,7 +12,7 @@ use everack_broker::partition::Depth;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Written, bindings, consumers, statistics, to_json, written};
+use super::{Answer, Json, Written, bindings, consumers, statistics, to_json, written};
 use crate::http::Node;
 use crate::http::body::Body;
 use crate::http::caller::Caller;

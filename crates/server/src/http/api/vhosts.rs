@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
@@ -11,7 +10,7 @@ use everack_broker::catalog::{Command, Queue, Unroutable, VhostView};
 use everack_broker::name::Name;
 use serde_json::{Value, json};
 
-use super::{Answer, Written, permissions, to_json, written};
+use super::{Answer, Json, Written, permissions, to_json, written};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::errand::Errand;

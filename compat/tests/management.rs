@@ -392,7 +392,7 @@ fn views(broker: &Broker) -> anyhow::Result<()> {
         ),
         (
             "/api/queues?page=1&page_size=9&name=nobody&columns=name",
-            page(2, 0, 1, 9, 1, &[]),
+            page(2, 0, 1, 9, 0, &[]),
         ),
         ("/api/vhosts?page=1&columns=name", json!([{ "name": "/" }])),
     ];

@@ -115,7 +115,7 @@ impl View {
             "item_count": shown.as_array().map_or(0, Vec::len),
             "page": page.number,
             "page_size": page.size,
-            "page_count": filtered.div_ceil(page.size).max(1),
+            "page_count": filtered.div_ceil(page.size),
             "items": shown,
         }))
     }

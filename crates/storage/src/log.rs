@@ -9,7 +9,7 @@
 use crate::{
     AppendError, Fatal, Frames, LogSync, Maintenance, OpenError, Position, Reader, RecoveryReport,
     SegmentNumber,
-    disk::{Disk, File, is_full},
+    disk::{Disk, File, is_full, is_out_of_files},
     record::{self, EndReason, HEAD_FRAME_BYTES, Head, SECTOR_BYTES, sector_up},
     recovery,
     segment::{self, FORMAT_VERSION, GROUPS_START, Header, Segment},
@@ -74,7 +74,10 @@ pub struct Log<D: Disk> {
 /// The segment that is written to.
 struct Active<F> {
     number: SegmentNumber,
+    /// For writing, and for the syncs of whoever writes.
     file: Arc<F>,
+    /// For syncs beside those, one at a time each.
+    for_syncs: Vec<Arc<F>>,
     /// Where the next group starts.
     end: u64,
     length: u64,
@@ -82,6 +85,19 @@ struct Active<F> {
     dirty: bool,
     /// It has its end already: the next append starts another one.
     ended: bool,
+}
+
+/// Syncs that have an open file of their own. The kernel tells each open file once of a failed write-back: of two syncs of one
+/// open file only one would hear of it, and the other would report success.
+const SYNCS_APART: usize = 8;
+
+impl<F> Active<F> {
+    /// An open file that no sync uses now, and that was opened before anything was written.
+    fn file_to_sync(&self) -> Arc<F> {
+        let mut idle = self.for_syncs.iter();
+        let idle = idle.find(|file| Arc::strong_count(file) == 1);
+        idle.unwrap_or(&self.file).clone()
+    }
 }
 
 impl<D: Disk> Log<D> {
@@ -96,11 +112,9 @@ impl<D: Disk> Log<D> {
             place: shared.disk.place(),
             bytes: u64::from(shared.options.segment_bytes),
         };
-        let name = shared
-            .supply
-            .obtain(u64::from(shared.options.segment_bytes), Space::Reserved)?
-            .ok_or_else(full)?;
-        let active = start_segment(&shared, name, number, report.end)?.ok_or_else(full)?;
+        let length = u64::from(shared.options.segment_bytes);
+        let name = shared.supply.obtain(length, Space::Reserved)?.ok_or_else(full)?;
+        let active = start_segment(&shared, (name, length), number, report.end)?.ok_or_else(full)?;
         shared
             .appended
             .store(Position::new(number, active.end as u32).0, Ordering::Release);
@@ -142,7 +156,7 @@ impl<D: Disk> Log<D> {
         let dirty = std::mem::replace(&mut self.active.dirty, false);
         LogSync::new(
             self.shared.clone(),
-            dirty.then(|| self.active.file.clone()),
+            dirty.then(|| self.active.file_to_sync()),
             self.end(),
         )
     }
@@ -268,7 +282,7 @@ impl<D: Disk> Log<D> {
         if !self.active.ended {
             self.end_segment(EndReason::Rolled)?;
         }
-        let started = start_segment(&self.shared, name, next, self.durable());
+        let started = start_segment(&self.shared, (name, length), next, self.durable());
         let failed = |error| self.shared.poison("starting a segment", error);
         self.active = started.map_err(failed)?.ok_or(AppendError::Full)?;
         self.shared.appended.store(self.end().0, Ordering::Release);
@@ -297,15 +311,20 @@ impl<D: Disk> Log<D> {
     }
 }
 
-/// Make the file `name` segment `number`: header, sync, then the name. `None`: the disk is full, the file is kept.
+/// Make the file `name`, of `length` bytes, segment `number`: header, sync, then the name. `None`: the disk is full, or no more files can be
+/// opened; the file is kept.
 fn start_segment<D: Disk>(
     shared: &Shared<D>,
-    name: String,
+    (name, length): (String, u64),
     number: SegmentNumber,
     durable: Position,
 ) -> io::Result<Option<Active<D::File>>> {
-    let file = shared.disk.open(&name)?;
-    let length = file.length()?;
+    let (file, for_syncs) = match open_apart(&shared.disk, &name) {
+        Err(error) if is_out_of_files(&error) => {
+            return shared.supply.give_back(name, length).map(|()| None);
+        }
+        opened => opened?,
+    };
     let header = Header {
         version: FORMAT_VERSION,
         number,
@@ -328,6 +347,7 @@ fn start_segment<D: Disk>(
     Ok(Some(Active {
         number,
         file,
+        for_syncs,
         end: GROUPS_START,
         length,
         dirty: false,
@@ -335,5 +355,37 @@ fn start_segment<D: Disk>(
     }))
 }
 
+/// The file to write to, and others for syncs beside each other.
+type Apart<F> = (F, Vec<Arc<F>>);
+
+fn open_apart<D: Disk>(disk: &D, name: &str) -> io::Result<Apart<D::File>> {
+    let others = (0..SYNCS_APART).map(|_| disk.open(name).map(Arc::new));
+    Ok((disk.open(name)?, others.collect::<io::Result<_>>()?))
+}
+
 // A group head is written even when there is nothing but it.
 const _: () = assert!(HEAD_FRAME_BYTES as u64 <= SECTOR_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_beside_each_other_have_open_files_of_their_own() {
+        let active = Active {
+            number: SegmentNumber(1),
+            file: Arc::new(0),
+            for_syncs: (1..=SYNCS_APART).map(Arc::new).collect(),
+            end: 0,
+            length: 0,
+            dirty: true,
+            ended: false,
+        };
+        let mut syncs: Vec<_> = (0..SYNCS_APART).map(|_| active.file_to_sync()).collect();
+        let used: Vec<usize> = syncs.iter().map(|file| **file).collect();
+        assert_eq!(used, (1..=SYNCS_APART).collect::<Vec<_>>());
+        assert_eq!(*active.file_to_sync(), 0, "there is always one");
+        drop(syncs.remove(4));
+        assert_eq!(*active.file_to_sync(), 5, "it is free again");
+    }
+}

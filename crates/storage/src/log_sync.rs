@@ -10,8 +10,8 @@ use std::sync::Arc;
 /// A sync that was begun and is still to be carried out: of everything that was appended before it was begun.
 ///
 /// Several of one log may run at the same time. As fdatasync covers all that is written, the one begun last covers what
-/// those before it cover, whichever of them ends first; but the kernel tells of a failed write-back only once for an open
-/// file, to one of them. So what a sync covers may be promised only when every sync begun before it has succeeded too.
+/// those before it cover, whichever of them ends first. The kernel tells of a failed write-back only once for an open file, so
+/// each has an open file of its own; what a sync covers may be promised only when every sync begun before it has succeeded too.
 #[must_use = "nothing is durable before it is run"]
 pub struct LogSync<D: Disk> {
     shared: Arc<Shared<D>>,
@@ -31,6 +31,8 @@ impl<D: Disk> LogSync<D> {
         if let Some(file) = self.file {
             file.sync_data()
                 .map_err(|error| self.shared.poison("syncing", error))?;
+            // Somebody else's sync may have failed meanwhile, of this file or of the directory that names it.
+            self.shared.check()?;
             self.shared.made_durable(self.end);
         }
         Ok(self.shared.durable())

@@ -5,7 +5,7 @@
 
 use crate::{
     directory::Directory,
-    disk::{Disk, Entry, File, is_full},
+    disk::{Disk, Entry, File, is_full, is_out_of_files},
 };
 use parking_lot::Mutex;
 use std::{
@@ -201,7 +201,7 @@ impl<D: Disk> Supply<D> {
         Ok(true)
     }
 
-    /// Make a file with the space of `length` bytes. `None`: the disk is full, and nothing is left of the attempt.
+    /// Make a file with the space of `length` bytes. `None`: the disk is full, or no more files can be opened, and nothing is left of the attempt.
     fn make(&self, name: &str, length: u64) -> io::Result<Option<D::File>> {
         let made = self
             .disk
@@ -209,7 +209,7 @@ impl<D: Disk> Supply<D> {
             .and_then(|file| file.allocate(length).map(|()| file));
         match made {
             Ok(file) => Ok(Some(file)),
-            Err(error) if is_full(&error) => match self.disk.remove(name) {
+            Err(error) if is_full(&error) || is_out_of_files(&error) => match self.disk.remove(name) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(None),
             },

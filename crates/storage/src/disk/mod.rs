@@ -70,6 +70,14 @@ pub struct Entry {
     pub length: u64,
 }
 
+/// Whether the error says that the process or the machine has no room for another open file, which passes too.
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    /// Of the machine and of the process; the same numbers on every Unix.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
 /// Whether the error says that space (or quota) has run out, which passes, rather than that the disk is broken.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(

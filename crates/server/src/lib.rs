@@ -1,6 +1,7 @@
 //! The process around a node: configuration, logins, sockets, signals, the log. The only crate that
 //! knows tokio. Not responsible for what a broker does; that is `node` and below.
 
+mod abort;
 pub mod auth;
 pub mod broker;
 pub mod cli;

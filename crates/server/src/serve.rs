@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 
+use crate::abort::abort_soon;
 use crate::auth::Authenticator;
 use crate::config::setting::{Addresses, HttpAddresses};
 use crate::config::{Change, Changed, Config, Sources};
@@ -383,6 +384,7 @@ fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
 /// so; stopping costs a recovery. So the process ends, and says where.
 fn abort_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
+        abort_soon();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message");
         let trace = std::backtrace::Backtrace::force_capture();

@@ -99,6 +99,11 @@ impl<D: Disk> Maintenance<D> {
         self.shared.segments.read().values().map(info).collect()
     }
 
+    /// The error that has stopped the log, if one has.
+    pub fn check(&self) -> Result<(), Fatal> {
+        self.shared.check()
+    }
+
     /// Whether appends are refused for want of a reserve.
     pub fn reserve_missing(&self) -> bool {
         !self.shared.supply.has_reserve()

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 
 use super::Engine;
 use super::disk_queue::Work;
+use crate::abort::abort_soon;
 
 /// How long before it is looked whether a full disk has room again.
 const FULL_RETRY: Duration = Duration::from_millis(200);
@@ -181,7 +182,7 @@ impl<L: CommitLog> Desk<L> {
         engine.log_is_full.store(true, Ordering::Release);
         if engine.raise(Resource::Disk, true) {
             tracing::error!(
-                "the disk is full: publishers are blocked until there is room again, consumers go on"
+                "the disk is full, or no more files can be opened: publishers are blocked until there is room again, consumers go on"
             );
         }
         self.parked.push(job);
@@ -213,7 +214,8 @@ impl<L: CommitLog> Desk<L> {
 }
 
 /// Ends the process: nothing may be confirmed any more.
-fn die(what: &str, error: &dyn std::fmt::Display) -> ! {
+pub(crate) fn die(what: &str, error: &dyn std::fmt::Display) -> ! {
+    abort_soon();
     tracing::error!(
         "the {what} of the log failed: {error}. Everack stops now, so that nothing is confirmed that may not be on disk; \
          check the disk and start again, what was confirmed is recovered from the log"

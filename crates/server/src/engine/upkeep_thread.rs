@@ -14,6 +14,7 @@ use everack_storage::Prepared;
 use everack_storage::disk::Os;
 
 use super::Engine;
+use super::disk_threads;
 
 /// How often the thread looks.
 const ROUND: Duration = Duration::from_millis(100);
@@ -65,6 +66,9 @@ impl UpkeepThread {
     pub(crate) fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
             std::thread::park_timeout(ROUND);
+            if let Err(error) = self.upkeep.maintenance().check() {
+                disk_threads::die("upkeep", &error);
+            }
             self.watch_memory();
             self.compact();
             self.prepare();
@@ -112,7 +116,13 @@ impl UpkeepThread {
         engine.gauges.disk_free(free);
         let waits = engine.log_is_full.load(Ordering::Acquire);
         let low = free < self.bounds.disk_free_bytes_min || waits || unprepared;
-        if engine.raise(Resource::Disk, low) {
+        let changed = engine.raise(Resource::Disk, low);
+        // The log may have run full since, and have raised what was just cleared.
+        if !low && engine.log_is_full.load(Ordering::Acquire) {
+            engine.raise(Resource::Disk, true);
+            return;
+        }
+        if changed {
             if low {
                 tracing::error!(
                     free,

@@ -215,7 +215,8 @@ impl File for OsFile {
     #[cfg(target_os = "linux")]
     fn allocate(&self, length: u64) -> io::Result<()> {
         use rustix::{fs::FallocateFlags, io::Errno};
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length) {
+        let allocate = || rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length);
+        match rustix::io::retry_on_intr(allocate) {
             Ok(()) => Ok(()),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.allocate_with_zeros(length),
             Err(error) => Err(error.into()),

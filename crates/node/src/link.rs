@@ -74,7 +74,7 @@ impl Link {
 
     /// Ends the round in which the link was dirty, and wakes its task unless it is awake already.
     pub fn clean_and_wake(&self) {
-        self.dirty.store(false, Ordering::Release);
+        self.dirty.swap(false, Ordering::AcqRel);
         self.wake();
     }
 
@@ -134,8 +134,9 @@ impl Link {
         if self.publish_bytes.load(Ordering::Acquire) < PUBLISH_WINDOW_BYTES {
             return true;
         }
-        self.publisher_waits.store(true, Ordering::Release);
-        // Looked at again, as the room may have been made between the two lines above.
+        // Looked at again, as the room may have been made meanwhile. Both sides swap, so that one of them sees what the other did: behind a
+        // plain store the processor may look at the bytes first.
+        self.publisher_waits.swap(true, Ordering::AcqRel);
         self.publish_bytes.load(Ordering::Acquire) < PUBLISH_WINDOW_BYTES
     }
 }

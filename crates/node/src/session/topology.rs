@@ -317,12 +317,8 @@ impl Session {
         nowait: bool,
         messages: u64,
     ) -> Handled {
-        let (vhost, connection) = (queue.vhost.clone(), Some(self.link.connection));
-        let command = Command::DeleteQueue {
-            vhost,
-            name: queue.name.clone(),
-            connection,
-        };
+        // The queue that was looked at: another may have been declared under its name since.
+        let command = Command::RemoveQueue { queue: queue.id };
         self.command(channel, command, Waiting::QueueDelete { nowait, messages })
     }
 

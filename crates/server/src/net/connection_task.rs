@@ -325,6 +325,15 @@ impl ConnectionTask {
 
     /// Sets the timer for the session's next deadline. A deadline that has passed is another round.
     fn sleep(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let slept = self.sleep_or_go_on(context);
+        // A wake-up out of its own round wakes nobody: the link says that there was one.
+        if slept.is_pending() && self.link.is_scheduled() {
+            context.waker().wake_by_ref();
+        }
+        slept
+    }
+
+    fn sleep_or_go_on(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let Some(deadline) = self.session.deadline(self.engine.clock.now()) else {
                 return Poll::Pending;

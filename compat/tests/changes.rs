@@ -220,7 +220,13 @@ fn connections(broker: &Broker) -> anyhow::Result<()> {
             why.contains("CONNECTION_FORCED - Closed via management plugin"),
             "the client was told {why}"
         );
-        ensure!(close(&path)?.status == 404, "it is still there");
+        // It goes when its client has gone.
+        drop(connection);
+        let deadline = Instant::now() + TOLD_MAX;
+        while close(&path)?.status != 404 {
+            ensure!(Instant::now() < deadline, "it is still there");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         Ok(())
     })
 }

@@ -69,6 +69,13 @@ impl<'a> Errand<'a> {
     ) -> Result<(), Refusal> {
         let asker = Some(self.link.connection);
         queue.check_access(asker)?;
+        let command = Command::DeleteQueue {
+            vhost: queue.vhost.clone(),
+            name: queue.name.clone(),
+            connection: asker,
+        };
+        let snapshot = self.engine.shared.snapshot();
+        snapshot.authorise(&self.caller.user.name, &command)?;
         if if_unused || if_empty {
             let check = Request::CheckDelete {
                 queue: queue.id,
@@ -77,6 +84,7 @@ impl<'a> Errand<'a> {
                 reply: self.reply(),
             };
             let why = match self.ask(queue, check).await? {
+                Answer::QueueMissing => return Err(Refusal::NotFound),
                 Answer::InUse => Some("in use"),
                 Answer::NotEmpty => Some("not empty"),
                 _ => None,
@@ -86,12 +94,9 @@ impl<'a> Errand<'a> {
                 return Err(Refusal::Bad(format!("queue '{name}' in vhost '{vhost}' {why}")));
             }
         }
-        let command = Command::DeleteQueue {
-            vhost: queue.vhost.clone(),
-            name: queue.name.clone(),
-            connection: asker,
-        };
-        self.carry_out(command).await.map(|_| ())
+        // The queue that was looked at: another may have been declared under its name since.
+        let gone = self.carry_out(Command::RemoveQueue { queue: queue.id }).await?;
+        gone.then_some(()).ok_or(Refusal::NotFound)
     }
 
     /// Removes what is ready in a queue.

@@ -5,9 +5,10 @@
 //! costs nothing.
 //!
 //! A key is matched by walking all places that are still possible word by word, each place once: a key of `n` words costs
-//! at most `n` times the nodes that are possible at once, whatever the bindings look like. (Walking depth first is
-//! exponential in the number of `#`, which a client chooses.)
+//! at most `n` times the nodes that are possible at once, whatever the bindings look like, and memory for these nodes. (Walking
+//! depth first is exponential in the number of `#`, which a client chooses.)
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::bucket::{Bucket, Member};
@@ -27,8 +28,6 @@ struct Node {
     words: SmallMap<Name, Arc<Node>>,
     star: Option<Arc<Node>>,
     hash: Option<Arc<Node>>,
-    /// Whether this node is the end of a `#`, hence stays possible whatever word comes.
-    swallows: bool,
     /// The bindings that end here.
     bucket: Bucket,
 }
@@ -36,30 +35,22 @@ struct Node {
 impl Topic {
     /// Puts the buckets of all matching binding keys into `found`, each once.
     pub(crate) fn find<'a>(&'a self, routing_key: &[u8], found: &mut Vec<&'a Bucket>) {
-        // The places that are possible before the next word begin at `from`; those after it are put behind them.
-        let mut places = Vec::with_capacity(16);
-        let mut from = 0;
-        enter(&self.root, &mut places);
+        self.walk(routing_key, found);
+    }
+
+    /// Finds, and says how many places it has looked at.
+    fn walk<'a>(&'a self, routing_key: &[u8], found: &mut Vec<&'a Bucket>) -> usize {
+        let mut places = Places::default();
+        places.enter(&self.root);
+        let mut looked_at = 0;
         for word in words(routing_key) {
-            let to = places.len();
-            for at in from..to {
-                step(places[at], word, &mut places);
-            }
-            from = to;
-            // Only a `#` leads to one place in several ways.
-            if places[from..].iter().any(|place| place.swallows) {
-                keep_each_once(&mut places, from);
-            }
-            if from == places.len() {
-                return;
+            looked_at += places.step(word);
+            if places.are_none() {
+                break;
             }
         }
-        found.extend(
-            places[from..]
-                .iter()
-                .map(|place| &place.bucket)
-                .filter(|bucket| !bucket.is_empty()),
-        );
+        found.extend(places.buckets());
+        looked_at
     }
 
     pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
@@ -110,12 +101,7 @@ impl Node {
     fn child_or_new(&mut self, word: &[u8], keyed: Keyed) -> &mut Arc<Node> {
         match word {
             b"*" => self.star.get_or_insert_default(),
-            b"#" => self.hash.get_or_insert_with(|| {
-                Arc::new(Node {
-                    swallows: true,
-                    ..Node::default()
-                })
-            }),
+            b"#" => self.hash.get_or_insert_default(),
             word => {
                 if self.words.get(word).is_none() {
                     self.words.add(Name::new(word), Arc::default(), keyed);
@@ -153,40 +139,75 @@ fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     key.split(|byte| *byte == b'.').filter(|_| !key.is_empty())
 }
 
-/// Makes `node` possible, and the ends of the `#` behind it, which may stand for no word.
-fn enter<'a>(node: &'a Node, places: &mut Vec<&'a Node>) {
-    let mut node = Some(node);
-    while let Some(place) = node {
-        places.push(place);
-        node = place.hash.as_deref();
-    }
+/// The nodes that are possible before the next word, each once.
+#[derive(Default)]
+struct Places<'a> {
+    /// Those that only this word decides about. Each is led to by one node, so it is here once.
+    passing: Vec<&'a Node>,
+    /// Ends of `#`: once possible they stay so, whatever word comes.
+    staying: Vec<&'a Node>,
+    /// The same as `staying`, once there are more than [`FEW`].
+    known: HashSet<*const Node, Keyed>,
 }
 
-/// Makes possible what `word` leads to from `place`.
-fn step<'a>(place: &'a Node, word: &[u8], next: &mut Vec<&'a Node>) {
-    if place.swallows {
-        enter(place, next);
-    }
-    if let Some(child) = place.words.get(word) {
-        enter(child, next);
-    }
-    if let Some(child) = &place.star {
-        enter(child, next);
-    }
-}
+/// So many are found faster by looking at each.
+const FEW: usize = 8;
 
-/// Lets each of the places from `from` on stand once.
-fn keep_each_once(places: &mut Vec<&Node>, from: usize) {
-    let address = |place: &&Node| std::ptr::from_ref(*place);
-    places[from..].sort_unstable_by_key(address);
-    let mut kept = from;
-    for at in from..places.len() {
-        if at == from || !std::ptr::eq(places[at], places[kept - 1]) {
-            places[kept] = places[at];
-            kept += 1;
+impl<'a> Places<'a> {
+    /// Makes `node`, which is no end of a `#`, possible, and the ends of the `#` behind it, which may stand for no word.
+    fn enter(&mut self, node: &'a Node) {
+        self.passing.push(node);
+        let mut hash = node.hash.as_deref();
+        // What is behind one that is known already is known too.
+        while let Some(node) = hash.filter(|node| self.is_new(node)) {
+            self.staying.push(node);
+            hash = node.hash.as_deref();
         }
     }
-    places.truncate(kept);
+
+    fn is_new(&mut self, node: &Node) -> bool {
+        if self.staying.len() < FEW {
+            return !self.staying.iter().any(|place| std::ptr::eq(*place, node));
+        }
+        if self.known.is_empty() {
+            let known = self.staying.iter().map(|place| std::ptr::from_ref(*place));
+            self.known.extend(known);
+        }
+        self.known.insert(node)
+    }
+
+    /// Goes on to what is possible after `word`; says how many places that meant to look at.
+    fn step(&mut self, word: &[u8]) -> usize {
+        let (passing, staying) = (self.passing.len(), self.staying.len());
+        for at in 0..passing {
+            self.follow(self.passing[at], word);
+        }
+        for at in 0..staying {
+            self.follow(self.staying[at], word);
+        }
+        self.passing.drain(..passing);
+        passing + staying
+    }
+
+    fn follow(&mut self, place: &'a Node, word: &[u8]) {
+        if let Some(child) = place.words.get(word) {
+            self.enter(child);
+        }
+        if let Some(child) = &place.star {
+            self.enter(child);
+        }
+    }
+
+    fn are_none(&self) -> bool {
+        self.passing.is_empty() && self.staying.is_empty()
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &'a Bucket> {
+        let places = self.passing.iter().chain(&self.staying);
+        places
+            .map(|place| &place.bucket)
+            .filter(|bucket| !bucket.is_empty())
+    }
 }
 
 /// Removes the binding and, on the way back, the nodes that lead nowhere any more. The depth is bounded by the length of a
@@ -264,6 +285,46 @@ mod tests {
         let mut found = Vec::new();
         topic.find("a.".repeat(127).trim_end_matches('.').as_bytes(), &mut found);
         assert_eq!(found.len(), 1);
+    }
+
+    /// What a key of `words` empty words costs where `bindings` queues are bound with as many `#` as a key holds.
+    fn cost(words: usize, bindings: usize) -> usize {
+        let mut topic = Topic::default();
+        for number in 0..bindings {
+            // Like "#.#..#.#..#": with and without a word between them, and another beginning for each queue.
+            let key = format!("{number}.#.{}", ["#", "#.", "#..#"][number % 3].repeat(40));
+            topic.add(
+                bound(&key[..key.len().min(255)], number as u64),
+                queue(1),
+                Keyed::default(),
+            );
+            let key = format!("{}{number}", "#.".repeat(60));
+            topic.add(bound(&key, number as u64), queue(1), Keyed::default());
+            let key = format!("{}{number}", "#..#.".repeat(45));
+            topic.add(bound(&key, number as u64), queue(1), Keyed::default());
+        }
+        topic.walk(".".repeat(words - 1).as_bytes(), &mut Vec::new())
+    }
+
+    #[test]
+    fn the_work_grows_with_the_words_and_the_nodes_and_no_faster() {
+        let once = cost(128, 10);
+        let (longer, more) = (cost(256, 10), cost(128, 100));
+        assert!(longer <= once * 3, "twice the words: {once}, then {longer}");
+        assert!(more <= once * 11, "ten times the bindings: {once}, then {more}");
+        let (some, deep) = (chain(30), chain(120));
+        assert!(
+            deep <= some * 5,
+            "four times as many # behind each other: {some}, then {deep}"
+        );
+    }
+
+    /// What a key costs where one queue is bound with so many `#` behind each other.
+    fn chain(hashes: usize) -> usize {
+        let mut topic = Topic::default();
+        let key = ["#"; 120][..hashes].join(".");
+        topic.add(bound(&key, 1), queue(1), Keyed::default());
+        topic.walk(&[b'.'; 100], &mut Vec::new())
     }
 
     #[test]

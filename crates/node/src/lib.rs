@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod limits;
 pub mod link;
 pub mod messages;
+pub mod names;
 pub mod notice;
 pub mod outbox;
 pub mod replies;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::catalog_service::CatalogService;
+use crate::names::NameKey;
 use crate::partition::Partition;
 use crate::progress::Progress;
 use crate::recall::{ReadRecord, Recall};
@@ -31,8 +32,8 @@ pub struct Plan {
     pub resident_bytes_max: u64,
     /// Random; keeps clients from choosing names that collide.
     pub hash_key: u64,
-    /// Random; makes generated names hard to guess.
-    pub name_seed: u64,
+    /// Random; keeps clients from computing generated names.
+    pub name_key: NameKey,
 }
 
 /// A recovered node, not running yet.
@@ -107,7 +108,7 @@ pub fn open<D: Disk>(disk: D, plan: &Plan) -> Result<Opened<D>, CannotOpen> {
         report,
         protected,
     } = recovered;
-    let shared = Arc::new(Shared::new(catalog.snapshot(), plan.name_seed, end.segment().0));
+    let shared = Arc::new(Shared::new(catalog.snapshot(), plan.name_key, end.segment().0));
     let partitions = build_partitions(&catalog, queues, plan, end);
     let recall = Arc::new(Recall::new(Box::new(LogRecords(reader.clone()))));
     Ok(Opened {

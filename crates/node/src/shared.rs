@@ -14,6 +14,7 @@ use crate::large::LargeOutput;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::link::Link;
+use crate::names::{NameKey, Names};
 use crate::notice::Notice;
 use crate::replies::Replies;
 use crate::report::Inquirer;
@@ -41,9 +42,9 @@ pub struct Shared {
     connection_next: AtomicU64,
     consumer_next: AtomicU64,
     transaction_next: AtomicU64,
-    name_next: AtomicU64,
+    names: Names,
     draw_next: AtomicU64,
-    name_seed: u64,
+    draw_seed: u64,
     links: Mutex<FxHashMap<ConnectionId, Weak<Link>>>,
 }
 
@@ -65,9 +66,10 @@ pub struct Counters {
 }
 
 impl Shared {
-    /// `seed` is random and makes generated names hard to guess; `start` numbers this start of the node and makes the numbers
+    /// `key` is random and keeps clients from computing names; `start` numbers this start of the node and makes the numbers
     /// of transactions unique within the log.
-    pub fn new(snapshot: Snapshot, seed: u64, start: u32) -> Self {
+    pub fn new(snapshot: Snapshot, key: NameKey, start: u32) -> Self {
+        let names = Names::new(key);
         Self {
             alarms: Alarms::default(),
             counters: Counters::default(),
@@ -81,9 +83,9 @@ impl Shared {
             connection_next: AtomicU64::new(1),
             consumer_next: AtomicU64::new(1),
             transaction_next: AtomicU64::new(u64::from(start) << 32 | 1),
-            name_next: AtomicU64::new(1),
             draw_next: AtomicU64::new(1),
-            name_seed: seed,
+            draw_seed: names.draw_seed(),
+            names,
             links: Mutex::new(FxHashMap::default()),
         }
     }
@@ -123,21 +125,13 @@ impl Shared {
 
     /// A fresh name such as `amq.gen-` and 22 characters, as RabbitMQ gives to what the client left unnamed.
     pub fn generate_name(&self, prefix: &str) -> String {
-        let number = self.name_next.fetch_add(1, Ordering::Relaxed);
-        let high = scramble(self.name_seed ^ number);
-        let low = scramble(high.wrapping_add(number));
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        let bits = u128::from(high) << 64 | u128::from(low);
-        let mut name = String::with_capacity(prefix.len() + 22);
-        name.push_str(prefix);
-        name.extend((0..22).map(|digit| char::from(DIGITS[(bits >> (digit * 6)) as usize & 63])));
-        name
+        self.names.generate(prefix)
     }
 
     /// A number by chance, another one at each call; for exchanges that choose so.
     pub fn draw(&self) -> u64 {
         let number = self.draw_next.fetch_add(1, Ordering::Relaxed);
-        scramble(self.name_seed.rotate_left(32) ^ number)
+        scramble(self.draw_seed ^ number)
     }
 
     /// Lets alarms reach this link.
@@ -194,7 +188,8 @@ pub fn partition_of(consumer: ConsumerId) -> PartitionId {
     PartitionId(consumer.0 as u16)
 }
 
-/// The finaliser of SplitMix64: every input bit reaches every output bit.
+/// The finaliser of SplitMix64: every input bit reaches every output bit. It can be run backwards, so nothing that it gives may be a
+/// secret.
 fn scramble(value: u64) -> u64 {
     let mut value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

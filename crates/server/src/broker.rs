@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use everack_amqp::settings::Settings;
 use everack_cluster::CommitLog as _;
 use everack_node::catalog_service::CatalogRequest;
+use everack_node::names::NameKey;
 use everack_node::opening::{self, Opened, Plan};
 use everack_node::upkeep::Upkeep;
 use everack_storage::disk::Os;
@@ -207,17 +208,19 @@ impl Everack {
 }
 
 fn plan(config: &Config) -> anyhow::Result<Plan> {
-    let mut seeds = [0u8; 16];
+    let mut seeds = [0u8; 24];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seeds)
         .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-    let (hash_key, name_seed) = seeds.split_at(8);
-    let seed = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    let seed = |at: usize| {
+        let bytes = seeds[at * 8..][..8].try_into();
+        u64::from_le_bytes(bytes.expect("eight bytes"))
+    };
     Ok(Plan {
         segment_bytes: config.data.segment.bytes() as u32,
         partitions: config.process.partitions.get() as u16,
         resident_bytes_max: config.memory.durable_max.bytes(),
-        hash_key: seed(hash_key),
-        name_seed: seed(name_seed),
+        hash_key: seed(0),
+        name_key: NameKey([seed(1), seed(2)]),
     })
 }
 

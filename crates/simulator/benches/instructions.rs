@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use everack_amqp::wire::frame;
 use everack_amqp::wire::method::{Method, basic, confirm, queue};
+use everack_node::names::NameKey;
 use everack_node::opening::Plan;
 use everack_simulator::client::{Client, short};
 use everack_simulator::disk::{Pace, Watched};
@@ -25,7 +26,7 @@ const PLAN: Plan = Plan {
     partitions: 1,
     resident_bytes_max: 64 << 20,
     hash_key: 1,
-    name_seed: 2,
+    name_key: NameKey([0, 2]),
 };
 const QUEUE: &str = "orders";
 

@@ -25,7 +25,7 @@ pub(crate) fn opened(mut opened: Opened<Watched>, plan: &Plan, flaw: Flaw) -> Op
     match flaw {
         Flaw::ReusesTransactionNumbers => {
             let snapshot = opened.catalog.catalog().snapshot();
-            opened.shared = Arc::new(Shared::new(snapshot, plan.name_seed, 0));
+            opened.shared = Arc::new(Shared::new(snapshot, plan.name_key, 0));
         }
         Flaw::TurnsBits => opened.recall = Arc::new(Recall::new(Box::new(TurnedBits(opened.reader.clone())))),
         _ => (),

@@ -22,6 +22,7 @@ use everack_node::append::Origin;
 use everack_node::catalog_service::{CatalogRequest, CatalogService};
 use everack_node::dead_letters::{DeadLetter, DeadLetters};
 use everack_node::machine::Machine;
+use everack_node::names::NameKey;
 use everack_node::opening::{self, CannotOpen, Opened, Plan};
 use everack_node::outbox::Outbox;
 use everack_node::partition::Partition;
@@ -45,7 +46,7 @@ pub const PLAN: Plan = Plan {
     partitions: 2,
     resident_bytes_max: 8 << 10,
     hash_key: 1,
-    name_seed: 2,
+    name_key: NameKey([0, 2]),
 };
 
 /// How long the upkeep waits for the disk, in pauses of a millisecond.

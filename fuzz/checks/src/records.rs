@@ -6,6 +6,7 @@
 pub mod samples;
 
 use bytes::Bytes;
+use everack_node::names::NameKey;
 use everack_node::opening::{self, Opened, Plan};
 use everack_node::record::{self, RecordFact};
 use everack_node::recovery::{Recovered, Recovery};
@@ -94,7 +95,7 @@ fn open(records: &[Vec<u8>], with_checkpoint: bool) {
         partitions: 1,
         resident_bytes_max: 1 << 20,
         hash_key: 1,
-        name_seed: 1,
+        name_key: NameKey([0, 1]),
     };
     if let Ok(opened) = opening::open(disk, &plan) {
         let Opened {

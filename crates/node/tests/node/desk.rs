@@ -20,6 +20,7 @@ use everack_node::dead_letters::DeadLetters;
 use everack_node::link::{Link, Wake};
 use everack_node::machine::Machine;
 use everack_node::messages::Messages;
+use everack_node::names::NameKey;
 use everack_node::notice::{Answer, Notice};
 use everack_node::opening::{self, Opened, Plan};
 use everack_node::outbox::Outbox;
@@ -38,7 +39,7 @@ pub(crate) const PLAN: Plan = Plan {
     partitions: 2,
     resident_bytes_max: 0,
     hash_key: 1,
-    name_seed: 2,
+    name_key: NameKey([0, 2]),
 };
 
 pub(crate) struct Desk {

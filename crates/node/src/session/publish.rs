@@ -80,7 +80,7 @@ impl Session {
             // Returns go out before the confirm of the same message, which this order guarantees.
             self.return_unroutable(channel, &messages, &routed.returned);
             if !routed.answering.is_empty() {
-                self.answer_askers(&messages, routed.answering);
+                self.answer_askers(channel, &messages, routed.answering);
             }
             let (runs, refused) = (routed.runs, &routed.refused);
             self.hand_over(channel, &messages, runs, refused, first_number, end);
@@ -210,6 +210,7 @@ impl Session {
             name: Name::new(name),
             from,
             to,
+            mandatory,
         });
         Published {
             messages,

@@ -32,6 +32,28 @@ pub(super) struct Answering {
     pub(super) name: Name,
     pub(super) from: u16,
     pub(super) to: u16,
+    /// Whether their publisher wants them back if they do not arrive.
+    pub(super) mandatory: bool,
+}
+
+impl Answering {
+    /// Leaves the messages in the asker's link; `false` if it has no room for them.
+    fn hand_over(&self, messages: &Messages) -> bool {
+        let own = messages.copied(self.from, self.to);
+        let charged = own.chunk.len() + REPLY_OVERHEAD_BYTES * own.len();
+        let Asker { link, channel, .. } = &self.asker;
+        if !link.reply_begins(charged) {
+            return false;
+        }
+        link.push(Notice::Reply(Reply {
+            channel: *channel,
+            name: self.name.clone(),
+            messages: Messages::new(own),
+            charged,
+        }));
+        link.wake();
+        true
+    }
 }
 
 impl Session {
@@ -101,30 +123,50 @@ impl Session {
         asker.link.has_room_for_replies().then_some(asker)
     }
 
-    /// Hands answers to those who asked. What finds no room is dropped: nobody was promised anything.
-    pub(super) fn answer_askers(&mut self, messages: &Messages, answering: Vec<Answering>) {
-        for Answering {
-            asker,
-            name,
-            from,
-            to,
-        } in answering
-        {
-            let own = messages.copied(from, to);
-            let charged = own.chunk.len() + REPLY_OVERHEAD_BYTES * own.len();
-            if !asker.link.reply_begins(charged) {
-                let dropped = &self.shared.counters.replies_dropped;
-                dropped.fetch_add(own.len() as u64, Ordering::Relaxed);
-                continue;
+    /// Hands answers to those who asked. For what finds no room there is nobody there: mandatory ones go back to their publisher, so this comes
+    /// before their confirm; others are dropped, as nobody was promised anything.
+    pub(super) fn answer_askers(&mut self, channel: u16, messages: &Messages, answering: Vec<Answering>) {
+        for answering in answering {
+            if !answering.hand_over(messages) {
+                self.not_answered(channel, messages, &answering);
             }
-            let (channel, messages) = (asker.channel, Messages::new(own));
-            asker.link.push(Notice::Reply(Reply {
-                channel,
-                name,
-                messages,
-                charged,
-            }));
-            asker.link.wake();
+        }
+    }
+
+    /// As [`Session::answer_askers`], some time after they were found: who is gone since is not answered.
+    pub(super) fn answer_askers_late(
+        &mut self,
+        channel: u16,
+        messages: &Messages,
+        answering: Vec<Answering>,
+    ) {
+        let is_there = |answering: &Answering| {
+            self.shared
+                .replies
+                .find(&answering.name, &self.vhost_name)
+                .is_some()
+        };
+        let (there, gone): (Vec<_>, Vec<_>) = answering.into_iter().partition(is_there);
+        for answering in &gone {
+            self.not_answered(channel, messages, answering);
+        }
+        self.answer_askers(channel, messages, there);
+    }
+
+    fn not_answered(&mut self, channel: u16, messages: &Messages, answering: &Answering) {
+        let Answering {
+            from, to, mandatory, ..
+        } = *answering;
+        let counters = &self.shared.counters;
+        let counter = if mandatory {
+            &counters.unroutable_returned
+        } else {
+            &counters.replies_dropped
+        };
+        counter.fetch_add(u64::from(to - from), Ordering::Relaxed);
+        if mandatory {
+            let indexes: Vec<u16> = (from..to).collect();
+            self.return_unroutable(channel, messages, &indexes);
         }
     }
 

@@ -150,7 +150,7 @@ impl Session {
         let state = self.channels.get_mut(&channel);
         let answers = state.map(|state| std::mem::take(&mut state.answers));
         for (messages, answering) in answers.into_iter().flatten() {
-            self.answer_askers(&messages, answering);
+            self.answer_askers_late(channel, &messages, answering);
         }
         self.connection.reply(channel, &tx::CommitOk {}.into());
     }

@@ -342,3 +342,53 @@ fn who_does_not_read_is_not_answered_without_bound() {
     assert_eq!(asker.heard().last().map(String::as_str), Some("room again"));
     drop(desk);
 }
+
+/// How many messages came back, and how many arrived at the asker.
+fn back_and_there(server: &mut Talk, asker: &mut Talk) -> (usize, usize) {
+    server.settle();
+    asker.settle();
+    let count = |heard: Vec<String>, word: &str| heard.iter().filter(|text| text.contains(word)).count();
+    (
+        count(server.heard(), "BasicReturn"),
+        count(asker.heard(), "deliver"),
+    )
+}
+
+#[test]
+fn a_mandatory_answer_arrives_or_comes_back() {
+    let body = vec![0; 100_000];
+    let in_transaction = |message: basic::Publish| {
+        let (_desk, mut asker, mut server, name) = scene();
+        server.say(1, tx::Select {});
+        for _ in 0..400 {
+            let message = basic::Publish {
+                routing_key: short(&name),
+                ..message.clone()
+            };
+            server.publish_as(1, message, &Properties::default(), &body);
+            server.turn();
+        }
+        server.say(1, tx::Commit {});
+        back_and_there(&mut server, &mut asker)
+    };
+    let (back, there) = in_transaction(mandatory(""));
+    assert_eq!(back + there, 400, "{back} came back, {there} arrived");
+    assert!(back > 0 && there > 0, "{back} came back, {there} arrived");
+    let (back, there) = in_transaction(to(""));
+    assert!(back == 0 && there < 400, "{back} came back, {there} arrived");
+}
+
+#[test]
+fn who_is_gone_at_the_commit_is_not_answered() {
+    let (_desk, mut asker, mut server, name) = scene();
+    server.say(1, tx::Select {});
+    server.publish_as(1, mandatory(&name), &Properties::default(), b"too late");
+    server.publish_as(1, to(&name), &Properties::default(), b"for nobody");
+    server.settle();
+    asker.say(1, channel::Close::default());
+    asker.settle();
+    server.say(1, tx::Commit {});
+    server.settle();
+    let expected = ["1 TxSelectOk", "1 BasicReturn", "too late", "1 TxCommitOk"];
+    assert_eq!(server.heard(), expected);
+}

@@ -206,6 +206,17 @@ impl VhostView {
         &self,
         exchange: &[u8],
         routing_keys: &[&[u8]],
+    /// As [`VhostView::route_dead_letter`], for one with further routing keys; the first is its own. The answer holds for this message
+    /// only.
+    pub fn route_dead_letter_copies(
+        &self,
+        exchange: &[u8],
+        routing_keys: &[&[u8]],
+        headers: &dyn Headers,
+    ) -> Option<Arc<Route>> {
+        routing::route_copies_within(&self.0, exchange, routing_keys, headers)
+    }
+
         headers: &dyn Headers,
     ) -> Result<Arc<Route>, RouteError> {
         routing::route_copies(&self.0, exchange, routing_keys, headers)

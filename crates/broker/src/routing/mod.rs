@@ -118,6 +118,19 @@ pub(crate) fn route_copies(
     Ok(Walk::new(vhost, exchange, routing_keys, headers).run())
 }
 
+/// As [`route_copies`] for what comes from within the broker: internal exchanges are open to it. None if there is no such exchange.
+pub(crate) fn route_copies_within(
+    vhost: &Vhost,
+    exchange: &[u8],
+    routing_keys: &[&[u8]],
+    headers: &dyn Headers,
+) -> Option<Arc<Route>> {
+    match vhost.exchanges.get(exchange).filter(|_| !exchange.is_empty()) {
+        Some(exchange) => Some(Walk::new(vhost, exchange, routing_keys, headers).run()),
+        None => route_copies(vhost, exchange, routing_keys, headers).ok(),
+    }
+}
+
 /// The walk from exchange to exchange.
 struct Walk<'a> {
     vhost: &'a Vhost,

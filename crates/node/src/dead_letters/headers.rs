@@ -102,14 +102,22 @@ fn string<'a>(death: &'a Value, name: &str) -> Option<&'a [u8]> {
     }
 }
 
-/// The key of the publish and the further ones that `CC` names. Those of `BCC` are nobody's business.
+/// The further keys that `CC` names. Those of `BCC` are nobody's business.
+pub fn copies(headers: &Table) -> impl Iterator<Item = &[u8]> {
+    let copies = match headers.get("CC") {
+        Some(Value::Array(copies)) => copies.as_slice(),
+        _ => &[],
+    };
+    copies.iter().filter_map(|copy| match copy {
+        Value::String(key) => Some(key.as_slice()),
+        _ => None,
+    })
+}
+
+/// The key of the publish and the further ones.
 fn routing_keys(headers: &Table, routing_key: &[u8]) -> Vec<Value> {
-    let mut keys = vec![Value::String(routing_key.to_vec())];
-    if let Some(Value::Array(copies)) = headers.get("CC") {
-        let copies = copies.iter().filter(|copy| matches!(copy, Value::String(_)));
-        keys.extend(copies.cloned());
-    }
-    keys
+    let keys = std::iter::once(routing_key).chain(copies(headers));
+    keys.map(|key| Value::String(key.to_vec())).collect()
 }
 
 /// The deaths with the latest in front: the same queue and reason counts once more, anything else is new.

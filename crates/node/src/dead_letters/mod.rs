@@ -209,8 +209,7 @@ fn sort(snapshot: &Snapshot, letter: &DeadLetter, messages: &Messages, now: Mill
             continue;
         };
         let written = write_letter(queue, letter.death, messages, usize::from(index), now);
-        let headers = from_amqp::arguments(&written.headers);
-        let route = vhost.route_dead_letter(exchange, &written.routing_key, &headers);
+        let route = route(vhost, exchange, &written);
         match way(snapshot, vhost, route, &written.headers) {
             Way::To(route) => {
                 sorted.push(exchange, &written, messages.body(usize::from(index)), route);
@@ -221,6 +220,18 @@ fn sort(snapshot: &Snapshot, letter: &DeadLetter, messages: &Messages, now: Mill
         }
     }
     sorted
+}
+
+/// Where the dead-letter exchange leads the message. One that keeps its key goes to the further ones that it was published with as
+/// well; where the queue has given it another key, these are off it.
+fn route(vhost: &VhostView, exchange: &[u8], letter: &Letter) -> Option<Arc<Route>> {
+    let arguments = from_amqp::arguments(&letter.headers);
+    let mut keys = vec![letter.routing_key.as_slice()];
+    keys.extend(headers::copies(&letter.headers));
+    match keys[..] {
+        [key] => vhost.route_dead_letter(exchange, key, &arguments),
+        _ => vhost.route_dead_letter_copies(exchange, &keys, &arguments),
+    }
 }
 
 /// Where a message goes.

@@ -6,7 +6,8 @@ use everack_amqp::wire::method::{basic, channel, queue, tx};
 use everack_amqp::wire::properties::Properties;
 use everack_amqp::wire::table::{Table, Value};
 
-use everack_broker::catalog::Command;
+use everack_broker::arguments::{Arguments, Value as Argument};
+use everack_broker::catalog::{Binding, Command, DeclareExchange, Destination};
 
 use crate::desk::Desk;
 use crate::talk::{Talk, short};
@@ -115,6 +116,75 @@ fn a_copy_alone_is_enough_for_a_mandatory_message() {
         "blind copies are not told"
     );
     assert_eq!(desk.ready(&desk.queue("a").unwrap()), 1);
+}
+
+/// How many dead letters come to the queues bound with `own`, `copy` and `other`, of a message sent with `own` and a copy to `copy`.
+fn letters_of_copies(arguments: &[(&str, Argument)]) -> [u64; 3] {
+    let desk = Desk::new();
+    desk.command(Command::DeclareExchange(DeclareExchange {
+        vhost: "/".into(),
+        name: "letters".into(),
+        kind: "direct".into(),
+        durable: true,
+        ..DeclareExchange::default()
+    }));
+    let letters = ["own", "copy", "other"].map(|key| {
+        let queue = desk.declare(&format!("letters.{key}"));
+        desk.command(Command::Bind {
+            vhost: "/".into(),
+            binding: Binding {
+                source: "letters".into(),
+                destination: Destination::Queue(queue.name.clone()),
+                routing_key: key.into(),
+                arguments: Arguments::default(),
+            },
+            connection: None,
+        });
+        desk.commit();
+        queue
+    });
+    let letters_exchange = [("x-dead-letter-exchange", Argument::from("letters"))];
+    desk.declare_with("own", letters_exchange.iter().chain(arguments).cloned().collect());
+    let mut talk = Talk::begin(&desk, "guest");
+    let headers = Table::new().with("CC", strings(&["copy", "nowhere"]));
+    talk.publish_as(1, to("own"), &with_headers(headers), b"x");
+    talk.say(
+        1,
+        basic::Get {
+            no_ack: false,
+            ..get("own")
+        },
+    );
+    talk.settle();
+    assert_eq!(talk.heard(), ["1 BasicGetEmpty"], "it is not durable yet");
+    talk.say(
+        1,
+        basic::Get {
+            no_ack: false,
+            ..get("own")
+        },
+    );
+    talk.settle();
+    assert_eq!(talk.heard(), ["1 got 1", "x"]);
+    talk.say(
+        1,
+        basic::Reject {
+            delivery_tag: 1,
+            requeue: false,
+        },
+    );
+    talk.settle();
+    assert_eq!(talk.heard(), [""; 0]);
+    letters.map(|queue| desk.ready(&queue))
+}
+
+#[test]
+fn a_dead_letter_that_keeps_its_key_keeps_the_further_ones() {
+    assert_eq!(letters_of_copies(&[]), [1, 1, 0]);
+    assert_eq!(
+        letters_of_copies(&[("x-dead-letter-routing-key", "other".into())]),
+        [0, 0, 1]
+    );
 }
 
 /// What happens to a message with these further keys, sent to `amq.topic` by somebody who may use keys that begin with `public` there.

@@ -56,6 +56,9 @@ impl Command {
             Command::DeclareVhost { vhost } => check_length("vhost name", vhost),
             Command::DeclareUser { user, .. } => check_length("user name", user),
             Command::SetPolicy { name, .. } => check_length("policy name", name),
+            Command::ReplacePolicies { policies, .. } => policies
+                .iter()
+                .try_for_each(|(_, name, _)| check_length("policy name", name)),
             Command::SetTopicPermission { exchange, .. } => check_length("exchange name", exchange),
             _ => Ok(()),
         }
@@ -126,6 +129,7 @@ impl Catalog {
                 definition,
             } => self.set_policy(vhost, name, kind, definition)?,
             Command::ClearPolicy { vhost, name, kind } => self.clear_policy(vhost, name, kind)?,
+            Command::ReplacePolicies { vhost, policies } => self.replace_policies(vhost, policies)?,
             Command::SetUnroutable { vhost, fate } => self.set_unroutable(vhost, fate)?,
             Command::DeclareExchange(declare) => self.declare_exchange(declare)?,
             Command::DeleteExchange {

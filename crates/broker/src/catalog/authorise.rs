@@ -50,6 +50,7 @@ impl Snapshot {
             | Command::ClearTopicPermissions { .. }
             | Command::LimitVhost { .. }
             | Command::SetUnroutable { .. }
+            | Command::ReplacePolicies { .. }
             | Command::LimitUser { .. } => self.require_administrator(user),
             Command::SetPolicy { kind, .. } | Command::ClearPolicy { kind, .. } => {
                 self.may_govern(user, *kind)

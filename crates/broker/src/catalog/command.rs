@@ -115,6 +115,14 @@ pub enum Command {
         /// Of which kind.
         kind: PolicyKind,
     },
+    /// Sets all policies of a virtual host, of both kinds, at once: each thing there is governed by the old set or by the new one,
+    /// never by some of both. Those that are there and not given are taken away.
+    ReplacePolicies {
+        /// Where.
+        vhost: Name,
+        /// All of them; no two of a kind with one name.
+        policies: Vec<(PolicyKind, Name, PolicyDefinition)>,
+    },
     /// Sets what becomes of messages that no queue of a virtual host wants. To keep them, it gets a store.
     SetUnroutable {
         /// Where.

@@ -30,6 +30,7 @@ pub(crate) fn term(value: &Value) -> String {
 /// Bytes as a term: `<<"foo">>` where they can be printed, `<<0,255>>` where not.
 pub(crate) fn binary(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
+        Ok("") => "<<>>".to_owned(),
         Ok(text) if text.chars().all(|letter| !letter.is_control()) => {
             let suffix = if text.is_ascii() { "" } else { "/utf8" };
             format!(
@@ -110,6 +111,7 @@ mod tests {
         check(true.into(), "true");
         check(1.0.into(), "1.0");
         check(1e22.into(), "1.0e22");
+        check("".into(), "<<>>");
         check("foo".into(), "<<\"foo\">>");
         check("käse".into(), "<<\"käse\"/utf8>>");
         check(Value::Binary(b"\x00\xff".as_slice().into()), "<<0,255>>");

@@ -9,7 +9,6 @@ use super::binding::Binding;
 use super::equivalence;
 use super::erlang;
 use super::govern::Governance;
-use super::policy_settings;
 use super::refusal::{Refusal, RefusalKind, resource};
 use crate::arguments::{Arguments, Value};
 use crate::name::Name;
@@ -147,7 +146,7 @@ impl Exchange {
 
     /// From here on these policies govern it. What was declared counts before them.
     pub(crate) fn govern(&mut self, governance: Governance) {
-        self.alternate = alternate_of(&policy_settings::effective(&self.arguments, &governance.settings));
+        self.alternate = alternate_of(&governance.effective(&self.arguments));
         self.governance = governance;
     }
 

@@ -1,5 +1,5 @@
-//! Policies, limits and topic permissions: what operators set about queues, exchanges, virtual hosts and users that are there,
-//! and what follows for them at once.
+//! Limits, topic permissions and what becomes of unroutable messages: what operators set about virtual hosts and users that are
+//! there; and what the policies in force make of queues and exchanges, at once.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::exchange::Exchange;
 use super::fact::Fact;
 use super::limit::{UserLimit, VhostLimit};
 use super::outcome::Outcome;
-use super::policy::{Governed, Policy, PolicyDefinition, PolicyKind};
+use super::policy::{Governed, Policy, PolicyKind};
 use super::policy_settings;
 use super::queue_definition::{self, Queue};
 use super::refusal::Refusal;
@@ -29,55 +29,18 @@ pub struct Governance {
     pub operator_policy: Option<Name>,
     /// What both set.
     pub settings: Arguments,
+    /// What the operator policy sets of that: it stands whatever others say.
+    pub bounds: Arguments,
+}
+
+impl Governance {
+    /// Declared arguments as they are in effect.
+    pub(super) fn effective(&self, declared: &Arguments) -> Arguments {
+        policy_settings::effective(declared, &self.settings, &self.bounds)
+    }
 }
 
 impl Catalog {
-    pub(super) fn set_policy(
-        &mut self,
-        vhost: Name,
-        name: Name,
-        kind: PolicyKind,
-        definition: PolicyDefinition,
-    ) -> Result<Outcome, Refusal> {
-        let known = self.vhost(&vhost)?.policies.get(&(kind, name.clone()));
-        let policy = Policy::new(name, kind, definition)?;
-        if known.is_some_and(|known| **known == policy) {
-            return Ok(Outcome::unchanged());
-        }
-        let fact = policy.fact(&vhost);
-        self.put_policy(&vhost, policy);
-        let regulated_queues = self.govern_again(&vhost);
-        Ok(Outcome {
-            regulated_queues,
-            ..Outcome::changed([fact])
-        })
-    }
-
-    pub(super) fn clear_policy(
-        &mut self,
-        vhost: Name,
-        name: Name,
-        kind: PolicyKind,
-    ) -> Result<Outcome, Refusal> {
-        let key = (kind, name);
-        if self.vhost_mut(&vhost)?.policies.remove(&key).is_none() {
-            return Ok(Outcome::unchanged());
-        }
-        let regulated_queues = self.govern_again(&vhost);
-        let (kind, name) = key;
-        Ok(Outcome {
-            regulated_queues,
-            ..Outcome::changed([Fact::PolicyCleared { vhost, name, kind }])
-        })
-    }
-
-    /// Puts a policy in whose virtual host is there.
-    pub(super) fn put_policy(&mut self, vhost: &Name, policy: Policy) {
-        let vhost = self.vhost_mut(vhost).expect("the virtual host was found before");
-        let key = (policy.kind, policy.name.clone());
-        vhost.policies.insert(key, Arc::new(policy));
-    }
-
     /// Looks again at what governs everything in a virtual host. Returns the queues for which something changes, in the order
     /// of their ids.
     pub(super) fn govern_again(&mut self, vhost: &Name) -> Vec<Arc<Queue>> {
@@ -274,8 +237,10 @@ impl Vhost {
             self.highest(PolicyKind::Operator, what),
         );
         let settings = |policy: &Arc<Policy>| policy.definition.settings.clone();
+        let bounds = operator.map(settings);
         Governance {
-            settings: policy_settings::merged(policy.map(settings).as_ref(), operator.map(settings).as_ref()),
+            settings: policy_settings::merged(policy.map(settings).as_ref(), bounds.as_ref()),
+            bounds: bounds.unwrap_or_default(),
             policy: policy.map(|policy| policy.name.clone()),
             operator_policy: operator.map(|policy| policy.name.clone()),
         }

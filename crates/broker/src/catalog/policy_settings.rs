@@ -1,201 +1,16 @@
 //! What policies may set, and what follows where several have a say: declaration, policy, operator policy.
 //!
 //! Each setting stands for an argument of a declaration. Where both are there, the lower of two limits counts, and for
-//! everything else what was declared. An operator policy bounds: the lower of two limits, and where only it says something,
-//! that. The result is one set of arguments, which is read as if it had been declared.
+//! everything else what was declared. An operator policy bounds what both of them say, so its word stands whatever they say: how
+//! two of them meet is said of each setting that operators have ([`Meeting`]). The result is one set of arguments, which is
+//! read as if it had been declared.
 
 use super::erlang;
 use super::policy::PolicyKind;
+use super::policy_setting::{Meeting, RETRY_MAX, RETRY_MIN, RETRY_TYPE, Setting, Suits, setting};
 use super::queue_arguments::QueueKind;
 use super::refusal::Refusal;
 use crate::arguments::{Arguments, Value};
-
-/// One thing that a policy may set.
-struct Setting {
-    name: &'static str,
-    /// The argument that it stands for; none for what is taken from a RabbitMQ of old and has no effect.
-    argument: Option<&'static str>,
-    holds: fn(&Value) -> bool,
-    /// What a value that does not hold is not.
-    what: &'static str,
-    /// Whether the lower of two counts.
-    limit: bool,
-    /// The queues that have it; for all others the policy is not meant.
-    only: Option<QueueKind>,
-}
-
-const fn limit(name: &'static str, argument: &'static str, what: &'static str) -> Setting {
-    Setting {
-        name,
-        argument: Some(argument),
-        holds: is_not_negative,
-        what,
-        limit: true,
-        only: None,
-    }
-}
-
-const fn choice(
-    name: &'static str,
-    argument: &'static str,
-    holds: fn(&Value) -> bool,
-    what: &'static str,
-) -> Setting {
-    Setting {
-        name,
-        argument: Some(argument),
-        holds,
-        what,
-        limit: false,
-        only: None,
-    }
-}
-
-/// Taken, shown, and without effect.
-const fn idle(name: &'static str) -> Setting {
-    Setting {
-        name,
-        argument: None,
-        holds: |_| true,
-        what: "",
-        limit: false,
-        only: None,
-    }
-}
-
-const QUORUM: Option<QueueKind> = Some(QueueKind::Quorum);
-const CLASSIC: Option<QueueKind> = Some(QueueKind::Classic);
-
-const SETTINGS: &[Setting] = &[
-    choice(
-        "alternate-exchange",
-        "alternate-exchange",
-        is_string,
-        "alternate exchange name",
-    ),
-    choice(
-        "dead-letter-exchange",
-        "x-dead-letter-exchange",
-        is_string,
-        "dead letter exchange name",
-    ),
-    choice(
-        "dead-letter-routing-key",
-        "x-dead-letter-routing-key",
-        is_string,
-        "dead letter routing key",
-    ),
-    Setting {
-        only: QUORUM,
-        ..choice(
-            "dead-letter-strategy",
-            "x-dead-letter-strategy",
-            |value| is_one_of(value, &["at-most-once", "at-least-once"]),
-            "dead letter strategy",
-        )
-    },
-    limit("message-ttl", "x-message-ttl", "message TTL"),
-    Setting {
-        holds: |value| value.as_integer().is_some_and(|value| value >= 1),
-        ..limit("expires", "x-expires", "queue expiry")
-    },
-    limit("max-length", "x-max-length", "maximum length"),
-    limit(
-        "max-length-bytes",
-        "x-max-length-bytes",
-        "maximum length in bytes",
-    ),
-    Setting {
-        only: QUORUM,
-        ..limit(
-            "max-in-memory-length",
-            "x-max-in-memory-length",
-            "maximum memory in bytes",
-        )
-    },
-    Setting {
-        only: QUORUM,
-        ..limit(
-            "max-in-memory-bytes",
-            "x-max-in-memory-bytes",
-            "maximum memory in bytes",
-        )
-    },
-    Setting {
-        only: QUORUM,
-        holds: |value| value.as_integer().is_some(),
-        ..limit("delivery-limit", "x-delivery-limit", "delivery limit")
-    },
-    limit("consumer-timeout", "x-consumer-timeout", "consumer timeout"),
-    choice(
-        "overflow",
-        "x-overflow",
-        |value| is_one_of(value, &["drop-head", "reject-publish", "reject-publish-dlx"]),
-        "overflow value",
-    ),
-    Setting {
-        only: QUORUM,
-        ..choice(
-            "delayed-retry-type",
-            "x-delayed-retry-type",
-            |value| is_one_of(value, &["disabled", "all", "failed", "returned"]),
-            "delayed retry type",
-        )
-    },
-    Setting {
-        only: QUORUM,
-        ..choice(
-            "delayed-retry-min",
-            "x-delayed-retry-min",
-            is_not_negative,
-            "delayed retry minimum",
-        )
-    },
-    Setting {
-        only: QUORUM,
-        ..choice(
-            "delayed-retry-max",
-            "x-delayed-retry-max",
-            is_not_negative,
-            "delayed retry maximum",
-        )
-    },
-    Setting {
-        only: CLASSIC,
-        ..choice(
-            "queue-mode",
-            "x-queue-mode",
-            |value| is_one_of(value, &["default", "lazy"]),
-            "queue-mode value",
-        )
-    },
-    Setting {
-        only: CLASSIC,
-        ..choice(
-            "queue-version",
-            "x-queue-version",
-            |value| matches!(value.as_integer(), Some(1 | 2)),
-            "queue-version value",
-        )
-    },
-    choice(
-        "queue-leader-locator",
-        "x-queue-leader-locator",
-        |value| is_one_of(value, &["client-local", "balanced", "random", "least-leaders"]),
-        "queue leader locator value",
-    ),
-    idle("queue-master-locator"),
-    idle("ha-mode"),
-    idle("ha-params"),
-    idle("ha-sync-mode"),
-    idle("ha-sync-batch-size"),
-    idle("ha-promote-on-shutdown"),
-    idle("ha-promote-on-failure"),
-    idle("max-age"),
-    idle("stream-max-segment-size-bytes"),
-    idle("initial-cluster-size"),
-    idle("target-group-size"),
-];
 
 /// Refuses settings that are not known, or that make no sense.
 pub(super) fn check(settings: &Arguments, kind: PolicyKind) -> Result<(), Refusal> {
@@ -208,7 +23,7 @@ pub(super) fn check(settings: &Arguments, kind: PolicyKind) -> Result<(), Refusa
             let text = format!("[{}] duplicate keys not allowed", erlang::binary(name));
             return Err(Refusal::precondition_failed(text));
         }
-        match setting(name).filter(|setting| kind == PolicyKind::User || setting.limit) {
+        match setting(name).filter(|setting| kind == PolicyKind::User || setting.meeting != Meeting::Apart) {
             None => unknown.push(format!("{{{},{}}}", erlang::binary(name), erlang::term(value))),
             Some(setting) if !(setting.holds)(value) => {
                 let text = format!("{} is not a valid {}", erlang::term(value), setting.what);
@@ -217,21 +32,41 @@ pub(super) fn check(settings: &Arguments, kind: PolicyKind) -> Result<(), Refusa
             Some(_) => {}
         }
     }
-    if unknown.is_empty() {
-        return Ok(());
+    if !unknown.is_empty() {
+        return Err(Refusal::precondition_failed(format!(
+            "[{}] are not recognised policy settings",
+            unknown.join(",")
+        )));
     }
-    Err(Refusal::precondition_failed(format!(
-        "[{}] are not recognised policy settings",
-        unknown.join(",")
-    )))
+    check_retry(settings)
+}
+
+/// A delay needs a least one, and the most is no less.
+fn check_retry(settings: &Arguments) -> Result<(), Refusal> {
+    let delay = |name| settings.get(name).and_then(Value::as_integer);
+    let kind = settings.get(RETRY_TYPE).map(erlang::plain);
+    let text = match (kind, delay(RETRY_MIN), delay(RETRY_MAX)) {
+        (Some(kind), None, _) if kind != "disabled" => {
+            format!("{RETRY_MIN} is required when {RETRY_TYPE} is {kind}")
+        }
+        (_, Some(min), Some(max)) if max < min => {
+            format!("{RETRY_MAX} ({max}) must not be smaller than {RETRY_MIN} ({min})")
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::precondition_failed(text))
 }
 
 /// Whether queues of that type have all these settings.
 pub(super) fn suit(settings: &Arguments, kind: QueueKind) -> bool {
-    let only = |name: &[u8]| setting(name).and_then(|setting| setting.only);
-    settings
-        .iter()
-        .all(|(name, _)| only(name).is_none_or(|only| only == kind))
+    settings.iter().all(|(name, _)| match setting(name) {
+        None => true,
+        Some(setting) => match setting.suits {
+            Suits::All => true,
+            Suits::Only(only) => only == kind,
+            Suits::Streams => false,
+        },
+    })
 }
 
 /// What a policy and an operator policy set together.
@@ -241,7 +76,10 @@ pub(super) fn merged(policy: Option<&Arguments>, operator: Option<&Arguments>) -
     };
     let bounded = policy.iter().map(|(name, value)| {
         let bound = operator.iter().find(|(other, _)| other == name);
-        let value = bound.map_or(value, |(_, bound)| lower(value, bound));
+        let value = match (bound, setting(name)) {
+            (Some((_, bound)), Some(setting)) => setting.meeting.bounded(value, bound),
+            _ => value,
+        };
         (name.clone(), value.clone())
     });
     let only_there = operator
@@ -250,13 +88,16 @@ pub(super) fn merged(policy: Option<&Arguments>, operator: Option<&Arguments>) -
     bounded.chain(only_there.cloned()).collect()
 }
 
-/// The arguments of a declaration as they are in effect under these settings. Only what changes is put in; the order is kept.
-pub(super) fn effective(declared: &Arguments, settings: &Arguments) -> Arguments {
+/// The arguments of a declaration as they are in effect under these settings, of which operators have set `bounds`. Only what
+/// changes is put in; the order is kept.
+pub(super) fn effective(declared: &Arguments, settings: &Arguments, bounds: &Arguments) -> Arguments {
     let mut arguments: Vec<_> = declared.iter().cloned().collect();
-    for (name, value) in settings {
+    let users = settings.iter().map(|entry| (entry, false));
+    let operators = bounds.iter().map(|entry| (entry, true));
+    for ((name, value), binds) in users.chain(operators) {
         let Some(Setting {
             argument: Some(argument),
-            limit,
+            meeting,
             ..
         }) = setting(name)
         else {
@@ -267,37 +108,13 @@ pub(super) fn effective(declared: &Arguments, settings: &Arguments) -> Arguments
             .find(|(candidate, _)| candidate.as_bytes() == argument.as_bytes());
         match held {
             None => arguments.push(((*argument).into(), value.clone())),
-            Some((_, held)) if *limit => *held = lower(held, value).clone(),
+            Some((_, held)) if binds || matches!(meeting, Meeting::Lower { .. }) => {
+                *held = meeting.bounded(held, value).clone();
+            }
             Some(_) => {}
         }
     }
     arguments.into_iter().collect()
-}
-
-fn setting(name: &[u8]) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.name.as_bytes() == name)
-}
-
-/// The lower of two limits. Below zero is none (the delivery limit says so), and what is no number binds nobody.
-fn lower<'a>(left: &'a Value, right: &'a Value) -> &'a Value {
-    let bound = |value: &Value| {
-        let number = value.as_integer().filter(|number| *number >= 0);
-        number.unwrap_or(i64::MAX)
-    };
-    if bound(right) < bound(left) { right } else { left }
-}
-
-fn is_not_negative(value: &Value) -> bool {
-    value.as_integer().is_some_and(|value| value >= 0)
-}
-
-fn is_string(value: &Value) -> bool {
-    value.as_long_string().is_some()
-}
-
-fn is_one_of(value: &Value, known: &[&str]) -> bool {
-    let given = value.as_long_string();
-    given.is_some_and(|given| known.iter().any(|known| known.as_bytes() == given))
 }
 
 #[cfg(test)]
@@ -370,10 +187,111 @@ mod tests {
                 "x".into(),
                 "<<\"x\">> is not a valid delivery limit",
             ),
+            (
+                "consumer-timeout",
+                (-1).into(),
+                "-1 is not a valid consumer timeout",
+            ),
+            (
+                "consumer-disconnected-timeout",
+                (-1).into(),
+                "-1 is not a valid consumer disconnected timeout",
+            ),
+            (
+                "max-in-memory-length",
+                (-1).into(),
+                "-1 is not a valid maximum memory in bytes",
+            ),
+            (
+                "max-in-memory-bytes",
+                (-1).into(),
+                "-1 is not a valid maximum memory in bytes",
+            ),
+            (
+                "dead-letter-strategy",
+                "twice".into(),
+                "<<\"twice\">> is not a valid dead letter strategy",
+            ),
+            ("queue-version", 3.into(), "3 is not a valid queue-version value"),
+            (
+                "queue-leader-locator",
+                "here".into(),
+                "<<\"here\">> is not a valid queue leader locator value",
+            ),
+            (
+                "target-group-size",
+                0.into(),
+                "0 is not a valid qq target count value",
+            ),
+            (
+                "member-placement-tag",
+                "".into(),
+                "<<>> is not a valid member-placement-tag value. Must be a non-empty string",
+            ),
+            (
+                "delayed-retry-type",
+                "some".into(),
+                "<<\"some\">> is not a valid delayed retry type. Must be one of: all, failed, returned, disabled",
+            ),
+            (
+                "delayed-retry-min",
+                0.into(),
+                "0 is not a valid delayed retry minimum delay. Must be a positive integer",
+            ),
+            (
+                "delayed-retry-max",
+                0.into(),
+                "0 is not a valid delayed retry maximum delay. Must be a positive integer",
+            ),
+            (
+                "initial-cluster-size",
+                (-1).into(),
+                "-1 is not a valid cluster size",
+            ),
+            ("max-age", "7d".into(), "<<\"7d\">> is not a valid max age"),
+            ("max-age", "0D".into(), "<<\"0D\">> is not a valid max age"),
+            ("max-age", "".into(), "<<>> is not a valid max age"),
+            (
+                "stream-max-segment-size-bytes",
+                3_000_000_001_i64.into(),
+                "3000000001 is not a valid segment size",
+            ),
+            (
+                "stream-filter-size-bytes",
+                15.into(),
+                "15 is not a valid filter size. Valid range is 16-255",
+            ),
         ] {
             check_one(User, &[(name, value)], Some(text));
         }
+        check_one(User, &[("max-age", "7D".into())], None);
         check_one(User, &[("max-length", 0.into()), ("ha-mode", "all".into())], None);
+        let key = |bytes: usize| [("dead-letter-routing-key", Value::from("k".repeat(bytes).as_str()))];
+        check_one(User, &key(255), None);
+        let text = format!(
+            "<<\"{}\">> is not a valid dead letter routing key",
+            "k".repeat(256)
+        );
+        check_one(User, &key(256), Some(&text));
+        let retry = |values: &[(&'static str, i32)]| {
+            let delays = values.iter().map(|(name, value)| (*name, Value::from(*value)));
+            [("delayed-retry-type", Value::from("all"))]
+                .into_iter()
+                .chain(delays)
+                .collect::<Vec<_>>()
+        };
+        check_one(
+            User,
+            &retry(&[]),
+            Some("delayed-retry-min is required when delayed-retry-type is all"),
+        );
+        check_one(User, &retry(&[("delayed-retry-min", 5)]), None);
+        check_one(
+            User,
+            &retry(&[("delayed-retry-min", 5), ("delayed-retry-max", 4)]),
+            Some("delayed-retry-max (4) must not be smaller than delayed-retry-min (5)"),
+        );
+        check_one(User, &[("delayed-retry-type", "disabled".into())], None);
         check_one(
             Operator,
             &[("max-length", 5.into()), ("delivery-limit", 3.into())],
@@ -406,11 +324,6 @@ mod tests {
             &[("max-length", 5.into())],
             &[("overflow", "drop-head".into()), ("max-length", 5.into())],
         );
-        check(
-            &[("delivery-limit", (-1).into())],
-            &[("delivery-limit", 7.into())],
-            &[("delivery-limit", 7.into())],
-        );
         assert_eq!(merged(None, None), Arguments::default());
         assert_eq!(
             merged(None, Some(&of(&[("expires", 1.into())]))),
@@ -419,9 +332,75 @@ mod tests {
     }
 
     #[test]
+    fn an_operators_word_stands_whoever_says_otherwise() {
+        /// What a queue makes of a setting that a user, whose policy or declaration it is, and an operator have given values.
+        fn check(name: &str, user: Value, operator: Value, expected: Value) {
+            let argument = setting(name.as_bytes()).and_then(|setting| setting.argument);
+            let bounds = of(&[(name, operator)]);
+            let by_policy = merged(Some(&of(&[(name, user.clone())])), Some(&bounds));
+            assert_eq!(by_policy, of(&[(name, expected.clone())]), "a policy's {name}");
+            let Some(argument) = argument else { return };
+            let declared = of(&[(argument, user)]);
+            let expected = of(&[(argument, expected)]);
+            assert_eq!(
+                effective(&declared, &bounds, &bounds),
+                expected,
+                "a declared {name}"
+            );
+            assert_eq!(
+                effective(&of(&[]), &by_policy, &bounds),
+                expected,
+                "a policy's {name}"
+            );
+        }
+        for name in [
+            "message-ttl",
+            "expires",
+            "max-length",
+            "max-length-bytes",
+            "max-in-memory-length",
+            "max-in-memory-bytes",
+            "delivery-limit",
+            "consumer-timeout",
+            "delayed-retry-max",
+        ] {
+            check(name, 9.into(), 5.into(), 5.into());
+            check(name, 3.into(), 5.into(), 3.into());
+        }
+        // Nothing at all is a limit for these.
+        for name in ["message-ttl", "max-length", "max-length-bytes", "delivery-limit"] {
+            check(name, 0.into(), 5.into(), 0.into());
+            check(name, 5.into(), 0.into(), 0.into());
+        }
+        // And no limit for these.
+        check("delivery-limit", (-1).into(), 7.into(), 7.into());
+        check("delivery-limit", 7.into(), (-1).into(), 7.into());
+        check("consumer-timeout", 0.into(), 60_000.into(), 60_000.into());
+        check("consumer-timeout", 60_000.into(), 0.into(), 60_000.into());
+        check(
+            "overflow",
+            "drop-head".into(),
+            "reject-publish".into(),
+            "reject-publish".into(),
+        );
+        check("queue-version", 1.into(), 2.into(), 2.into());
+        check("target-group-size", 3.into(), 5.into(), 5.into());
+        check("target-group-size", 5.into(), 3.into(), 5.into());
+        check("member-placement-tag", "a".into(), "b".into(), "b".into());
+        check(
+            "delayed-retry-type",
+            "disabled".into(),
+            "all".into(),
+            "all".into(),
+        );
+        check("delayed-retry-min", 5.into(), 50.into(), 50.into());
+        check("delayed-retry-min", 50.into(), 5.into(), 50.into());
+    }
+
+    #[test]
     fn a_declaration_counts_but_for_limits() {
         let check = |declared: &[(&str, Value)], settings: &[(&str, Value)], expected: &[(&str, Value)]| {
-            assert_eq!(effective(&of(declared), &of(settings)), of(expected));
+            assert_eq!(effective(&of(declared), &of(settings), &of(&[])), of(expected));
         };
         check(&[], &[("max-length", 5.into())], &[("x-max-length", 5.into())]);
         check(
@@ -462,6 +441,9 @@ mod tests {
         check("expires", 1.into(), true, true);
         check("delivery-limit", 1.into(), false, true);
         check("queue-mode", "lazy".into(), true, false);
-        check("ha-mode", "all".into(), true, true);
+        check("ha-mode", "all".into(), true, false);
+        check("queue-version", 2.into(), true, true);
+        check("target-group-size", 3.into(), false, true);
+        check("max-age", "7D".into(), false, false);
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::consumer_arguments::ConsumerSettings;
 use super::equivalence;
 use super::govern::Governance;
-use super::policy_settings;
+use super::policy_setting::CONSUMER_TIMEOUT;
 use super::queue_arguments::{QueueKind, QueueSettings};
 use super::refusal::{Refusal, resource};
 use super::unroutable::UNROUTABLE_STORE;
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Value};
 use crate::ids::{ConnectionId, PartitionId, QueueId};
 use crate::name::Name;
 use crate::partition::{Ranks, Rules, Takeover};
@@ -84,7 +84,7 @@ impl Queue {
             }],
             false,
         );
-        let effective = policy_settings::effective(&arguments, &governance.settings);
+        let effective = governance.effective(&arguments);
         Queue {
             id,
             partition,
@@ -103,7 +103,7 @@ impl Queue {
 
     /// The same queue governed otherwise.
     pub(crate) fn governed(&self, governance: Governance) -> Self {
-        let effective = policy_settings::effective(&self.arguments, &governance.settings);
+        let effective = governance.effective(&self.arguments);
         Queue {
             settings: QueueSettings::read(&effective),
             governance,
@@ -170,14 +170,27 @@ impl Queue {
         }
     }
 
-    /// How long a consumer with these settings may hold a message. A quorum queue's have a limit unless they ask for none, with 0.
+    /// How long a consumer with these settings may hold a message. A quorum queue's have a limit unless they ask for none, with 0; an
+    /// operator's limit stands whatever they ask for.
     pub fn patience_millis(&self, consumer: &ConsumerSettings) -> Option<u64> {
         let given = consumer.timeout_millis.or(self.settings.consumer_timeout_millis);
         let default = match self.kind() {
             QueueKind::Classic => None,
             QueueKind::Quorum => Some(CONSUMER_TIMEOUT_QUORUM_MILLIS),
         };
-        given.or(default).filter(|millis| *millis > 0)
+        let given = given.or(default).filter(|millis| *millis > 0);
+        let bound = self
+            .governance
+            .bounds
+            .get(CONSUMER_TIMEOUT)
+            .and_then(Value::as_integer);
+        let bound = bound
+            .and_then(|millis| u64::try_from(millis).ok())
+            .filter(|millis| *millis > 0);
+        match (given, bound) {
+            (Some(given), Some(bound)) => Some(given.min(bound)),
+            (given, bound) => given.or(bound),
+        }
     }
 
     /// Whether failed deliveries are counted, and consumers told of them.
@@ -193,7 +206,8 @@ impl Queue {
             QueueKind::Classic => None,
             QueueKind::Quorum => Some(DELIVERY_LIMIT_QUORUM),
         };
-        given.or(default).and_then(|limit| u16::try_from(limit).ok())
+        let limit = given.or(default).filter(|limit| *limit >= 0);
+        limit.map(|limit| u16::try_from(limit).unwrap_or(u16::MAX))
     }
 
     /// On which terms its partition keeps its messages.

@@ -4,7 +4,7 @@
 //! Users that are not declared are deleted, so that taking one out of the file revokes it. Vhosts stay, because
 //! messages are in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use everack_broker::catalog::{
     Access, Command, LimitName, LimitSet, Permissions, PolicyDefinition, PolicyKind, Snapshot, Unroutable,
@@ -128,29 +128,28 @@ impl Declared {
         }
     }
 
+    /// All policies of a virtual host are one command, so that nothing is governed by half of a new set.
     fn set_policies(&self, catalog: &Snapshot, commands: &mut Vec<Command>) {
-        let mut held = BTreeMap::new();
-        for vhost in catalog.vhosts() {
-            held.extend(vhost.policies().map(|policy| {
-                let key = (vhost.name().clone(), policy.kind, policy.name.clone());
-                (key, policy.definition.clone())
-            }));
+        let declared = self.policies.keys().map(|(vhost, _, _)| vhost.clone());
+        let known = catalog.vhosts().map(|vhost| vhost.name().clone());
+        let vhosts: BTreeSet<Name> = declared.chain(known).collect();
+        for vhost in vhosts {
+            let wanted = self.policies.iter().filter(|((place, _, _), _)| *place == vhost);
+            let wanted: Vec<_> = wanted
+                .map(|((_, kind, name), definition)| (*kind, name.clone(), definition.clone()))
+                .collect();
+            let view = catalog.vhost(&vhost);
+            let mut held: Vec<_> = view
+                .iter()
+                .flat_map(|view| view.policies())
+                .map(|policy| (policy.kind, policy.name.clone(), policy.definition.clone()))
+                .collect();
+            held.sort_by(|left, right| (left.0, &left.1).cmp(&(right.0, &right.1)));
+            if held != wanted {
+                let policies = wanted;
+                commands.push(Command::ReplacePolicies { vhost, policies });
+            }
         }
-        let gone = held.keys().filter(|key| !self.policies.contains_key(key));
-        commands.extend(
-            gone.cloned()
-                .map(|(vhost, kind, name)| Command::ClearPolicy { vhost, name, kind }),
-        );
-        let new = self
-            .policies
-            .iter()
-            .filter(|(key, definition)| held.get(key) != Some(definition));
-        commands.extend(new.map(|((vhost, kind, name), definition)| Command::SetPolicy {
-            vhost: vhost.clone(),
-            name: name.clone(),
-            kind: *kind,
-            definition: definition.clone(),
-        }));
     }
 }
 
@@ -389,16 +388,18 @@ mod tests {
                 Command::ClearTopicPermissions { user, exchange, .. } => {
                     format!("{user} not on {}", exchange.as_ref().unwrap())
                 }
-                Command::SetPolicy {
-                    name,
-                    kind,
-                    definition,
-                    ..
-                } => format!(
-                    "{kind:?} policy {name}: {:?} {}",
-                    definition.pattern, definition.apply_to
-                ),
-                Command::ClearPolicy { name, kind, .. } => format!("no {kind:?} policy {name}"),
+                Command::ReplacePolicies { vhost, policies } => {
+                    let policies = policies.iter().map(
+                        |(
+                            kind,
+                            name,
+                            PolicyDefinition {
+                                pattern, apply_to, ..
+                            },
+                        )| { format!(" {kind:?} {name} {pattern:?} {apply_to};") },
+                    );
+                    format!("policies of {vhost}:{}", policies.collect::<String>())
+                }
                 other => panic!("{other:?}"),
             });
             catalog.apply(command).unwrap();
@@ -487,8 +488,7 @@ mod tests {
                 "user ann []",
                 "ann on amq.topic: \"^{username}\" \"\"",
                 "ann: Channels Some(3)",
-                "User policy p: \"^q\" all",
-                "Operator policy p: \"\" queues",
+                "policies of /: User p \"^q\" all; Operator p \"\" queues;",
             ],
         );
         check(
@@ -500,11 +500,59 @@ mod tests {
                 "/: Queues None",
                 "ann not on amq.topic",
                 "ann: Channels None",
-                "no Operator policy p",
-                "User policy p: \"^r\" all",
+                "policies of /: User p \"^r\" all;",
             ],
         );
-        check(off, &["no user ann", "no User policy p"]);
+        check(off, &["no user ann", "policies of /:"]);
+    }
+
+    #[test]
+    fn no_queue_is_governed_by_half_of_a_new_set() {
+        let mut catalog = Catalog::new(Options {
+            partitions: 1,
+            hash_key: 1,
+        });
+        let policies = |of_all: &str, of_queue: &str, gone: &str| {
+            format!(
+                "[[policies]]\nname = 'all'\npattern = ''\n{of_all}\n\
+                 [[policies]]\nname = 'queue'\npattern = '^q$'\npriority = 1\n{of_queue}\n\
+                 [[policies]]\nname = '{gone}'\nkind = 'operator'\npattern = ''\ndefinition = {{ max-length = 9 }}\n"
+            )
+        };
+        let old = policies(
+            "definition = { max-length = 1 }",
+            "definition = { max-length = 7, overflow = 'reject-publish' }",
+            "bound",
+        );
+        let new = policies(
+            "definition = { max-length = 2 }",
+            "definition = { max-length = 20, overflow = 'drop-head' }",
+            "limit",
+        );
+        let (old, new) = (Declared::by(&config(&old)), Declared::by(&config(&new)));
+        for command in old.commands_for(&catalog.snapshot()) {
+            catalog.apply(command).unwrap();
+        }
+        let queue = everack_broker::catalog::DeclareQueue {
+            vhost: "/".into(),
+            name: "q".into(),
+            durable: true,
+            ..Default::default()
+        };
+        catalog.apply(Command::DeclareQueue(queue)).unwrap();
+        let governed = |catalog: &Catalog| {
+            let snapshot = catalog.snapshot();
+            let view = snapshot.vhost(b"/").unwrap();
+            view.queue(b"q").unwrap().governance.clone()
+        };
+        let mut seen = vec![governed(&catalog)];
+        for command in new.commands_for(&catalog.snapshot()) {
+            let told = catalog.apply(command).unwrap().regulated_queues.len();
+            assert!(told <= 1);
+            seen.push(governed(&catalog));
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), 2, "the old set, then the new one: {seen:#?}");
     }
 
     #[test]

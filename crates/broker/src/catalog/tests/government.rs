@@ -3,8 +3,8 @@
 use super::harness::{Harness, arguments, bind, binding, exchange, queue};
 use crate::arguments::Value;
 use crate::catalog::{
-    Access, ApplyTo, Command, DeclareExchange, DeclareQueue, Outcome, PolicyDefinition, PolicyKind,
-    RefusalKind, UNROUTABLE_STORE, Unroutable, UserLimit, VhostLimit,
+    Access, ApplyTo, Command, ConsumerSettings, DeclareExchange, DeclareQueue, Outcome, PolicyDefinition,
+    PolicyKind, RefusalKind, UNROUTABLE_STORE, Unroutable, UserLimit, VhostLimit,
 };
 
 fn definition(pattern: &str, priority: i32, settings: &[(&str, Value)]) -> PolicyDefinition {
@@ -161,6 +161,54 @@ fn operators_bound_what_users_and_declarations_say() {
     assert_eq!(length(&harness, "declared").0, Some(100));
 }
 
+/// How long consumers may hold a message where they, the declaration and an operator policy say so.
+fn patience(kind: &str, own: Option<u64>, declared: Option<i32>, operator: Option<i32>) -> Option<u64> {
+    let mut harness = Harness::new();
+    let given = declared.map(|millis| ("x-consumer-timeout", Value::from(millis)));
+    let typed = [("x-queue-type", kind.into())].into_iter().chain(given);
+    let declare = DeclareQueue {
+        arguments: typed.collect(),
+        ..queue("q")
+    };
+    harness.done(Command::DeclareQueue(declare));
+    if let Some(millis) = operator {
+        let bound = definition("", 0, &[("consumer-timeout", millis.into())]);
+        harness.done(set(OPERATOR, "bound", bound));
+    }
+    let consumer = ConsumerSettings {
+        timeout_millis: own,
+        ..ConsumerSettings::default()
+    };
+    harness
+        .view()
+        .queue(b"q")
+        .expect("there")
+        .patience_millis(&consumer)
+}
+
+#[test]
+fn an_operators_limit_of_patience_stands() {
+    const HALF_AN_HOUR: Option<u64> = Some(1_800_000);
+    for (kind, own, declared, operator, expected) in [
+        ("classic", None, None, None, None),
+        ("classic", None, None, Some(9), Some(9)),
+        ("classic", Some(0), None, Some(9), Some(9)),
+        ("classic", Some(20), None, Some(9), Some(9)),
+        ("classic", Some(5), None, Some(9), Some(5)),
+        ("classic", None, Some(0), Some(9), Some(9)),
+        ("classic", Some(0), Some(0), Some(0), None),
+        ("classic", Some(20), Some(5), None, Some(20)),
+        ("quorum", None, None, None, HALF_AN_HOUR),
+        ("quorum", Some(0), None, None, None),
+        ("quorum", None, None, Some(0), None),
+        ("quorum", Some(0), Some(0), Some(9), Some(9)),
+        ("quorum", None, Some(20), Some(9), Some(9)),
+    ] {
+        let held = patience(kind, own, declared, operator);
+        assert_eq!(held, expected, "{kind} {own:?} {declared:?} {operator:?}");
+    }
+}
+
 #[test]
 fn what_a_policy_is_for() {
     fn check(apply_to: ApplyTo, settings: &[(&str, Value)], expected: &[&str]) {
@@ -233,6 +281,81 @@ fn an_alternate_exchange_by_policy_takes_effect_at_once() {
     assert_eq!(harness.route("later", "k"), ["kept"]);
     harness.done(clear(USER, "ae"));
     assert_eq!(harness.route("x", "k"), [""; 0]);
+}
+
+fn replace(policies: &[(PolicyKind, &str, PolicyDefinition)]) -> Command {
+    let policies = policies.iter().cloned();
+    Command::ReplacePolicies {
+        vhost: "/".into(),
+        policies: policies
+            .map(|(kind, name, definition)| (kind, name.into(), definition))
+            .collect(),
+    }
+}
+
+#[test]
+fn a_set_of_policies_takes_effect_at_once() {
+    let mut harness = Harness::new();
+    ["a", "b", "other"]
+        .iter()
+        .for_each(|name| drop(harness.queue(name)));
+    let length = |length: i32| vec![("max-length", Value::from(length))];
+    harness.done(set(USER, "stays", definition("^a", 1, &length(5))));
+    harness.done(set(USER, "goes", definition("^b", 1, &length(6))));
+    let outcome = harness.done(replace(&[
+        (USER, "stays", definition("^a", 1, &length(5))),
+        (OPERATOR, "bound", definition("^[ab]", 0, &length(4))),
+    ]));
+    assert_eq!(regulated(&outcome), ["a", "b"]);
+    assert_eq!(
+        outcome.facts.len(),
+        2,
+        "what stays as it is needs no fact: {:?}",
+        outcome.facts
+    );
+    let both = |user: Option<&str>| (Some(4), user.map(str::to_owned), Some("bound".to_owned()));
+    assert_eq!(super::government::length(&harness, "a"), both(Some("stays")));
+    assert_eq!(super::government::length(&harness, "b"), both(None));
+    let mut facts: Vec<_> = harness.catalog.facts().collect();
+    facts.extend(outcome.facts);
+    assert_eq!(Harness::restarted(facts).dump(), harness.dump());
+    let outcome = harness.done(replace(&[]));
+    assert_eq!(regulated(&outcome), ["a", "b"]);
+    assert!(!harness.done(replace(&[])).changed);
+}
+
+#[test]
+fn one_policy_that_makes_no_sense_refuses_the_whole_set() {
+    let mut harness = Harness::new();
+    harness.queue("q");
+    let fine = || definition("q", 0, &[("max-length", 5.into())]);
+    let refused = |harness: &mut Harness, policies: &[(PolicyKind, &str, PolicyDefinition)], text: &str| {
+        harness.refused(replace(policies), (RefusalKind::PreconditionFailed, text));
+    };
+    refused(
+        &mut harness,
+        &[(USER, "a", fine()), (USER, "b", definition("q", 0, &[]))],
+        "policy 'b': no policy provided",
+    );
+    refused(
+        &mut harness,
+        &[(USER, "a", fine()), (OPERATOR, "a", fine()), (USER, "a", fine())],
+        "policy 'a' is given twice",
+    );
+    refused(
+        &mut harness,
+        &[
+            (USER, "a", fine()),
+            (USER, "b", definition("q(", 0, &[("max-length", 5.into())])),
+        ],
+        "policy 'b': pattern should be regular expression but is invalid: error: unclosed group",
+    );
+    let elsewhere = Command::ReplacePolicies {
+        vhost: "v".into(),
+        policies: Vec::new(),
+    };
+    harness.refused(elsewhere, (RefusalKind::NotFound, "no vhost 'v'"));
+    assert_eq!(length(&harness, "q"), (None, None, None));
 }
 
 #[test]

@@ -253,18 +253,17 @@ fn policy() -> impl Strategy<Value = Command> {
         ],
         0..3,
     );
-    (name, kind, apply_to, pattern, 0..3_i32, settings).prop_map(
+    (name, kind, apply_to, pattern, 0..4_i32, settings).prop_map(
         |(name, kind, apply_to, pattern, priority, settings)| {
             let (vhost, name) = ("/".into(), name.into());
             if priority == 0 {
                 return Command::ClearPolicy { vhost, name, kind };
             }
-            let definition = PolicyDefinition {
-                pattern: pattern.into(),
-                apply_to,
-                priority,
-                settings: arguments(&settings),
-            };
+            if priority == 3 {
+                let policies = vec![(kind, name, definition(pattern, apply_to, 1, &settings))];
+                return Command::ReplacePolicies { vhost, policies };
+            }
+            let definition = definition(pattern, apply_to, priority, &settings);
             Command::SetPolicy {
                 vhost,
                 name,
@@ -273,6 +272,20 @@ fn policy() -> impl Strategy<Value = Command> {
             }
         },
     )
+}
+
+fn definition(
+    pattern: &str,
+    apply_to: ApplyTo,
+    priority: i32,
+    settings: &[(&str, Value)],
+) -> PolicyDefinition {
+    PolicyDefinition {
+        pattern: pattern.into(),
+        apply_to,
+        priority,
+        settings: arguments(settings),
+    }
 }
 
 fn command() -> impl Strategy<Value = Command> {

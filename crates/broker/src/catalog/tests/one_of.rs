@@ -113,7 +113,7 @@ fn bindings_that_make_no_sense() {
         "q",
         "The binding key must be an integer: <<\"abc\">>",
     );
-    check(hash, "", "q", "The binding key must be an integer: <<\"\">>");
+    check(hash, "", "q", "The binding key must be an integer: <<>>");
     check(hash, "0", "q", "The binding key must be greater than 0");
     check(hash, "-1", "x:y", "The binding key must be greater than 0");
     let local = "x-local-random";

@@ -201,6 +201,33 @@ impl From<f64> for Value {
 }
 
 #[cfg(test)]
+impl Value {
+    /// A value of each type that a table can hold.
+    pub(crate) fn one_of_each_type() -> Vec<Value> {
+        let decimal = Value::Decimal { scale: 1, digits: 5 };
+        vec![
+            Value::Void,
+            true.into(),
+            Value::Byte(1),
+            Value::UnsignedByte(1),
+            Value::Short(1),
+            Value::UnsignedShort(1),
+            1.into(),
+            Value::UnsignedInt(1),
+            1_i64.into(),
+            Value::Float(0),
+            1.5.into(),
+            decimal,
+            "1".into(),
+            Value::Binary(b"1".as_slice().into()),
+            Value::Timestamp(1),
+            Value::Table(Arguments::default()),
+            Value::Array([].into()),
+        ]
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

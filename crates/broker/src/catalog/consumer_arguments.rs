@@ -1,8 +1,7 @@
 //! The arguments of consumers: what they may be and what they mean. Checked as those of queues are.
 
-use super::queue_arguments::{
-    Check, QueueKind, check_bool, check_integer, check_known, check_not_negative, check_one,
-};
+use super::argument_checks::{Check, check_bool, check_integer, check_not_negative, check_one};
+use super::queue_arguments::{QueueKind, check_known};
 use super::refusal::Refusal;
 use crate::arguments::{Arguments, Value};
 
@@ -54,6 +53,27 @@ impl ConsumerSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_argument_refuses_every_other_type() {
+        for kind in [QueueKind::Classic, QueueKind::Quorum] {
+            let refused = |name: &str, value: Value, rest: &str| {
+                let given = [(name, value)].into_iter().collect();
+                let result = ConsumerSettings::parse(&given, kind, "queue 'q' in vhost '/'");
+                let text = format!("invalid arg '{name}' for queue 'q' in vhost '/'{rest}");
+                assert_eq!(result.err().map(|refusal| refusal.text), Some(text));
+            };
+            let values = Value::one_of_each_type().into_iter();
+            for value in values.filter(|value| value.as_integer().is_none()) {
+                let error = format!(": \"expected integer, got {}\"", value.type_name());
+                refused("x-priority", value.clone(), &error);
+                refused("x-consumer-timeout", value, &error);
+            }
+            refused("x-consumer-timeout", (-1).into(), ": {value_negative,-1}");
+            let unknown = format!(" of queue type {}", kind.module_name());
+            refused("x-stream-offset", "first".into(), &unknown);
+        }
+    }
 
     #[test]
     fn consumers() {

@@ -13,6 +13,7 @@
 //! ```
 
 mod apply;
+mod argument_checks;
 mod authorise;
 mod binding;
 mod command;

@@ -5,6 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::argument_checks::{
+    Check, check_bool, check_dead_letter_routing_key, check_delay, check_expires, check_expiry,
+    check_group_size, check_integer, check_max_priority, check_not_negative, check_one, check_one_of,
+    check_placement_tag, check_queue_mode, check_queue_type, check_queue_version, check_retry_type,
+    check_string,
+};
 use super::refusal::Refusal;
 use crate::arguments::{Arguments, Value};
 use crate::name::Name;
@@ -12,6 +18,8 @@ use crate::partition::{Retry, RetryKind};
 
 /// The type of queue that was asked for. Both are our one kind of queue; the type decides which arguments are known and
 /// which properties are possible.
+///
+/// Part of the log's format by way of [`super::Fact`]: variants are appended, never reordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueueKind {
     /// Also when nothing was asked for.
@@ -64,8 +72,8 @@ pub enum Overflow {
     RejectPublishDlx,
 }
 
-/// A check of one argument: the error is an Erlang term, printed.
-pub(super) type Check = fn(&Value, &Arguments) -> Result<(), String>;
+/// The argument that names the type.
+pub(super) const QUEUE_TYPE: &str = "x-queue-type";
 
 /// In the order in which they are checked.
 const CHECKS: &[(&str, Check)] = &[
@@ -95,6 +103,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("x-quorum-initial-group-size", check_group_size),
     ("x-delivery-limit", check_integer),
     ("x-consumer-timeout", check_not_negative),
+    ("x-consumer-disconnected-timeout", check_not_negative),
+    ("x-member-placement-tag", check_placement_tag),
     ("x-delayed-retry-type", check_retry_type),
     ("x-delayed-retry-min", check_delay),
     ("x-delayed-retry-max", check_delay),
@@ -144,6 +154,8 @@ const QUORUM_ARGUMENTS: &[&str] = &[
     "x-message-ttl",
     "x-queue-leader-locator",
     "x-consumer-timeout",
+    "x-consumer-disconnected-timeout",
+    "x-member-placement-tag",
     "x-delayed-retry-type",
     "x-delayed-retry-min",
     "x-delayed-retry-max",
@@ -164,11 +176,11 @@ const PARTICULAR_ARGUMENTS: &[&str] = &[
     "x-delivery-limit",
     "x-max-age",
     "x-stream-max-segment-size-bytes",
+    "x-stream-filter-size-bytes",
     "x-initial-cluster-size",
+    "x-consumer-disconnected-timeout",
+    "x-member-placement-tag",
 ];
-
-const MILLIS_MAX: i64 = 315_360_000_000;
-const PRIORITY_MAX: i64 = 255;
 
 impl QueueKind {
     /// The arguments that this type knows, in the order in which a redeclaration is compared.
@@ -176,6 +188,14 @@ impl QueueKind {
         match self {
             QueueKind::Classic => CLASSIC_ARGUMENTS,
             QueueKind::Quorum => QUORUM_ARGUMENTS,
+        }
+    }
+
+    /// The type as arguments name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            QueueKind::Classic => "classic",
+            QueueKind::Quorum => "quorum",
         }
     }
 
@@ -231,7 +251,9 @@ impl QueueSettings {
                 _ => Overflow::DropHead,
             },
             dead_letter_exchange: string("x-dead-letter-exchange").map(Name::new),
-            dead_letter_routing_key: string("x-dead-letter-routing-key").map(Name::new),
+            dead_letter_routing_key: string("x-dead-letter-routing-key")
+                .filter(|key| key.len() <= Name::BYTES_MAX)
+                .map(Name::new),
             priority_max: integer("x-max-priority").and_then(|value| u8::try_from(value).ok()),
             single_active_consumer: arguments.get("x-single-active-consumer") == Some(&Value::Bool(true)),
             delivery_limit: integer("x-delivery-limit"),
@@ -295,20 +317,6 @@ fn check_all(arguments: &Arguments, resource: &str, concerns: impl Fn(&str) -> b
         .try_for_each(|(name, check)| check_one(name, *check, arguments, resource))
 }
 
-pub(super) fn check_one(
-    name: &str,
-    check: Check,
-    arguments: &Arguments,
-    resource: &str,
-) -> Result<(), Refusal> {
-    let Some(value) = arguments.get(name) else {
-        return Ok(());
-    };
-    check(value, arguments).map_err(|error| {
-        Refusal::precondition_failed(format!("invalid arg '{name}' for {resource}: {error}"))
-    })
-}
-
 /// Refuses those of the `particular` arguments that are not `known`.
 pub(super) fn check_known(
     arguments: &Arguments,
@@ -334,134 +342,6 @@ pub(super) fn check_known(
             )))
         }
     }
-}
-
-fn integer(value: &Value) -> Result<i64, String> {
-    value
-        .as_integer()
-        .ok_or_else(|| format!("\"expected integer, got {}\"", value.type_name()))
-}
-
-fn unacceptable_type(value: &Value) -> String {
-    format!("{{unacceptable_type,{}}}", value.type_name())
-}
-
-pub(super) fn check_integer(value: &Value, _: &Arguments) -> Result<(), String> {
-    integer(value).map(|_| ())
-}
-
-pub(super) fn check_not_negative(value: &Value, _: &Arguments) -> Result<(), String> {
-    match integer(value)? {
-        negative @ ..0 => Err(format!("{{value_negative,{negative}}}")),
-        _ => Ok(()),
-    }
-}
-
-fn check_expiry(value: &Value, _: &Arguments) -> Result<(), String> {
-    match integer(value)? {
-        negative @ ..0 => Err(format!("{{value_negative,{negative}}}")),
-        0..=MILLIS_MAX => Ok(()),
-        large => Err(format!("{{value_too_large,{large}}}")),
-    }
-}
-
-fn check_expires(value: &Value, arguments: &Arguments) -> Result<(), String> {
-    if integer(value)? == 0 {
-        Err("{value_zero,0}".to_owned())
-    } else {
-        check_expiry(value, arguments)
-    }
-}
-
-fn check_group_size(value: &Value, arguments: &Arguments) -> Result<(), String> {
-    if integer(value)? == 0 {
-        Err("{value_zero,0}".to_owned())
-    } else {
-        check_not_negative(value, arguments)
-    }
-}
-
-fn check_max_priority(value: &Value, arguments: &Arguments) -> Result<(), String> {
-    check_not_negative(value, arguments)?;
-    match integer(value)? {
-        large if large > PRIORITY_MAX => Err(format!("{{max_value_exceeded,{large}}}")),
-        _ => Ok(()),
-    }
-}
-
-pub(super) fn check_bool(value: &Value, _: &Arguments) -> Result<(), String> {
-    if matches!(value, Value::Bool(_)) {
-        Ok(())
-    } else {
-        Err(unacceptable_type(value))
-    }
-}
-
-fn check_string(value: &Value, _: &Arguments) -> Result<(), String> {
-    value
-        .as_long_string()
-        .map(|_| ())
-        .ok_or_else(|| unacceptable_type(value))
-}
-
-fn check_dead_letter_routing_key(value: &Value, arguments: &Arguments) -> Result<(), String> {
-    check_string(value, arguments)?;
-    match arguments.get("x-dead-letter-exchange") {
-        Some(_) => Ok(()),
-        None => Err("routing_key_but_no_dlx_defined".to_owned()),
-    }
-}
-
-fn check_one_of(value: &Value, known: &[&str], error: &str) -> Result<(), String> {
-    let text = value.as_long_string().ok_or_else(|| unacceptable_type(value))?;
-    if known.iter().any(|known| known.as_bytes() == text) {
-        Ok(())
-    } else {
-        Err(error.to_owned())
-    }
-}
-
-fn check_queue_mode(value: &Value, _: &Arguments) -> Result<(), String> {
-    let mode = String::from_utf8_lossy(value.as_long_string().unwrap_or_default());
-    check_one_of(
-        value,
-        &["default", "lazy"],
-        &format!("\"unsupported queue mode '{mode}'\""),
-    )
-}
-
-fn check_queue_version(value: &Value, arguments: &Arguments) -> Result<(), String> {
-    check_not_negative(value, arguments)?;
-    match integer(value)? {
-        1 | 2 => Ok(()),
-        other => Err(format!("\"unsupported queue version '{other}'\"")),
-    }
-}
-
-fn check_retry_type(value: &Value, _: &Arguments) -> Result<(), String> {
-    check_one_of(
-        value,
-        &["disabled", "all", "failed", "returned"],
-        "invalid_delayed_retry_type",
-    )
-}
-
-fn check_delay(value: &Value, arguments: &Arguments) -> Result<(), String> {
-    if integer(value)? == 0 {
-        Err("{value_zero,0}".to_owned())
-    } else {
-        check_not_negative(value, arguments)
-    }
-}
-
-/// `undefined` is what some clients send to mean nothing.
-fn check_queue_type(value: &Value, _: &Arguments) -> Result<(), String> {
-    let kind = String::from_utf8_lossy(value.as_long_string().unwrap_or_default());
-    check_one_of(
-        value,
-        &["classic", "quorum", "undefined"],
-        &format!("\"unsupported queue type '{kind}'\""),
-    )
 }
 
 #[cfg(test)]
@@ -556,6 +436,173 @@ mod tests {
         refused("x-delayed-retry-max", -5, "{value_negative,-5}");
         accepted("x-delayed-retry-multiplier", 2);
         accepted("x-queue-master-locator", "min-masters");
+    }
+
+    #[test]
+    fn every_argument_refuses_every_other_type() {
+        let integer = |value: &Value| value.as_integer().is_some();
+        let check_types =
+            |name: &str, kind: &str, fits: &dyn Fn(&Value) -> bool, error: &dyn Fn(&Value) -> String| {
+                let mut arguments = vec![("x-queue-type", Value::from(kind))];
+                if name == "x-queue-type" {
+                    arguments.clear();
+                }
+                for value in Value::one_of_each_type().into_iter().filter(|value| !fits(value)) {
+                    let error = error(&value);
+                    let text = format!("invalid arg '{name}' for queue 'q' in vhost '/': {error}");
+                    let given: Vec<_> = arguments.iter().cloned().chain([(name, value)]).collect();
+                    check(&given, Err(&text));
+                }
+            };
+        let no_integer = |value: &Value| format!("\"expected integer, got {}\"", value.type_name());
+        let unacceptable = |value: &Value| format!("{{unacceptable_type,{}}}", value.type_name());
+        for (name, kind) in [
+            ("x-expires", "classic"),
+            ("x-message-ttl", "classic"),
+            ("x-max-length", "classic"),
+            ("x-max-length-bytes", "classic"),
+            ("x-max-priority", "classic"),
+            ("x-queue-version", "classic"),
+            ("x-delivery-limit", "quorum"),
+            ("x-consumer-timeout", "quorum"),
+            ("x-consumer-disconnected-timeout", "quorum"),
+            ("x-delayed-retry-min", "quorum"),
+            ("x-delayed-retry-max", "quorum"),
+            ("x-delayed-retry-multiplier", "quorum"),
+            ("x-max-in-memory-length", "quorum"),
+            ("x-max-in-memory-bytes", "quorum"),
+            ("x-quorum-initial-group-size", "quorum"),
+        ] {
+            check_types(name, kind, &integer, &no_integer);
+        }
+        for (name, kind) in [
+            ("x-queue-type", "classic"),
+            ("x-overflow", "classic"),
+            ("x-queue-mode", "classic"),
+            ("x-dead-letter-exchange", "classic"),
+            ("x-dead-letter-routing-key", "classic"),
+            ("x-dead-letter-strategy", "quorum"),
+            ("x-delayed-retry-type", "quorum"),
+            ("x-queue-leader-locator", "quorum"),
+            ("x-member-placement-tag", "quorum"),
+        ] {
+            let text = |value: &Value| value.as_long_string().is_some();
+            check_types(name, kind, &text, &unacceptable);
+        }
+        let boolean = |value: &Value| matches!(value, Value::Bool(_));
+        check_types("x-single-active-consumer", "classic", &boolean, &unacceptable);
+    }
+
+    #[test]
+    fn every_number_has_its_range() {
+        let many = 315_360_000_000_i64;
+        let negative = "{value_negative,-1}";
+        let refused = |name: &str, value: i64, error: &str| {
+            let quorum = ("x-queue-type", Value::from("quorum"));
+            let text = format!("invalid arg '{name}' for queue 'q' in vhost '/': {error}");
+            check(&[quorum, (name, value.into())], Err(&text));
+        };
+        for name in ["x-expires", "x-message-ttl"] {
+            refused(name, -1, negative);
+            refused(name, many + 1, "{value_too_large,315360000001}");
+        }
+        for name in [
+            "x-max-length",
+            "x-max-length-bytes",
+            "x-consumer-timeout",
+            "x-consumer-disconnected-timeout",
+            "x-max-in-memory-length",
+            "x-max-in-memory-bytes",
+            "x-quorum-initial-group-size",
+            "x-delayed-retry-min",
+            "x-delayed-retry-max",
+            "x-delayed-retry-multiplier",
+        ] {
+            refused(name, -1, negative);
+        }
+        for name in [
+            "x-expires",
+            "x-quorum-initial-group-size",
+            "x-delayed-retry-min",
+            "x-delayed-retry-max",
+            "x-delayed-retry-multiplier",
+        ] {
+            refused(name, 0, "{value_zero,0}");
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_key_is_no_longer_than_a_message_can_carry() {
+        let with = |bytes: usize| {
+            let key = "k".repeat(bytes);
+            vec![
+                ("x-dead-letter-exchange", Value::from("x")),
+                ("x-dead-letter-routing-key", key.as_str().into()),
+            ]
+        };
+        check(&with(255), Ok(()));
+        let text =
+            "invalid arg 'x-dead-letter-routing-key' for queue 'q' in vhost '/': {max_length_exceeded,256}";
+        check(&with(256), Err(text));
+        // One that is in a log of old is as if it were not there.
+        let key = |bytes| QueueSettings::read(&arguments(&with(bytes))).dead_letter_routing_key;
+        assert_eq!(key(255).map(|key| key.len()), Some(255));
+        assert_eq!(key(256), None);
+    }
+
+    #[test]
+    fn legacy_arguments_are_taken_and_mean_nothing() {
+        let of_any = [
+            ("x-ha-policy", Value::from("all")),
+            ("x-ha-nodes", Value::Array(["a".into()].into())),
+            ("x-queue-leader-locator", "client-local".into()),
+            ("x-queue-leader-locator", "balanced".into()),
+            ("x-queue-leader-locator", "random".into()),
+            ("x-queue-leader-locator", "least-leaders".into()),
+            ("x-message-deduplication", true.into()),
+            ("x-cache-size", 100.into()),
+            ("x-cache-ttl", 100.into()),
+        ];
+        let of_classic = [
+            ("x-queue-mode", Value::from("lazy")),
+            ("x-queue-mode", "default".into()),
+            ("x-queue-version", 1.into()),
+            ("x-queue-version", 2.into()),
+            ("x-queue-master-locator", "min-masters".into()),
+        ];
+        let of_quorum = [
+            ("x-max-in-memory-length", Value::from(0)),
+            ("x-max-in-memory-bytes", 0.into()),
+            ("x-quorum-initial-group-size", 3.into()),
+            ("x-consumer-disconnected-timeout", 0.into()),
+            ("x-member-placement-tag", "rack".into()),
+            ("x-dead-letter-strategy", "at-least-once".into()),
+            ("x-dead-letter-strategy", "at-most-once".into()),
+        ];
+        let of_streams = [
+            ("x-max-age", Value::from("7D")),
+            ("x-stream-max-segment-size-bytes", 1.into()),
+            ("x-stream-filter-size-bytes", 16.into()),
+            ("x-initial-cluster-size", 3.into()),
+        ];
+        for kind in [QueueKind::Classic, QueueKind::Quorum] {
+            let (own, others) = match kind {
+                QueueKind::Classic => (&of_classic[..], &of_quorum[..]),
+                QueueKind::Quorum => (&of_quorum[..], &of_classic[..]),
+            };
+            let asked = ("x-queue-type", Value::from(kind.name()));
+            for legacy in own.iter().chain(&of_any) {
+                let given = [asked.clone(), legacy.clone()];
+                check(&given, Ok(()));
+                let plain = QueueSettings::read(&arguments(&given[..1]));
+                assert_eq!(QueueSettings::read(&arguments(&given)), plain, "{legacy:?}");
+            }
+            for (name, value) in others.iter().chain(&of_streams) {
+                let module = kind.module_name();
+                let text = format!("invalid arg '{name}' for queue 'q' in vhost '/' of queue type {module}");
+                check(&[asked.clone(), (name, value.clone())], Err(&text));
+            }
+        }
     }
 
     #[test]

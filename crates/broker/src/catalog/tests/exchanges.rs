@@ -1,6 +1,7 @@
 //! Declaring and deleting exchanges.
 
 use super::harness::{Harness, arguments, delete_exchange, exchange, names};
+use crate::arguments::Value;
 use crate::catalog::{Command, DeclareExchange, Fact, RefusalKind};
 
 /// Declares `p` as given, then again otherwise, which must be refused with that text.
@@ -277,4 +278,35 @@ fn virtual_hosts_come_and_go() {
     assert_eq!(outcome.facts, [Fact::VhostDeleted { vhost: "shop".into() }]);
     assert!(!harness.done(delete).changed);
     assert_eq!(harness.catalog.snapshot().queues().count(), 1);
+}
+
+#[test]
+fn arguments_that_name_something_are_strings() {
+    let is_string = |value: &Value| value.as_long_string().is_some();
+    for value in Value::one_of_each_type() {
+        for (kind, name) in [
+            ("direct", "alternate-exchange"),
+            ("x-consistent-hash", "alternate-exchange"),
+            ("x-consistent-hash", "hash-header"),
+            ("x-consistent-hash", "hash-property"),
+        ] {
+            let declare = DeclareExchange {
+                arguments: arguments(&[(name, value.clone())]),
+                ..exchange("p", kind)
+            };
+            let what = format!("arg '{name}' in exchange 'p' in vhost '/'");
+            let text = match name {
+                _ if !is_string(&value) => format!("invalid type '{}' for {what}", value.type_name()),
+                "hash-property" => "Unsupported property: 1".to_owned(),
+                _ => {
+                    Harness::new().done(Command::DeclareExchange(declare));
+                    continue;
+                }
+            };
+            Harness::new().refused(
+                Command::DeclareExchange(declare),
+                (RefusalKind::PreconditionFailed, &text),
+            );
+        }
+    }
 }

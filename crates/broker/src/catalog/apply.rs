@@ -67,19 +67,25 @@ impl Command {
 
 fn check_queue_name(declare: &DeclareQueue) -> Result<(), Refusal> {
     if declare.generated {
-        return match QueueKind::asked_for(&declare.arguments) {
-            QueueKind::Classic => check_length("queue name", &declare.name),
-            kind => {
-                let kind = kind.module_name();
-                let text = format!("Cannot declare a server-named queue for type {kind}");
-                Err(Refusal::precondition_failed(text))
-            }
-        };
+        check_generated_name(declare)?;
+        return check_length("queue name", &declare.name);
     }
     if declare.name.is_empty() {
         return Err(Refusal::precondition_failed("queue name is empty"));
     }
     check_name("queue", &declare.name)
+}
+
+/// Only classic queues may be named by the broker.
+fn check_generated_name(declare: &DeclareQueue) -> Result<(), Refusal> {
+    match QueueKind::asked_for(&declare.arguments) {
+        kind @ QueueKind::Quorum if declare.generated => {
+            let kind = kind.module_name();
+            let text = format!("Cannot declare a server-named queue for type {kind}");
+            Err(Refusal::precondition_failed(text))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Catalog {
@@ -130,6 +136,7 @@ impl Catalog {
             } => self.set_policy(vhost, name, kind, definition)?,
             Command::ClearPolicy { vhost, name, kind } => self.clear_policy(vhost, name, kind)?,
             Command::ReplacePolicies { vhost, policies } => self.replace_policies(vhost, policies)?,
+            Command::SetDefaultQueueType { vhost, kind } => self.set_default_kind(vhost, kind)?,
             Command::SetUnroutable { vhost, fate } => self.set_unroutable(vhost, fate)?,
             Command::DeclareExchange(declare) => self.declare_exchange(declare)?,
             Command::DeleteExchange {
@@ -322,7 +329,7 @@ impl Catalog {
     }
 
     fn declare_queue(&mut self, declare: DeclareQueue) -> Result<Outcome, Refusal> {
-        let existing = self.vhost(&declare.vhost)?.queues.get(&declare.name);
+        let existing = self.vhost(&declare.vhost)?.queues.get(&declare.name).cloned();
         let described = resource("queue", &declare.name, &declare.vhost);
         if declare.passive {
             let queue = existing.ok_or_else(|| Refusal::not_found(&described))?;
@@ -332,6 +339,8 @@ impl Catalog {
                 ..Outcome::unchanged()
             });
         }
+        let declare = self.vhost(&declare.vhost)?.with_type(declare);
+        check_generated_name(&declare)?;
         let declaration = declaration_of(&declare)?;
         if let Some(queue) = existing {
             queue.check_equivalence(&declaration)?;

@@ -51,6 +51,7 @@ impl Snapshot {
             | Command::LimitVhost { .. }
             | Command::SetUnroutable { .. }
             | Command::ReplacePolicies { .. }
+            | Command::SetDefaultQueueType { .. }
             | Command::LimitUser { .. } => self.require_administrator(user),
             Command::SetPolicy { kind, .. } | Command::ClearPolicy { kind, .. } => {
                 self.may_govern(user, *kind)

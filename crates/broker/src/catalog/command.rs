@@ -3,6 +3,7 @@
 use super::binding::Binding;
 use super::limit::{UserLimit, VhostLimit};
 use super::policy::{PolicyDefinition, PolicyKind};
+use super::queue_arguments::QueueKind;
 use super::unroutable::Unroutable;
 use crate::arguments::Arguments;
 use crate::ids::{ConnectionId, QueueId};
@@ -122,6 +123,13 @@ pub enum Command {
         vhost: Name,
         /// All of them; no two of a kind with one name.
         policies: Vec<(PolicyKind, Name, PolicyDefinition)>,
+    },
+    /// Sets which type queues of a virtual host have that are declared without one, from here on.
+    SetDefaultQueueType {
+        /// Where.
+        vhost: Name,
+        /// The type.
+        kind: QueueKind,
     },
     /// Sets what becomes of messages that no queue of a virtual host wants. To keep them, it gets a store.
     SetUnroutable {

@@ -28,6 +28,7 @@
 //! 17 PolicySet          vhost name kind pattern apply_to priority settings
 //! 18 PolicyCleared      vhost name kind
 //! 19 UnroutableSet      vhost fate
+//! 20 DefaultQueueTypeSet vhost kind
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,7 @@ use super::binding::Binding;
 use super::exchange::ExchangeKind;
 use super::limit::{UserLimit, VhostLimit};
 use super::policy::{ApplyTo, PolicyKind};
+use super::queue_arguments::QueueKind;
 use super::unroutable::Unroutable;
 use crate::arguments::Arguments;
 use crate::ids::{PartitionId, QueueId};
@@ -225,5 +227,12 @@ pub enum Fact {
         vhost: Name,
         /// What becomes of them.
         fate: Unroutable,
+    },
+    /// Queues of this virtual host that are declared without a type have this one. It is in the arguments of those that were.
+    DefaultQueueTypeSet {
+        /// Where.
+        vhost: Name,
+        /// The type.
+        kind: QueueKind,
     },
 }

@@ -18,6 +18,7 @@ mod authorise;
 mod binding;
 mod command;
 mod consumer_arguments;
+mod default_kind;
 mod equivalence;
 mod erlang;
 pub(crate) mod exchange;

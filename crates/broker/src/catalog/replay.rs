@@ -8,6 +8,7 @@ use super::exchange::{self, Exchange};
 use super::fact::Fact;
 use super::permission::Permissions;
 use super::policy::PolicyDefinition;
+use super::queue_arguments::QueueKind;
 use super::queue_definition::{self, Queue};
 use super::refusal::Refusal;
 use super::snapshot::{Snapshot, State};
@@ -121,7 +122,8 @@ impl Catalog {
             | Fact::UserLimited { .. }
             | Fact::PolicySet { .. }
             | Fact::PolicyCleared { .. }
-            | Fact::UnroutableSet { .. }) => self.replay_government(government)?,
+            | Fact::UnroutableSet { .. }
+            | Fact::DefaultQueueTypeSet { .. }) => self.replay_government(government)?,
         }
         self.state.epoch += 1;
         Ok(())
@@ -177,6 +179,9 @@ impl Catalog {
                     .map_err(contradicts)
             }
             Fact::UnroutableSet { vhost, fate } => self.replay_unroutable(&vhost, fate).map_err(contradicts),
+            Fact::DefaultQueueTypeSet { vhost, kind } => {
+                self.set_default_kind(vhost, kind).map(drop).map_err(contradicts)
+            }
             Fact::PolicyCleared { vhost, name, kind } => self
                 .clear_policy(vhost, name, kind)
                 .map(drop)
@@ -347,6 +352,11 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
         vhost: vhost.name.clone(),
         fate,
     });
+    let kind = vhost.default_kind;
+    let default_kind = (kind != QueueKind::default()).then(|| Fact::DefaultQueueTypeSet {
+        vhost: vhost.name.clone(),
+        kind,
+    });
     // Before all that they govern, so that nothing has to be looked at twice.
     let policies = vhost.policies.values().map(|policy| policy.fact(&vhost.name));
 
@@ -389,6 +399,7 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
         .into_iter()
         .chain(limits)
         .chain(unroutable)
+        .chain(default_kind)
         .chain(policies)
         .chain(exchanges)
         .chain(queues)

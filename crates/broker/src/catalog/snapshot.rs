@@ -10,6 +10,7 @@ use super::exchange::{Exchange, ExchangeKind};
 use super::limit::{LimitSet, VhostLimit};
 use super::permission::{Access, Permissions};
 use super::policy::Policy;
+use super::queue_arguments::QueueKind;
 use super::queue_definition::Queue;
 use super::refusal::{Refusal, RefusalKind, resource};
 use super::topic_permission::TopicPermission;
@@ -162,6 +163,11 @@ impl VhostView {
         self.0.unroutable
     }
 
+    /// The type of queues that are declared without one.
+    pub fn default_queue_type(&self) -> QueueKind {
+        self.0.default_kind
+    }
+
     /// Where unroutable messages are kept, or were.
     pub fn store(&self) -> Option<&Arc<Queue>> {
         self.0.store()
@@ -200,12 +206,6 @@ impl VhostView {
         routing::route_within(&self.0, exchange, routing_key, headers)
     }
 
-    /// Where a message goes that has further routing keys; the first is the one that it was published with. The answer holds
-    /// for this message only.
-    pub fn route_copies(
-        &self,
-        exchange: &[u8],
-        routing_keys: &[&[u8]],
     /// As [`VhostView::route_dead_letter`], for one with further routing keys; the first is its own. The answer holds for this message
     /// only.
     pub fn route_dead_letter_copies(
@@ -217,6 +217,12 @@ impl VhostView {
         routing::route_copies_within(&self.0, exchange, routing_keys, headers)
     }
 
+    /// Where a message goes that has further routing keys; the first is the one that it was published with. The answer holds
+    /// for this message only.
+    pub fn route_copies(
+        &self,
+        exchange: &[u8],
+        routing_keys: &[&[u8]],
         headers: &dyn Headers,
     ) -> Result<Arc<Route>, RouteError> {
         routing::route_copies(&self.0, exchange, routing_keys, headers)

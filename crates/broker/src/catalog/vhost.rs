@@ -11,6 +11,7 @@ use super::binding::{Binding, Destination};
 use super::exchange::{self, Exchange, ExchangeKind};
 use super::limit::{LimitSet, VhostLimit};
 use super::policy::{Policy, PolicyKind};
+use super::queue_arguments::QueueKind;
 use super::queue_definition::Queue;
 use super::unroutable::{UNROUTABLE_STORE, Unroutable};
 use crate::arguments::Arguments;
@@ -26,6 +27,7 @@ pub(crate) struct Vhost {
     pub(crate) keyed: Keyed,
     pub(crate) limits: LimitSet<VhostLimit>,
     pub(crate) unroutable: Unroutable,
+    pub(crate) default_kind: QueueKind,
     pub(crate) policies: OrdMap<(PolicyKind, Name), Arc<Policy>>,
     pub(crate) exchanges: Map<Name, Arc<Exchange>>,
     pub(crate) queues: Map<Name, Arc<Queue>>,
@@ -67,6 +69,7 @@ impl Vhost {
             keyed,
             limits: LimitSet::default(),
             unroutable: Unroutable::default(),
+            default_kind: QueueKind::default(),
             policies: OrdMap::new(),
             exchanges,
             queues: Map::with_hasher(keyed),

@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use everack_broker::catalog::{
-    Access, Command, LimitName, LimitSet, Permissions, PolicyDefinition, PolicyKind, Snapshot, Unroutable,
-    UserLimit, VhostLimit,
+    Access, Command, LimitName, LimitSet, Permissions, PolicyDefinition, PolicyKind, QueueKind, Snapshot,
+    Unroutable, UserLimit, VhostLimit,
 };
 use everack_broker::name::Name;
 
 use super::authenticator::GUEST;
 use super::password::GUEST_HASH;
-use crate::config::setting::{Guest, PolicySort, UnroutableFate};
+use crate::config::setting::{Guest, PolicySort, QueueType, UnroutableFate};
 use crate::config::table::default_entry;
 use crate::config::{Config, keys};
 
@@ -37,6 +37,7 @@ pub struct Declared {
 struct Vhost {
     limits: BTreeMap<VhostLimit, u64>,
     unroutable: Unroutable,
+    default_queue_type: QueueKind,
 }
 
 /// Vhost, kind and name of a policy.
@@ -110,16 +111,24 @@ impl Declared {
     }
 
     fn govern_vhosts(&self, catalog: &Snapshot, commands: &mut Vec<Command>) {
-        for (vhost, Vhost { limits, unroutable }) in &self.vhosts {
-            let held = catalog
-                .vhost(vhost)
-                .map(|view| view.unroutable())
-                .unwrap_or_default();
+        for (vhost, declared) in &self.vhosts {
+            let Vhost {
+                limits,
+                unroutable,
+                default_queue_type,
+            } = declared;
+            let view = catalog.vhost(vhost);
+            let held = view.as_ref().map(|view| view.unroutable()).unwrap_or_default();
             if held != *unroutable {
                 let (vhost, fate) = (vhost.clone(), *unroutable);
                 commands.push(Command::SetUnroutable { vhost, fate });
             }
-            let held = catalog.vhost(vhost).map(|view| view.limits()).unwrap_or_default();
+            let held = view.as_ref().map(|view| view.default_queue_type());
+            if held.unwrap_or_default() != *default_queue_type {
+                let (vhost, kind) = (vhost.clone(), *default_queue_type);
+                commands.push(Command::SetDefaultQueueType { vhost, kind });
+            }
+            let held = view.map(|view| view.limits()).unwrap_or_default();
             commands.extend(differing(limits, held).map(|(limit, most)| Command::LimitVhost {
                 vhost: vhost.clone(),
                 limit,
@@ -255,6 +264,10 @@ impl From<&keys::Vhost> for Vhost {
                 (VhostLimit::Connections, vhost.max_connections.0),
                 (VhostLimit::Queues, vhost.max_queues.0),
             ]),
+            default_queue_type: match vhost.default_queue_type {
+                QueueType::Classic => QueueKind::Classic,
+                QueueType::Quorum => QueueKind::Quorum,
+            },
             unroutable: match vhost.unroutable {
                 UnroutableFate::Drop => Unroutable::Drop,
                 UnroutableFate::Nack => Unroutable::Nack,
@@ -376,6 +389,7 @@ mod tests {
                 }
                 Command::ClearPermissions { user, vhost } => format!("{user} not in {vhost}"),
                 Command::SetUnroutable { vhost, fate } => format!("{vhost}: {fate:?}"),
+                Command::SetDefaultQueueType { vhost, kind } => format!("{vhost}: {kind:?} queues"),
                 Command::LimitVhost { vhost, limit, most } => format!("{vhost}: {limit:?} {most:?}"),
                 Command::LimitUser { user, limit, most } => format!("{user}: {limit:?} {most:?}"),
                 Command::SetTopicPermission {
@@ -476,7 +490,7 @@ mod tests {
         let user = "[[users]]\nname = 'ann'\npassword_hash = 'HASH'\n";
         check(
             &format!(
-                "{off}[[vhosts]]\nname = '/'\nmax_queues = 5\nunroutable = 'nack'\n{user}max_channels = 3\n\
+                "{off}[[vhosts]]\nname = '/'\nmax_queues = 5\nunroutable = 'nack'\ndefault_queue_type = 'quorum'\n{user}max_channels = 3\n\
                  [[users.topic_permissions]]\nexchange = 'amq.topic'\nwrite = '^{{username}}'\n\
                  [[policies]]\nname = 'p'\npattern = '^q'\ndefinition = {{ max-length = 5 }}\n\
                  [[policies]]\nname = 'p'\npattern = ''\nkind = 'operator'\napply_to = 'queues'\n\
@@ -484,6 +498,7 @@ mod tests {
             ),
             &[
                 "/: Nack",
+                "/: Quorum queues",
                 "/: Queues Some(5)",
                 "user ann []",
                 "ann on amq.topic: \"^{username}\" \"\"",
@@ -497,6 +512,7 @@ mod tests {
             ),
             &[
                 "/: Keep { messages_max: 10000, bytes_max: 16777216 }",
+                "/: Classic queues",
                 "/: Queues None",
                 "ann not on amq.topic",
                 "ann: Channels None",

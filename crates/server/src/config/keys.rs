@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::governing::{AppliesTo, Most, PolicySettings, Priority, TopicPattern};
 use super::setting::{
     Addresses, External, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number, OptionalPath,
-    Pattern, Period, PolicySort, Size, TlsVersion, UnroutableFate, Words,
+    Pattern, Period, PolicySort, QueueType, Size, TlsVersion, UnroutableFate, Words,
 };
 use super::table::{REQUIRED, table};
 
@@ -197,6 +197,9 @@ table! {
         max_connections: Most = "-1", Live;
         /// The most queues. One more is refused.
         max_queues: Most = "-1", Live;
+        /// The type of queues that are declared without `x-queue-type`: "classic" or "quorum". Queues that quorum queues cannot be
+        /// (exclusive, auto-delete, not durable) are classic all the same. Queues that are there keep their type.
+        default_queue_type: QueueType = "\"classic\"", Live;
         /// What becomes of messages that no queue wants and that were not published as mandatory. "keep" puts them into the
         /// queue `amq.everack.unroutable` of the vhost, from which they can be read; "drop" confirms and forgets them, as RabbitMQ
         /// does; "nack" refuses them.

@@ -496,6 +496,16 @@ choice! {
 }
 
 choice! {
+    /// The type of queues that are declared without one.
+    QueueType {
+        /// RabbitMQ's default.
+        Classic = "classic",
+        /// Always durable.
+        Quorum = "quorum",
+    }
+}
+
+choice! {
     /// What becomes of messages that no queue wants.
     UnroutableFate {
         /// They are kept in the vhost's store.

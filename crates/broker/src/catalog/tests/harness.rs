@@ -153,10 +153,11 @@ impl Harness {
         let mut lines = Vec::new();
         for vhost in snapshot.vhosts() {
             lines.push(format!(
-                "{} {:?} {:?}",
+                "{} {:?} {:?} {:?}",
                 vhost.name(),
                 vhost.limits(),
-                vhost.unroutable()
+                vhost.unroutable(),
+                vhost.default_queue_type()
             ));
             lines.extend(
                 vhost

@@ -2,6 +2,7 @@
 
 mod authorisation;
 mod bindings;
+mod default_kind;
 mod durability;
 mod exchanges;
 mod government;

@@ -9,7 +9,7 @@ use super::harness::{Harness, arguments, binding};
 use crate::arguments::{Arguments, Value};
 use crate::catalog::{
     ApplyTo, Binding, Catalog, Command, DeclareExchange, DeclareQueue, Destination, ExchangeKind, Fact,
-    Options, PolicyDefinition, PolicyKind, Unroutable, UserLimit, VhostLimit, VhostView,
+    Options, PolicyDefinition, PolicyKind, QueueKind, Unroutable, UserLimit, VhostLimit, VhostView,
 };
 use crate::ids::{ConnectionId, QueueId};
 use crate::routing::{HeaderValue, NoHeaders, Route};
@@ -194,6 +194,12 @@ fn administration() -> impl Strategy<Value = Command> {
                     most,
                 }
             }),
+        prop::sample::select([QueueKind::Classic, QueueKind::Quorum].as_slice()).prop_map(|kind| {
+            Command::SetDefaultQueueType {
+                vhost: "/".into(),
+                kind,
+            }
+        }),
         Just(Command::DeclareVhost { vhost: "v".into() }),
         Just(Command::DeleteVhost { vhost: "v".into() }),
     ]

@@ -121,7 +121,12 @@ fn show(node: &Node, vhost: &VhostView, depths: &Depths) -> Value {
         "name": to_json::name(vhost.name()),
         "description": "",
         "tags": [],
-        "metadata": { "description": "", "tags": [] },
+        "default_queue_type": vhost.default_queue_type().name(),
+        "metadata": {
+            "description": "",
+            "tags": [],
+            "default_queue_type": vhost.default_queue_type().name(),
+        },
         "tracing": false,
         "unroutable": unroutable(vhost, depths),
         "cluster_state": { node.name.as_str(): "running" },

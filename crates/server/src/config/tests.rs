@@ -81,9 +81,9 @@ fn good_values() {
         r#""info,everack_node=debug""#,
     );
     check(
-        "[[vhosts]]\nname = 'a'\n[[vhosts]]\nname = 'b'\nmax_queues = 5\nunroutable = 'drop'",
+        "[[vhosts]]\nname = 'a'\n[[vhosts]]\nname = 'b'\nmax_queues = 5\nunroutable = 'drop'\ndefault_queue_type = 'quorum'",
         "vhosts",
-        r#"[{ name = "a", max_connections = -1, max_queues = -1, unroutable = "keep", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB" }, { name = "b", max_connections = -1, max_queues = 5, unroutable = "drop", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB" }]"#,
+        r#"[{ name = "a", max_connections = -1, max_queues = -1, default_queue_type = "classic", unroutable = "keep", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB" }, { name = "b", max_connections = -1, max_queues = 5, default_queue_type = "quorum", unroutable = "drop", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB" }]"#,
     );
     check(
         "[[policies]]\nname = 'p'\npattern = '^q'\npriority = -1\ndefinition = { max-length = 5, overflow = 'drop-head' }",

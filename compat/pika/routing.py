@@ -283,6 +283,25 @@ def _(broker):
             assert time.monotonic() < settle, "the one that is gone is still counted"
 
 
+@case("a vhost's default queue type, where nothing else is said")
+def _(broker):
+    channel = broker.channel(**login("typed", vhost="typed"))
+    channel.queue_declare("ro-typed", durable=True)
+    channel.queue_declare("ro-typed", durable=True, arguments={"x-queue-type": "quorum"})
+    channel.queue_declare("ro-typed-own", exclusive=True)
+    channel.queue_declare("ro-typed-short", durable=True, auto_delete=True)
+    types = {queue["name"]: queue["type"] for queue in api("queues/typed")}
+    assert types == {"ro-typed": "quorum", "ro-typed-own": "classic", "ro-typed-short": "classic"}, types
+    assert api("vhosts/typed")["default_queue_type"] == "quorum"
+    text = "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'ro-typed' in vhost 'typed': " \
+        "received 'classic' but current is 'quorum'"
+    other = {"x-queue-type": "classic"}
+    refused(406, text, lambda: channel.queue_declare("ro-typed", durable=True, arguments=other))
+    text = "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue"
+    second = channel.connection.channel()
+    refused(406, text, lambda: second.queue_declare("", durable=True))
+
+
 @case("a user has as many connections and channels as it may")
 def _(broker):
     connection = broker.connection(**login("few"))

@@ -490,6 +490,7 @@ const OURS: &[&str] = &[
     "/api/queues/%2f/scene.durable message_bytes_parked",
     // Later versions have it.
     "/api/whoami is_internal_user",
+    "/api/vhosts [].metadata.default_queue_type",
 ];
 
 fn is_ours(field: &str) -> bool {

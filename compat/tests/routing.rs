@@ -18,6 +18,10 @@ max_queues = 2
 name = "strict"
 unroutable = "nack"
 
+[[vhosts]]
+name = "typed"
+default_queue_type = "quorum"
+
 [[policies]]
 name = "aside"
 pattern = "^ro-by-policy"
@@ -64,6 +68,7 @@ read = "^news\\."
         user("few", "max_connections = 1\nmax_channels = 2\n", &["/", "narrow"]),
         user("narrow", "", &["narrow"]),
         user("strict", "", &["strict"]),
+        user("typed", "", &["typed"]),
         user("topical", "", &["/"]) + topical,
         user("deputy", "tags = [\"impersonator\"]\n", &["/"]),
     ]

@@ -17,6 +17,8 @@ pub struct Terms {
     pub overflow: Overflow,
     /// Whether there is an exchange that dead messages go to.
     pub dead_letters: bool,
+    /// Messages are never ready here: each waits for the time that it came with, then goes where the dead go.
+    pub scheduled: bool,
 }
 
 impl Terms {
@@ -29,9 +31,10 @@ impl Terms {
             bytes_max,
             overflow: _,
             dead_letters,
+            scheduled,
         } = self;
         let limits = [message_ttl_millis, expires_millis, messages_max, bytes_max];
-        limits.iter().all(|limit| limit.is_none()) && !dead_letters
+        limits.iter().all(|limit| limit.is_none()) && !dead_letters && !scheduled
     }
 
     /// Whether a message that finds no room is refused rather than let in.

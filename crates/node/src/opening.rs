@@ -11,7 +11,7 @@ use crate::recall::{ReadRecord, Recall};
 use crate::recovery::checkpoint::{Checkpoint, CheckpointError};
 use crate::recovery::{Recovered, Recovery, Report};
 use crate::shared::Shared;
-use everack_broker::catalog::{Catalog, Options as CatalogOptions};
+use everack_broker::catalog::{Catalog, DelayBounds, Options as CatalogOptions};
 use everack_broker::ids::PartitionId;
 use everack_broker::partition::{Limits, Partition as Queues};
 use everack_cluster::Standalone;
@@ -34,6 +34,8 @@ pub struct Plan {
     pub hash_key: u64,
     /// Random; keeps clients from computing generated names.
     pub name_key: NameKey,
+    /// How much may wait in each delayed exchange.
+    pub delay_bounds: DelayBounds,
 }
 
 /// A recovered node, not running yet.
@@ -141,6 +143,7 @@ fn replay<D: Disk>(
         partitions: plan.partitions,
         hash_key: plan.hash_key,
     });
+    let catalog = catalog.with_delay_bounds(plan.delay_bounds);
     let mut recovery = Recovery::load(summary.map(|_| checkpoint), catalog);
     if !report.damage.is_empty() {
         recovery.note_damage();

@@ -12,7 +12,7 @@ use std::fmt;
 
 use everack_amqp::connection::{ChannelMode, Status};
 use everack_broker::arguments::Arguments;
-use everack_broker::ids::{ConnectionId, ConsumerId, PartitionId, QueueId, Seq};
+use everack_broker::ids::{ConnectionId, ConsumerId, Millis, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
 use everack_broker::partition::{Counters, Depth, Marks, Run};
 
@@ -37,6 +37,10 @@ pub enum Report {
     Parked(ParkedReport),
     /// What became of parked messages.
     Unparked(UnparkedReport),
+    /// What waits for its time.
+    Scheduled(ScheduledReport),
+    /// What will not come.
+    Unscheduled(UnscheduledReport),
 }
 
 /// Queues of one partition.
@@ -75,6 +79,37 @@ pub struct ParkedMessages {
 /// Parked messages went back to their places, or away. Their record follows the fact, as a settlement's does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnparkedReport {
+    /// The queue.
+    pub queue: QueueId,
+    /// How many.
+    pub messages: u64,
+}
+
+/// Messages that wait for their time in a queue, those that are due first in front.
+#[derive(Debug)]
+pub struct ScheduledReport {
+    /// The queue.
+    pub queue: QueueId,
+    /// The messages.
+    pub runs: Vec<ScheduledMessages>,
+    /// Where to go on, if there are more.
+    pub next: Option<(Millis, Seq)>,
+}
+
+/// Messages in a row that are due at the same time.
+#[derive(Debug)]
+pub struct ScheduledMessages {
+    /// When.
+    pub at: Millis,
+    /// The messages, which have to be read from the log ([`crate::recall::Recall`]).
+    pub run: Run<Messages>,
+    /// Keeps the segment that holds the bytes from being deleted while somebody looks.
+    pub pin: Pin,
+}
+
+/// Messages that waited have durably left their queue, and will not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnscheduledReport {
     /// The queue.
     pub queue: QueueId,
     /// How many.

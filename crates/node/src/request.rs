@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use everack_broker::ids::{ConsumerId, QueueId, Seq};
-use everack_broker::partition::{ParkedFate, Rules, SettleOutcome, SharedLimit};
+use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq};
+use everack_broker::partition::{ParkedFate, Rules, SettleOutcome, SettleReason, SharedLimit};
 use everack_broker::routing::Route;
 use everack_storage::Position;
 
@@ -127,14 +127,16 @@ pub enum Request {
         /// How many.
         count: u32,
     },
-    /// Dead messages would go in a circle.
-    Cycle {
+    /// Dead messages go nowhere, and are counted out for that reason.
+    Bury {
         /// The queue.
         queue: QueueId,
         /// The first message.
         first: Seq,
         /// How many.
         count: u32,
+        /// Why.
+        reason: SettleReason,
     },
     /// The catalog has durably removed a queue.
     DeleteQueue {
@@ -165,6 +167,10 @@ pub enum Request {
     Tick,
     /// Which messages are parked?
     ListParked(ListParked),
+    /// Which messages wait for their time?
+    ListScheduled(ListScheduled),
+    /// Messages that wait for their time are called off.
+    Unschedule(Unschedule),
     /// Parked messages go back to their places, or away.
     Unpark(Unpark),
     /// How do these queues stand? Ask for a bounded number at a time: the partition stands still while it looks.
@@ -284,6 +290,32 @@ pub struct Unpark {
     pub end: Seq,
     /// What becomes of them.
     pub fate: ParkedFate,
+    /// Who is told.
+    pub inquirer: Arc<dyn Inquirer>,
+}
+
+/// See [`Request::ListScheduled`]; the answer is a [`crate::report::ScheduledReport`].
+#[derive(Debug)]
+pub struct ListScheduled {
+    /// Whose messages.
+    pub queue: QueueId,
+    /// Messages that are due before this, or then with a lower number, are passed over.
+    pub from: (Millis, Seq),
+    /// About how many runs to tell of at once; a thousand at the most.
+    pub most: usize,
+    /// Who is told.
+    pub inquirer: Arc<dyn Inquirer>,
+}
+
+/// See [`Request::Unschedule`]; the answer is a [`crate::report::UnscheduledReport`].
+#[derive(Debug)]
+pub struct Unschedule {
+    /// Whose messages.
+    pub queue: QueueId,
+    /// The first number concerned.
+    pub first: Seq,
+    /// The number behind the last; whatever does not wait is passed over.
+    pub end: Seq,
     /// Who is told.
     pub inquirer: Arc<dyn Inquirer>,
 }

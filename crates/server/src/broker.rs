@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use everack_amqp::settings::Settings;
+use everack_broker::catalog::DelayBounds;
 use everack_cluster::CommitLog as _;
 use everack_node::catalog_service::CatalogRequest;
 use everack_node::names::NameKey;
@@ -221,6 +222,10 @@ fn plan(config: &Config) -> anyhow::Result<Plan> {
         resident_bytes_max: config.memory.durable_max.bytes(),
         hash_key: seed(0),
         name_key: NameKey([seed(1), seed(2)]),
+        delay_bounds: DelayBounds {
+            messages_max: config.limits.delayed_messages_max.get(),
+            bytes_max: config.limits.delayed_bytes_max.bytes(),
+        },
     })
 }
 

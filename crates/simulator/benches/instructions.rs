@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use everack_amqp::wire::frame;
 use everack_amqp::wire::method::{Method, basic, confirm, queue};
+use everack_broker::catalog::DelayBounds;
 use everack_node::names::NameKey;
 use everack_node::opening::Plan;
 use everack_simulator::client::{Client, short};
@@ -27,6 +28,10 @@ const PLAN: Plan = Plan {
     resident_bytes_max: 64 << 20,
     hash_key: 1,
     name_key: NameKey([0, 2]),
+    delay_bounds: DelayBounds {
+        messages_max: 1_000,
+        bytes_max: 1 << 20,
+    },
 };
 const QUEUE: &str = "orders";
 

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use everack_broker::catalog::Command;
+use everack_broker::catalog::{Command, DelayBounds};
 use everack_broker::ids::Millis;
 use everack_broker::name::Name;
 use everack_cluster::{CommitLog as _, Standalone};
@@ -47,6 +47,10 @@ pub const PLAN: Plan = Plan {
     resident_bytes_max: 8 << 10,
     hash_key: 1,
     name_key: NameKey([0, 2]),
+    delay_bounds: DelayBounds {
+        messages_max: 1_000,
+        bytes_max: 1 << 20,
+    },
 };
 
 /// How long the upkeep waits for the disk, in pauses of a millisecond.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Catalog;
 use super::binding::{self, Binding, Destination};
 use super::command::{Command, DeclareExchange, DeclareQueue};
+use super::delayed;
 use super::exchange::{self, ALTERNATE, Exchange, ExchangeKind};
 use super::fact::Fact;
 use super::outcome::Outcome;
@@ -151,12 +152,8 @@ impl Catalog {
                 connection,
             } => self.delete_queue(&vhost, &name, connection)?,
             Command::RemoveQueue { queue } => {
-                let store = self
-                    .state
-                    .queues
-                    .get(&queue)
-                    .is_some_and(|queue| queue.is_store());
-                self.remove_queues(Some(queue).filter(|_| !store))
+                let stays = self.stays(queue);
+                self.remove_queues(Some(queue).filter(|_| !stays))
             }
             Command::Bind {
                 vhost,
@@ -295,12 +292,20 @@ impl Catalog {
         }
         check_name("exchange", &name)?;
         exchange::check_exchange_argument(ALTERNATE, &declaration.arguments, &described())?;
-        if kind == ExchangeKind::ConsistentHash {
+        let chooses_as = match kind {
+            ExchangeKind::Delayed => delayed::delayed_kind(&declaration.arguments)?,
+            kind => kind,
+        };
+        if chooses_as == ExchangeKind::ConsistentHash {
             exchange::check_hash_arguments(&declaration.arguments, &described())?;
         }
 
         let arguments = declaration.arguments.clone();
         self.add_exchange(&vhost, Exchange::new(name.clone(), declaration))?;
+        let mut outcome = Outcome::changed([]);
+        if kind == ExchangeKind::Delayed {
+            outcome = self.open_room(&vhost, &name);
+        }
         let fact = Fact::ExchangeDeclared {
             vhost,
             name,
@@ -309,7 +314,38 @@ impl Catalog {
             internal,
             arguments,
         };
-        Ok(Outcome::changed(durable.then_some(fact)))
+        outcome.facts.extend(durable.then_some(fact));
+        Ok(outcome)
+    }
+
+    /// Makes the room in which the messages of a new exchange wait, unless one of that name has left it.
+    fn open_room(&mut self, vhost: &Name, exchange: &Name) -> Outcome {
+        let name = delayed::room_of(exchange);
+        let known = self
+            .vhost(vhost)
+            .is_ok_and(|vhost| vhost.rooms.contains_key(&name));
+        if known {
+            return Outcome::changed([]);
+        }
+        let room = DeclareQueue {
+            vhost: vhost.clone(),
+            name,
+            durable: true,
+            ..DeclareQueue::default()
+        };
+        self.create_queue(room, queue_definition::Declaration::of_the_broker())
+    }
+
+    /// Whether a queue may not go by itself: the store of what nobody wants, and rooms whose exchange is there.
+    fn stays(&self, queue: QueueId) -> bool {
+        let Some(queue) = self.state.queues.get(&queue) else {
+            return false;
+        };
+        let vhost = self.state.vhosts.get(&queue.vhost);
+        let waited_for = queue
+            .waits_for()
+            .and_then(|exchange| vhost?.exchanges.get(exchange));
+        queue.is_store() || waited_for.is_some_and(|exchange| exchange.room.is_some())
     }
 
     fn delete_exchange(&mut self, vhost: &Name, name: &Name, if_unused: bool) -> Result<Outcome, Refusal> {
@@ -448,7 +484,7 @@ impl Catalog {
         let source =
             source.ok_or_else(|| Refusal::not_found(resource("exchange", &binding.source, &vhost_name)))?;
         let queue = check_destination(vhost, &binding.destination)?;
-        binding::check_for(source.kind, &binding, queue.map(|queue| queue.kind()))?;
+        binding::check_for(source.chooses_as(), &binding, queue.map(|queue| queue.kind()))?;
         if let Some(queue) = queue {
             queue.check_access(connection)?;
         }

@@ -96,7 +96,8 @@ pub(crate) fn check_for(
         | ExchangeKind::Fanout
         | ExchangeKind::Topic
         | ExchangeKind::ModulusHash
-        | ExchangeKind::Random => Ok(()),
+        | ExchangeKind::Random
+        | ExchangeKind::Delayed => Ok(()),
     }
 }
 

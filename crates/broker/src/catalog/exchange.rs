@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::binding::Binding;
+use super::delayed;
 use super::equivalence;
 use super::erlang;
 use super::govern::Governance;
@@ -37,6 +38,8 @@ pub enum ExchangeKind {
     Random,
     /// One of the queues of this node, by chance.
     LocalRandom,
+    /// As another kind does, once the time of a message has come.
+    Delayed,
 }
 
 /// One exchange.
@@ -58,6 +61,8 @@ pub struct Exchange {
     pub governance: Governance,
     /// Where messages go that find no destination here, as declared or as a policy says. Need not exist.
     pub alternate: Option<Name>,
+    /// The name of the queue in which messages wait before they are routed, if they do here.
+    pub(crate) room: Option<Name>,
     pub(crate) binding_count: usize,
     pub(crate) table: Table,
 }
@@ -87,6 +92,7 @@ impl ExchangeKind {
             b"x-modulus-hash" => ExchangeKind::ModulusHash,
             b"x-random" => ExchangeKind::Random,
             b"x-local-random" => ExchangeKind::LocalRandom,
+            b"x-delayed-message" => ExchangeKind::Delayed,
             other => {
                 let text = format!("unknown exchange type '{}'", String::from_utf8_lossy(other));
                 return Err(Refusal::new(RefusalKind::CommandInvalid, text));
@@ -106,6 +112,7 @@ impl fmt::Display for ExchangeKind {
             ExchangeKind::ModulusHash => "x-modulus-hash",
             ExchangeKind::Random => "x-random",
             ExchangeKind::LocalRandom => "x-local-random",
+            ExchangeKind::Delayed => "x-delayed-message",
         })
     }
 }
@@ -119,8 +126,9 @@ impl Exchange {
             internal,
             arguments,
         } = declaration;
-        let table = match kind {
-            ExchangeKind::Direct => Table::Direct(Default::default()),
+        let table = match chooses_as(kind, &arguments) {
+            // What no longer says how to choose does so by the key: it was checked when it was declared.
+            ExchangeKind::Direct | ExchangeKind::Delayed => Table::Direct(Default::default()),
             ExchangeKind::Fanout => Table::Fanout(Default::default()),
             ExchangeKind::Topic => Table::Topic(Default::default()),
             ExchangeKind::Headers => Table::Headers(Default::default()),
@@ -131,6 +139,7 @@ impl Exchange {
             }
         };
         Exchange {
+            room: (kind == ExchangeKind::Delayed).then(|| delayed::room_of(&name)),
             name,
             kind,
             durable,
@@ -148,6 +157,11 @@ impl Exchange {
     pub(crate) fn govern(&mut self, governance: Governance) {
         self.alternate = alternate_of(&governance.effective(&self.arguments));
         self.governance = governance;
+    }
+
+    /// How it chooses, once the time of a message has come.
+    pub(crate) fn chooses_as(&self) -> ExchangeKind {
+        chooses_as(self.kind, &self.arguments)
     }
 
     /// Whether no binding starts here.
@@ -173,6 +187,14 @@ impl Exchange {
         equivalence::check_property("auto_delete", &resource, self.auto_delete, declared.auto_delete)?;
         equivalence::check_property("internal", &resource, self.internal, declared.internal)?;
         equivalence::check_arguments(&[ALTERNATE], &resource, &self.arguments, &declared.arguments)
+    }
+}
+
+/// What an exchange of that kind does with messages whose time has come.
+fn chooses_as(kind: ExchangeKind, arguments: &Arguments) -> ExchangeKind {
+    match kind {
+        ExchangeKind::Delayed => delayed::delayed_kind(arguments).unwrap_or(kind),
+        kind => kind,
     }
 }
 

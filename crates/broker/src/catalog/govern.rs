@@ -86,13 +86,7 @@ impl Catalog {
                 durable: true,
                 ..DeclareQueue::default()
             };
-            let declaration = queue_definition::Declaration {
-                durable: true,
-                auto_delete: false,
-                owner: None,
-                arguments: Arguments::default(),
-            };
-            let created = self.create_queue(store, declaration);
+            let created = self.create_queue(store, queue_definition::Declaration::of_the_broker());
             outcome.facts.extend(created.facts);
             outcome.queue = created.queue;
         }

@@ -19,6 +19,7 @@ mod binding;
 mod command;
 mod consumer_arguments;
 mod default_kind;
+mod delayed;
 mod equivalence;
 mod erlang;
 pub(crate) mod exchange;
@@ -51,6 +52,7 @@ use imbl::{OrdMap, OrdSet};
 pub use self::binding::{Binding, Destination};
 pub use self::command::{Command, DeclareExchange, DeclareQueue};
 pub use self::consumer_arguments::ConsumerSettings;
+pub use self::delayed::DelayBounds;
 pub use self::exchange::{Exchange, ExchangeKind};
 pub use self::fact::Fact;
 pub use self::govern::Governance;
@@ -83,6 +85,7 @@ pub struct Catalog {
     /// How many queues each partition has. May be longer than the number of partitions that new queues go to.
     partition_queues: Vec<u64>,
     partitions: u16,
+    delay_bounds: DelayBounds,
 }
 
 /// What a catalog is made with.
@@ -125,7 +128,15 @@ impl Catalog {
             queue_id_next: QueueId(1),
             partition_queues,
             partitions: options.partitions,
+            delay_bounds: DelayBounds::default(),
         }
+    }
+
+    /// Bounds what may wait in each delayed exchange. Not a fact: what is there when the catalog is made holds for it. To be called
+    /// before anything is declared or replayed.
+    #[must_use]
+    pub fn with_delay_bounds(self, delay_bounds: DelayBounds) -> Self {
+        Self { delay_bounds, ..self }
     }
 
     /// The catalog as it is now. Costs a few counters; the next change after it copies the path that it touches.
@@ -155,7 +166,7 @@ impl Catalog {
     /// Removes a virtual host and returns its queues in the order of their ids.
     fn remove_vhost(&mut self, name: &Name) -> Option<Vec<Arc<Queue>>> {
         let vhost = self.state.vhosts.remove(name)?;
-        let mut queues: Vec<Arc<Queue>> = vhost.queues.values().cloned().collect();
+        let mut queues: Vec<Arc<Queue>> = vhost.all_queues().cloned().collect();
         queues.sort_unstable_by_key(|queue| queue.id);
         queues.iter().for_each(|queue| self.forget_queue(queue));
         self.remove_permissions(|(_, vhost)| vhost == name);
@@ -198,11 +209,17 @@ impl Catalog {
         name: Name,
         declaration: queue_definition::Declaration,
     ) -> Arc<Queue> {
+        let delay_bounds = self.delay_bounds;
         let vhost = self
             .vhost_mut(&vhost_name)
             .expect("the virtual host was found before");
         let kind = QueueKind::asked_for(&declaration.arguments);
-        let governance = vhost.governance(Governed::Queue(&name, kind));
+        let is_room = name.starts_with(delayed::ROOM_PREFIX.as_bytes());
+        let governance = if is_room {
+            delay_bounds.governance()
+        } else {
+            vhost.governance(Governed::Queue(&name, kind))
+        };
         let queue = Arc::new(Queue::new(
             id,
             partition,
@@ -211,7 +228,12 @@ impl Catalog {
             declaration,
             governance,
         ));
-        vhost.queues.insert(queue.name.clone(), queue.clone());
+        let named = if is_room {
+            &mut vhost.rooms
+        } else {
+            &mut vhost.queues
+        };
+        named.insert(queue.name.clone(), queue.clone());
         if let Some(owner) = queue.owner {
             self.state.exclusive.insert((owner, queue.id));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::consumer_arguments::ConsumerSettings;
+use super::delayed::ROOM_PREFIX;
 use super::equivalence;
 use super::govern::Governance;
 use super::policy_setting::CONSUMER_TIMEOUT;
@@ -19,6 +20,9 @@ use crate::terms::Terms;
 
 /// The limit of a quorum queue that names none.
 const DELIVERY_LIMIT_QUORUM: i64 = 20;
+
+/// How long a waiting room has to be empty before the catalog is asked whether it may go.
+const ROOM_IDLE_MILLIS: u64 = 60_000;
 
 /// How long consumers of a quorum queue may hold a message if nobody says anything: half an hour, as in RabbitMQ.
 const CONSUMER_TIMEOUT_QUORUM_MILLIS: u64 = 1_800_000;
@@ -59,6 +63,18 @@ pub(crate) struct Declaration {
     pub(crate) auto_delete: bool,
     pub(crate) owner: Option<ConnectionId>,
     pub(crate) arguments: Arguments,
+}
+
+impl Declaration {
+    /// Of a queue that the broker keeps for itself.
+    pub(crate) fn of_the_broker() -> Self {
+        Self {
+            durable: true,
+            auto_delete: false,
+            owner: None,
+            arguments: Arguments::default(),
+        }
+    }
 }
 
 impl Queue {
@@ -139,6 +155,11 @@ impl Queue {
         self.name.as_bytes() == UNROUTABLE_STORE.as_bytes()
     }
 
+    /// The exchange whose messages wait here for their time; none if it is a queue like any other.
+    pub fn waits_for(&self) -> Option<&[u8]> {
+        self.name.strip_prefix(ROOM_PREFIX.as_bytes())
+    }
+
     /// The type that was asked for.
     pub fn kind(&self) -> QueueKind {
         self.settings.kind
@@ -213,13 +234,15 @@ impl Queue {
     /// On which terms its partition keeps its messages.
     pub fn terms(&self) -> Terms {
         let settings = &self.settings;
+        let scheduled = self.waits_for().is_some();
         Terms {
             message_ttl_millis: settings.message_ttl_millis,
-            expires_millis: settings.expires_millis,
+            expires_millis: settings.expires_millis.or(scheduled.then_some(ROOM_IDLE_MILLIS)),
             messages_max: settings.messages_max,
             bytes_max: settings.bytes_max,
             overflow: settings.overflow,
-            dead_letters: settings.dead_letter_exchange.is_some(),
+            dead_letters: scheduled || settings.dead_letter_exchange.is_some(),
+            scheduled,
         }
     }
 

@@ -244,7 +244,9 @@ impl Catalog {
         partition: PartitionId,
         declaration: queue_definition::Declaration,
     ) -> Result<(), Contradiction> {
-        let by_name = self.replay_vhost(&vhost)?.queues.get(&name).map(|queue| queue.id);
+        let view = self.replay_vhost(&vhost)?;
+        let by_name = view.queues.get(&name).or_else(|| view.rooms.get(&name));
+        let by_name = by_name.map(|queue| queue.id);
         let by_id = self
             .state
             .queues
@@ -368,7 +370,7 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
         .collect();
     exchanges.sort_unstable_by(|left, right| left.name.cmp(&right.name));
 
-    let mut queues: Vec<&Arc<Queue>> = vhost.queues.values().filter(|queue| queue.durable).collect();
+    let mut queues: Vec<&Arc<Queue>> = vhost.all_queues().filter(|queue| queue.durable).collect();
     queues.sort_unstable_by_key(|queue| queue.id);
 
     let bindings = vhost.exchanges.values().flat_map(|exchange| exchange.bindings());

@@ -133,11 +133,15 @@ impl Snapshot {
         self.0.queues.len()
     }
 
-    /// How many exchanges there are, over all virtual hosts, besides those that each of them has.
+    /// How many exchanges there are, over all virtual hosts, besides those that each of them has; or rooms of delayed exchanges that have
+    /// gone, if that is more.
     pub fn exchange_count(&self) -> usize {
         let vhosts = self.0.vhosts.values();
         vhosts
-            .map(|vhost| vhost.exchanges.len().saturating_sub(PREDECLARED.len()))
+            .map(|vhost| {
+                let exchanges = vhost.exchanges.len().saturating_sub(PREDECLARED.len());
+                exchanges.max(vhost.rooms.len())
+            })
             .sum()
     }
 
@@ -217,6 +221,17 @@ impl VhostView {
         routing::route_copies_within(&self.0, exchange, routing_keys, headers)
     }
 
+    /// Where a message goes from that exchange whose time has come; internal exchanges are open to it. The first key is the one that it
+    /// was published with; `headers` have no delay any more. None if there is no such exchange.
+    pub fn route_due(
+        &self,
+        exchange: &[u8],
+        routing_keys: &[&[u8]],
+        headers: &dyn Headers,
+    ) -> Option<Arc<Route>> {
+        routing::route_due(&self.0, exchange, routing_keys, headers)
+    }
+
     /// Where a message goes that has further routing keys; the first is the one that it was published with. The answer holds
     /// for this message only.
     pub fn route_copies(
@@ -274,6 +289,16 @@ impl VhostView {
     /// All queues, in no particular order. The store of unroutable messages is none of them: see [`VhostView::store`].
     pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.0.queues.values().filter(|queue| !queue.is_store())
+    }
+
+    /// Where the messages of that exchange wait for their time, if they do, or did before it went.
+    pub fn room(&self, exchange: &[u8]) -> Option<&Arc<Queue>> {
+        self.0.room(exchange)
+    }
+
+    /// The rooms in which messages wait for their time, in no particular order.
+    pub fn rooms(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.0.rooms.values()
     }
 
     /// All exchanges, in no particular order.

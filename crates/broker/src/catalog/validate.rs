@@ -54,11 +54,11 @@ impl Catalog {
         let by_name: BTreeSet<QueueId> = state
             .vhosts
             .values()
-            .flat_map(|vhost| vhost.queues.values())
+            .flat_map(|vhost| vhost.all_queues())
             .map(|queue| queue.id)
             .collect();
         let by_id: BTreeSet<QueueId> = state.queues.keys().copied().collect();
-        let mut named = state.vhosts.values().flat_map(|vhost| vhost.queues.values());
+        let mut named = state.vhosts.values().flat_map(|vhost| vhost.all_queues());
         let same = named.all(|queue| {
             state
                 .queues
@@ -145,6 +145,11 @@ fn check_vhost(vhost: &Vhost, findings: &mut Findings) {
             )
         });
     }
+    for (name, room) in &vhost.rooms {
+        let right =
+            *name == room.name && vhost.name == room.vhost && room.waits_for().is_some() && room.durable;
+        findings.check(right, || format!("room '{name}' in '{}' is {room:?}", vhost.name));
+    }
     let kept = matches!(vhost.unroutable, Unroutable::Keep { .. });
     findings.check(!kept || vhost.store().is_some_and(|store| store.durable), || {
         format!("'{}' keeps unroutable messages and has no store", vhost.name)
@@ -183,6 +188,10 @@ fn check_vhost(vhost: &Vhost, findings: &mut Findings) {
 
 fn check_exchange(vhost: &Vhost, exchange: &Exchange, findings: &mut Findings) {
     let name = &exchange.name;
+    let room = exchange.room.as_ref();
+    findings.check(room.is_none_or(|room| vhost.rooms.contains_key(room)), || {
+        format!("exchange '{name}' has no room for what waits")
+    });
     for (binding, member) in exchange.table.entries() {
         findings.check(binding.source == *name, || {
             format!("exchange '{name}' has the binding {binding:?}")

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use super::binding::{Binding, Destination};
+use super::delayed;
 use super::exchange::{self, Exchange, ExchangeKind};
 use super::limit::{LimitSet, VhostLimit};
 use super::policy::{Policy, PolicyKind};
@@ -31,6 +32,8 @@ pub(crate) struct Vhost {
     pub(crate) policies: OrdMap<(PolicyKind, Name), Arc<Policy>>,
     pub(crate) exchanges: Map<Name, Arc<Exchange>>,
     pub(crate) queues: Map<Name, Arc<Queue>>,
+    /// Queues that no client can name: where the messages of delayed exchanges wait, by the names of the rooms.
+    pub(crate) rooms: Map<Name, Arc<Queue>>,
     /// Bindings by what they lead to; no entry where there are none.
     pub(crate) inbound: Map<Destination, SmallMap<Arc<Binding>, ()>>,
 }
@@ -73,6 +76,7 @@ impl Vhost {
             policies: OrdMap::new(),
             exchanges,
             queues: Map::with_hasher(keyed),
+            rooms: Map::with_hasher(keyed),
             inbound: Map::with_hasher(keyed),
         }
     }
@@ -80,6 +84,16 @@ impl Vhost {
     /// Where unroutable messages are kept, or were.
     pub(crate) fn store(&self) -> Option<&Arc<Queue>> {
         self.queues.get(UNROUTABLE_STORE.as_bytes())
+    }
+
+    /// Where the messages of that exchange wait, if they do, or did.
+    pub(crate) fn room(&self, exchange: &[u8]) -> Option<&Arc<Queue>> {
+        self.rooms.get(&delayed::room_of(exchange))
+    }
+
+    /// All queues, those that no client can name among them, in no particular order.
+    pub(crate) fn all_queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.queues.values().chain(self.rooms.values())
     }
 
     /// Whether both ends are there and durable, hence the binding too.
@@ -132,6 +146,9 @@ impl Vhost {
 
     /// Removes a queue with the bindings to it, and returns it with the names of the exchanges that led there.
     pub(crate) fn remove_queue(&mut self, name: &Name) -> Option<(Arc<Queue>, Vec<Name>)> {
+        if let Some(room) = self.rooms.remove(name) {
+            return Some((room, Vec::new()));
+        }
         let queue = self.queues.get(name)?.clone();
         let sources = self.remove_inbound(&Destination::Queue(name.clone()));
         self.queues.remove(name);

@@ -204,6 +204,15 @@ pub enum Command<C> {
         /// What becomes of them.
         fate: ParkedFate,
     },
+    /// Messages that wait for their time leave for good, as by a purge. What is on its way already, or not there, is passed over.
+    Unschedule {
+        /// Where.
+        queue: QueueId,
+        /// The first number concerned.
+        first: Seq,
+        /// The number behind the last.
+        end: Seq,
+    },
     /// Survivors of an old segment have been written again. What has been settled meanwhile is passed over; for the
     /// rest `Relocated` tells which bytes have moved.
     Relocate {
@@ -300,6 +309,8 @@ pub enum SettleReason {
     DeadLettered,
     /// It would have gone in a circle through dead-letter exchanges, with nobody rejecting it on the way.
     Cycle,
+    /// Its time had come, nobody wanted it, and its virtual host says that such messages go.
+    Unroutable,
 }
 
 /// Messages `first..first + count` are from now on the messages `from..from + count` of the record at `location`.

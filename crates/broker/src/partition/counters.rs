@@ -49,7 +49,9 @@ pub struct Counters {
     pub delivery_limit: u64,
     /// Messages that would have gone in a circle through dead-letter exchanges.
     pub cycle: u64,
-    /// Messages that went on through the dead-letter exchange.
+    /// Messages whose time had come and that nobody wanted.
+    pub unroutable: u64,
+    /// Messages that went on through the dead-letter exchange, or to where they were routed when their time had come.
     pub dead_lettered: u64,
 }
 
@@ -62,7 +64,7 @@ impl Counters {
     /// Messages that were removed by an order, or because nothing was left of them.
     pub fn discarded(&self) -> u64 {
         let by_order = self.rejected + self.purged + self.deleted + self.parked_discarded;
-        let by_terms = self.expired + self.overflowed + self.delivery_limit + self.cycle;
+        let by_terms = self.expired + self.overflowed + self.delivery_limit + self.cycle + self.unroutable;
         by_order + by_terms + self.quarantined
     }
 
@@ -107,6 +109,7 @@ impl Counters {
             SettleReason::DeliveryLimit => &mut self.delivery_limit,
             SettleReason::DeadLettered => &mut self.dead_lettered,
             SettleReason::Cycle => &mut self.cycle,
+            SettleReason::Unroutable => &mut self.unroutable,
         } += count;
     }
 
@@ -133,6 +136,7 @@ impl Counters {
         self.overflowed += other.overflowed;
         self.delivery_limit += other.delivery_limit;
         self.cycle += other.cycle;
+        self.unroutable += other.unroutable;
         self.dead_lettered += other.dead_lettered;
     }
 }

@@ -29,6 +29,8 @@ pub enum Death {
     Overflow,
     /// It was delivered too often.
     DeliveryLimit,
+    /// Its time has come: it is no death, but the way from here is the same.
+    Due,
 }
 
 impl Death {
@@ -39,6 +41,7 @@ impl Death {
             Death::Expired => SettleReason::Expired,
             Death::Overflow => SettleReason::Overflowed,
             Death::DeliveryLimit => SettleReason::DeliveryLimit,
+            Death::Due => SettleReason::DeadLettered,
         }
     }
 }
@@ -113,6 +116,11 @@ impl<C> DeadList<C> {
 }
 
 impl<C: Content> DeadList<C> {
+    /// Whether whatever comes next goes on its way at once.
+    pub(super) fn is_open(&self) -> bool {
+        self.has_room() && self.waiting.front().is_none()
+    }
+
     /// Takes messages in; they go on their way at once if there is room and nobody waits.
     pub(super) fn add(
         &mut self,
@@ -263,6 +271,16 @@ impl<C: Content> DeadList<C> {
         self.stuck.front()?;
         // Nobody answers for probes that were taken out meanwhile: then there is no time to wait for.
         (self.probes == 0).then(|| self.retry_at.unwrap_or_default())
+    }
+
+    /// Takes those messages out that have found no target so far.
+    pub(super) fn remove_stuck(&mut self, first: Seq, end: Seq, mut gone: impl FnMut(Run<C>)) {
+        let (messages, bytes) = (&mut self.messages, &mut self.bytes);
+        self.stuck.take(first.0, end.0, Keep::Content, |dead| {
+            *messages -= u64::from(dead.run.count());
+            *bytes -= u64::from(dead.run.bytes);
+            gone(dead.run);
+        });
     }
 
     /// Takes messages out by their numbers, wherever they are.

@@ -80,7 +80,8 @@ impl<C> Lifecycle<C> {
 
     /// Whether the bytes of bodies count.
     pub(super) fn measures(&self) -> bool {
-        self.terms.bytes_max.is_some()
+        // What is on a schedule is never ready: it counts with all that it takes up.
+        self.terms.bytes_max.is_some() && !self.terms.scheduled
     }
 
     pub(super) fn body_bytes<D>(&self, run: &Run<D>) -> u64 {

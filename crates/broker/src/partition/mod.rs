@@ -36,6 +36,7 @@ mod retry;
 mod ring;
 mod rules;
 mod run;
+mod schedule;
 mod settlement;
 mod single;
 mod slots;
@@ -62,6 +63,7 @@ pub use query::{Depth, LiveRun, SeqRange};
 pub use recovery::Restored;
 pub use rules::{Ranks, Retry, RetryKind, Rules, Takeover};
 pub use run::{Content, Run};
+pub use schedule::ScheduledRun;
 
 use crate::ids::{ConnectionId, ConsumerId, Millis, QueueId};
 use consumer::Consumer;
@@ -248,6 +250,7 @@ impl<C: Content> Partition<C> {
                 end,
                 fate,
             } => self.unpark(queue, first, end, fate),
+            Command::Unschedule { queue, first, end } => self.unschedule(queue, first, end),
             Command::Relocate { queue, moves } => self.relocate(queue, moves),
             Command::Quarantine { queue, first, count } => {
                 self.remove(queue, first, count, SettleReason::Quarantined);
@@ -324,6 +327,9 @@ impl<C: Content> Partition<C> {
         );
         let queue = &mut self.queues[slot];
         if let Some(lifecycle) = &mut queue.lifecycle {
+            if lifecycle.terms.scheduled {
+                return self.schedule(slot, run);
+            }
             lifecycle.enter(run.first, run.end(), self.now);
             lifecycle.measure(&run);
         }

@@ -19,7 +19,7 @@ pub struct Depth {
     pub ready_bytes: u64,
     /// Messages delivered and not settled.
     pub unsettled: u64,
-    /// Messages that came back and wait before they are delivered again.
+    /// Messages that came back and wait before they are delivered again; of a queue on a schedule, those that wait for their time.
     pub delayed: u64,
     /// Their bytes.
     pub delayed_bytes: u64,
@@ -148,7 +148,7 @@ impl<C: Content> Partition<C> {
     }
 
     /// Appends the live durable messages of `queue` within `first..end` to `live`, by rising number, and returns where to
-    /// go on if there are more. It stops after about `most` ready runs; the unsettled messages between them are all there.
+    /// go on if there are more. It stops after about `most` ready runs, or as many on a schedule; the unsettled messages between them are all there.
     ///
     /// Serves checkpoints (in slices, so that nobody waits for ten million runs) and the rewriting of a segment (what
     /// of it is still alive?). It looks into the window of every consumer, so ask for wide ranges, not for single records.
@@ -163,6 +163,7 @@ impl<C: Content> Partition<C> {
         let &slot = self.queue_slots.get(&queue)?;
         let begin = live.len();
         let stop = self.live_ready(slot, first, end, most, live);
+        let stop = self.schedule_stop(slot, first, stop, most);
         self.live_parked(slot, first, stop, live);
         self.live_delayed(slot, first, stop, live);
         for &consumer in &self.queues[slot].members {

@@ -8,7 +8,7 @@ use super::levels::{self, Levels};
 use super::lifecycle::Lifecycle;
 use super::marks::Marks;
 use super::parking::Parked;
-use super::retry::Delayed;
+use super::retry::{Delayed, Wait};
 use super::ring::Ring;
 use super::rules::Rules;
 use super::run::{Content, Run};
@@ -33,7 +33,7 @@ pub(super) struct Queue<C> {
     pub(super) ready_bytes: u64,
     /// What was delivered too often, if anything was.
     pub(super) parked: Option<Box<Parked<C>>>,
-    /// What waits before it is delivered again, if the queue has a rule for that.
+    /// What waits before it is delivered again, or for its time, if the queue has a rule for that.
     pub(super) delayed: Option<Box<Delayed<C>>>,
     /// Whether failed deliveries are counted.
     pub(super) counts_failures: bool,
@@ -87,7 +87,7 @@ impl<C: Content> Queue<C> {
             ready: 0,
             ready_bytes: 0,
             parked: None,
-            delayed: rules.retry.map(|rule| Box::new(Delayed::new(rule))),
+            delayed: Wait::of(rules).map(|rule| Box::new(Delayed::new(rule))),
             counts_failures: rules.counts_failures,
             delivery_limit: rules.delivery_limit,
             unsettled: 0,

@@ -75,6 +75,8 @@ impl<C: Content> Partition<C> {
             }
             if parked {
                 queue.parked.get_or_insert_default().put(Returned { run, marks });
+            } else if rules.terms.scheduled {
+                queue.put_on_schedule(run, marks);
             } else {
                 self.totals.add_ready(&run);
                 queue.put(run, marks);

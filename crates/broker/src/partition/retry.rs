@@ -1,6 +1,7 @@
 //! Messages that came back and wait before they are delivered again.
 //!
 //! They are live and in no list of ready messages; a restart makes them ready at once, as the time that is left is not logged.
+//! The list serves queues on a schedule too, whose messages wait from the start ([`super::schedule`]).
 
 use std::collections::BTreeSet;
 
@@ -18,19 +19,46 @@ use super::spans::{Keep, Spans};
 /// The waiting messages of one queue.
 #[derive(Debug)]
 pub(super) struct Delayed<C> {
-    pub(super) rule: Retry,
+    pub(super) rule: Wait,
     pub(super) list: Spans<Returned<C>>,
     pub(super) messages: u64,
     pub(super) bytes: u64,
     /// When messages are due: time, first number, number behind the last. May name some that are gone; a number never comes twice
     /// without having been due in between.
-    due: BTreeSet<(Millis, u64, u64)>,
+    pub(super) due: BTreeSet<(Millis, u64, u64)>,
     /// When the queue is to be looked at, as the partition's timers know it.
-    timer: Option<Millis>,
+    pub(super) timer: Option<Millis>,
+}
+
+/// What waits here, and what becomes of it then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// What came back, before it is ready again.
+    Retry(Retry),
+    /// What comes in, before it goes where the dead go.
+    Schedule,
+}
+
+impl Wait {
+    /// Of a queue with these rules.
+    pub(super) fn of(rules: &Rules) -> Option<Self> {
+        if rules.terms.scheduled {
+            return Some(Wait::Schedule);
+        }
+        rules.retry.map(Wait::Retry)
+    }
+
+    /// Whether a message that came back waits.
+    pub(super) fn delays(self, failed: bool) -> bool {
+        match self {
+            Wait::Retry(retry) => retry.delays(failed),
+            Wait::Schedule => false,
+        }
+    }
 }
 
 impl<C: Content> Delayed<C> {
-    pub(super) fn new(rule: Retry) -> Self {
+    pub(super) fn new(rule: Wait) -> Self {
         Self {
             rule,
             list: Spans::default(),
@@ -54,7 +82,7 @@ impl<C: Content> Delayed<C> {
         }
     }
 
-    fn put(&mut self, delayed: Returned<C>, at: Millis) {
+    pub(super) fn put(&mut self, delayed: Returned<C>, at: Millis) {
         self.messages += u64::from(delayed.run.count());
         self.bytes += u64::from(delayed.run.bytes);
         let (first, end) = (delayed.run.first.0, delayed.run.end().0);
@@ -73,7 +101,7 @@ impl<C: Content> Partition<C> {
         queue.delivery_limit = rules.delivery_limit;
         self.regulate(slot, rules.terms);
         let queue = &mut self.queues[slot];
-        match (&mut queue.delayed, rules.retry) {
+        match (&mut queue.delayed, Wait::of(rules)) {
             (Some(delayed), Some(rule)) => delayed.rule = rule,
             (None, Some(rule)) => queue.delayed = Some(Box::new(Delayed::new(rule))),
             (Some(_), None) => self.end_all_delays(slot),
@@ -100,7 +128,11 @@ impl<C: Content> Partition<C> {
         let Some(delayed) = &mut queue.delayed else {
             return self.put(slot, run, marks);
         };
-        let at = Millis(now.0.saturating_add(delayed.rule.delay_millis(marks.failures)));
+        let millis = match delayed.rule {
+            Wait::Retry(retry) => retry.delay_millis(marks.failures),
+            Wait::Schedule => 0,
+        };
+        let at = Millis(now.0.saturating_add(millis));
         delayed.put(Returned { run, marks }, at);
         self.set_retry_timer(slot);
     }
@@ -114,6 +146,11 @@ impl<C: Content> Partition<C> {
             self.retrying.pop_first();
             if let Some(delayed) = &mut self.queues[slot].delayed {
                 delayed.timer = None;
+                if delayed.rule == Wait::Schedule {
+                    // They leave one by one when the round ends, as far as there is room on their way.
+                    self.touch(slot);
+                    continue;
+                }
             }
             self.end_delays(slot);
             self.set_retry_timer(slot);
@@ -138,11 +175,18 @@ impl<C: Content> Partition<C> {
         }
     }
 
-    fn set_retry_timer(&mut self, slot: Slot) {
+    pub(super) fn set_retry_timer(&mut self, slot: Slot) {
+        let now = self.now;
         let Some(delayed) = &mut self.queues[slot].delayed else {
             return;
         };
-        let due = delayed.due.first().map(|(at, _, _)| *at);
+        // What is overdue on a schedule waits for room on its way, not for the time.
+        let overdue = |at: &Millis| delayed.rule == Wait::Schedule && *at <= now;
+        let due = delayed
+            .due
+            .first()
+            .map(|(at, _, _)| *at)
+            .filter(|at| !overdue(at));
         if due == delayed.timer {
             return;
         }

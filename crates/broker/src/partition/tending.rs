@@ -13,12 +13,15 @@ use super::slots::Slot;
 use super::{Partition, SettleReason};
 
 impl<C: Content> Partition<C> {
-    /// Ready messages of a queue, and the bytes of their bodies if its terms count them.
+    /// Ready messages of a queue, and the bytes of their bodies if its terms count them; all of those on a schedule.
     pub fn taken(&self, queue: QueueId) -> (u64, u64) {
         let Some(&slot) = self.queue_slots.get(&queue) else {
             return (0, 0);
         };
         let queue = &self.queues[slot];
+        if let Some(held) = self.held_back(slot) {
+            return held;
+        }
         let bytes = queue
             .lifecycle
             .as_ref()
@@ -118,6 +121,9 @@ impl<C: Content> Partition<C> {
         let Some(lifecycle) = &mut self.queues[slot].lifecycle else {
             return;
         };
+        if lifecycle.terms.scheduled {
+            lifecycle.last_used = Some(now);
+        }
         for run in lifecycle.dead.arrived(first, end, now) {
             self.leave(slot, &run, reason);
         }
@@ -167,6 +173,10 @@ impl<C: Content> Partition<C> {
             return;
         };
         lifecycle.dead.hand_out(queue.id, now, &mut self.effects);
+        if lifecycle.terms.scheduled {
+            self.keep_schedule(slot);
+            return self.note_due(slot);
+        }
         let used = *lifecycle.last_used.get_or_insert(now);
         if queue.consumers > 0 {
             lifecycle.last_used = Some(now.max(used));

@@ -288,8 +288,18 @@ impl<C: Content> Partition<C> {
         }
         let waiting = self.queues.iter().filter(|(_, queue)| {
             let delayed = queue.delayed.as_ref();
-            delayed.is_some_and(|delayed| delayed.messages > 0)
+            delayed.is_some_and(|delayed| delayed.timer.is_some())
         });
+        let forgotten = self.queues.iter().find(|(_, queue)| {
+            let delayed = queue.delayed.as_ref();
+            let timeless = delayed.is_some_and(|delayed| delayed.messages > 0 && delayed.timer.is_none());
+            let lifecycle = queue.lifecycle.as_ref();
+            timeless
+                && lifecycle.is_none_or(|lifecycle| !lifecycle.terms.scheduled || lifecycle.dead.is_open())
+        });
+        if let Some((_, queue)) = forgotten {
+            return Err(format!("messages of queue {} wait for ever", queue.id));
+        }
         equal(
             "timers of queues",
             self.retrying.len() as u64,

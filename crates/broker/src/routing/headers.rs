@@ -22,6 +22,11 @@ pub trait Headers {
     /// Calls `visit` with each header, in order. When a name comes twice, the later one counts.
     fn visit<'a>(&'a self, visit: &mut dyn FnMut(&'a [u8], HeaderValue<'a>));
 
+    /// How long the message is to wait at exchanges that hold messages back; none if it is not to wait.
+    fn delay_millis(&self) -> Option<u64> {
+        super::delay::asked_for(|visit| self.visit(visit))
+    }
+
     /// A property of the message, for exchanges that hash one.
     fn property(&self, _property: Property) -> Option<HeaderValue<'_>> {
         None

@@ -5,6 +5,7 @@
 //! the alternate exchange of one that knows no destination.
 
 pub(crate) mod bucket;
+mod delay;
 mod direct;
 mod headers;
 pub(crate) mod keyed_hash;
@@ -17,6 +18,7 @@ mod topic;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use delay::Undelayed;
 pub use headers::{HeaderValue, Headers, NoHeaders, Property};
 pub use route::{Route, Target};
 
@@ -84,7 +86,21 @@ pub(crate) fn route_within(
     }
 }
 
+/// Where a message goes whose time has come, which is what `headers` say. None if there is no such exchange.
+pub(crate) fn route_due(
+    vhost: &Vhost,
+    exchange: &[u8],
+    routing_keys: &[&[u8]],
+    headers: &dyn Headers,
+) -> Option<Arc<Route>> {
+    let exchange = vhost.exchanges.get(exchange)?;
+    Some(Walk::new(vhost, exchange, routing_keys, headers).run())
+}
+
 fn route_from(vhost: &Vhost, exchange: &Exchange, routing_key: &[u8], headers: &dyn Headers) -> Arc<Route> {
+    if exchange.room.is_some() {
+        return Walk::new(vhost, exchange, &[routing_key], headers).run();
+    }
     // The common cases: what is found in one place leads to queues only, whose route is ready-made, or nothing is found.
     let bucket = match &exchange.table {
         Table::Direct(direct) => direct.find(routing_key),
@@ -170,6 +186,10 @@ impl<'a> Walk<'a> {
         let mut next = Some(self.start);
         while let Some(exchange) = next {
             found.clear();
+            if self.holds(exchange) {
+                next = self.pending.pop();
+                continue;
+            }
             self.by_headers |= exchange.table.is_by_message();
             exchange
                 .table
@@ -181,6 +201,16 @@ impl<'a> Walk<'a> {
             next = self.pending.pop();
         }
         Route::new(self.targets, self.by_headers)
+    }
+
+    /// Whether the message has to wait before this exchange looks at it: then its room is where it goes for now.
+    fn holds(&mut self, exchange: &Exchange) -> bool {
+        let Some(room) = &exchange.room else { return false };
+        self.by_headers = true;
+        let room = self.vhost.rooms.get(room);
+        let room = room.filter(|_| self.headers.delay_millis().is_some());
+        self.targets.extend(room.map(|room| room.target()));
+        room.is_some()
     }
 
     /// The route of the only bucket, where nothing else is to be found.

@@ -32,6 +32,8 @@ pub fn reason(death: Death) -> &'static [u8] {
         Death::Expired => b"expired",
         Death::Overflow => b"maxlen",
         Death::DeliveryLimit => b"delivery_limit",
+        // No death, so nothing is told of it.
+        Death::Due => b"due",
     }
 }
 

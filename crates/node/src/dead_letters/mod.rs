@@ -4,12 +4,13 @@
 //! ```text
 //! partition ──DeadLetter──> DeadLetters ──MovePart──> each target's partition ┐
 //!     ^                          │      └─MovePart──> the source's partition  ┴─> one job
-//!     └── Keep, Cycle, Damaged ──┘
+//!     └── Keep, Bury, Damaged ───┘
 //! ```
 //!
 //! It sees the topology's snapshot and the log, as sessions do and partitions do not, and holds no state: what is in its mailbox when
 //! the process ends is still owned by its queue. How all of it fits together: docs/decisions/0016.
 
+mod due;
 pub mod headers;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use everack_amqp::wire::properties::Properties;
 use everack_amqp::wire::table::Table;
 use everack_broker::catalog::{Queue, Snapshot, VhostView};
 use everack_broker::ids::{Millis, PartitionId, QueueId};
-use everack_broker::partition::{Death, Run};
+use everack_broker::partition::{Death, Run, SettleReason};
 use everack_broker::routing::Route;
 
 use crate::machine::Machine;
@@ -69,6 +70,7 @@ struct Sorted {
     runs: Vec<RoutedRun>,
     moved: Vec<Range>,
     cycles: Vec<Range>,
+    unroutable: Vec<Range>,
     kept: Vec<Range>,
 }
 
@@ -109,11 +111,16 @@ impl DeadLetters {
             },
         };
         let snapshot = self.shared.snapshot();
-        let sorted = sort(&snapshot, letter, &messages, now);
-        let kept = sorted.kept.clone();
-        let cycles = sorted.cycles.clone();
+        let mut sorted = match letter.death {
+            Death::Due => due::sort(&self.shared, &snapshot, letter, &messages),
+            _ => sort(&snapshot, letter, &messages, now),
+        };
+        let kept = std::mem::take(&mut sorted.kept);
+        let cycles = std::mem::take(&mut sorted.cycles);
+        let unroutable = std::mem::take(&mut sorted.unroutable);
         answer(letter, kept, Request::keep, outbox);
         answer(letter, cycles, Request::cycle, outbox);
+        answer(letter, unroutable, Request::unroutable, outbox);
         self.move_on(letter, sorted, outbox);
     }
 
@@ -165,7 +172,23 @@ impl Request {
     }
 
     fn cycle(Range { queue, first, count }: Range) -> Self {
-        Request::Cycle { queue, first, count }
+        let reason = SettleReason::Cycle;
+        Request::Bury {
+            queue,
+            first,
+            count,
+            reason,
+        }
+    }
+
+    fn unroutable(Range { queue, first, count }: Range) -> Self {
+        let reason = SettleReason::Unroutable;
+        Request::Bury {
+            queue,
+            first,
+            count,
+            reason,
+        }
     }
 
     fn damaged(Range { queue, first, count }: Range) -> Self {

@@ -4,11 +4,14 @@
 
 use everack_amqp::content::{Batch, flags};
 use everack_amqp::wire::properties::expiration_ms;
+use everack_amqp::wire::table::Table;
 use everack_broker::ids::{Millis, QueueId, Seq};
 use everack_broker::partition::Partition as Machine;
+use everack_broker::routing::Headers as _;
 use everack_broker::terms::{Overflow, Terms};
 
 use crate::messages::Messages;
+use crate::translate::from_amqp;
 
 /// What a queue asks of messages before they enter. Plain queues have none.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +50,7 @@ pub(super) struct Reserved {
 
 impl Admission {
     pub(super) fn of(terms: Terms) -> Option<Box<Self>> {
-        let asks = terms.message_ttl_millis.is_some() || terms.refuses();
+        let asks = terms.message_ttl_millis.is_some() || terms.refuses() || terms.scheduled;
         asks.then(|| {
             Box::new(Self {
                 terms,
@@ -130,9 +133,44 @@ pub(super) fn expires(batch: &Batch) -> bool {
     groups.any(|group| batch.flags(usize::from(group.from)) & flags::HAS_EXPIRATION != 0)
 }
 
-/// When the messages `from..to`, numbered from `first` on, expire: the smaller of the queue's and their own time to live counts.
+/// When the messages `from..to`, numbered from `first` on, expire on these terms, or are due if they wait for that.
 #[inline(never)]
 pub(super) fn deadlines(
+    batch: &Batch,
+    span: (u16, u16),
+    numbered: (QueueId, Seq),
+    terms: Option<&Terms>,
+    now: Millis,
+    deadlines: &mut Vec<Deadline>,
+) {
+    match terms {
+        Some(terms) if terms.scheduled => due(batch, span, numbered, now, deadlines),
+        terms => {
+            let ttl = terms.and_then(|terms| terms.message_ttl_millis);
+            expiry(batch, span, numbered, ttl, now, deadlines);
+        }
+    }
+}
+
+/// The times that messages ask for which an exchange holds back.
+fn due(
+    batch: &Batch,
+    (from, to): (u16, u16),
+    (queue, first): (QueueId, Seq),
+    now: Millis,
+    deadlines: &mut Vec<Deadline>,
+) {
+    for index in from..to {
+        let headers = batch.view(usize::from(index)).headers;
+        let headers = headers.and_then(|bytes| Table::decode(bytes).ok());
+        let delay = headers.and_then(|headers| from_amqp::arguments(&headers).delay_millis());
+        let at = now.plus(delay.unwrap_or_default());
+        push(deadlines, queue, first.plus(u64::from(index - from)), at);
+    }
+}
+
+/// When messages expire: the smaller of the queue's and their own time to live counts.
+fn expiry(
     batch: &Batch,
     (from, to): (u16, u16),
     (queue, first): (QueueId, Seq),
@@ -148,19 +186,27 @@ pub(super) fn deadlines(
         let Some(ttl) = own.into_iter().chain(queue_ttl_millis).min() else {
             continue;
         };
-        let (seq, at) = (first.plus(u64::from(index - from)), now.plus(ttl));
-        match deadlines.last_mut() {
-            Some(last)
-                if last.queue == queue && last.at == at && last.first.plus(u64::from(last.count)) == seq =>
-            {
-                last.count += 1;
-            }
-            _ => deadlines.push(Deadline {
-                queue,
-                first: seq,
-                count: 1,
-                at,
-            }),
+        push(
+            deadlines,
+            queue,
+            first.plus(u64::from(index - from)),
+            now.plus(ttl),
+        );
+    }
+}
+
+fn push(deadlines: &mut Vec<Deadline>, queue: QueueId, seq: Seq, at: Millis) {
+    match deadlines.last_mut() {
+        Some(last)
+            if last.queue == queue && last.at == at && last.first.plus(u64::from(last.count)) == seq =>
+        {
+            last.count += 1;
         }
+        _ => deadlines.push(Deadline {
+            queue,
+            first: seq,
+            count: 1,
+            at,
+        }),
     }
 }

@@ -14,6 +14,7 @@ use crate::messages::Messages;
 use crate::notice::{Answer, Delivered, Notice};
 use crate::outbox::Outbox;
 use crate::record::{self, Range, Target};
+use crate::report::Report;
 use crate::request::Reply;
 
 impl Partition {
@@ -108,10 +109,7 @@ impl Partition {
             Effect::LimitFreed { consumer, .. } => {
                 self.tell_consumer(consumer, outbox, |consumer| Notice::LimitFreed { consumer })
             }
-            Effect::Unused { queue } => outbox
-                .seldom()
-                .catalog
-                .push(CatalogRequest::DeleteUnused { queue }),
+            Effect::Unused { queue } => self.unused(queue, outbox),
             Effect::Died { queue, death, run } => self.send_on(queue, death, run, outbox),
             // The queue was deleted after these messages had been written: the delete came first.
             Effect::Orphaned { run, .. } => {
@@ -120,6 +118,17 @@ impl Partition {
                     self.space.subtract(run.location, count, bytes);
                 }
             }
+        }
+    }
+
+    /// Nobody uses the queue. If it is one in which messages wait for their time, none may be on the way to it either.
+    fn unused(&mut self, queue: QueueId, outbox: &mut Outbox) {
+        let admission = self.queues.get(&queue).and_then(|stage| stage.admission.as_ref());
+        if admission.is_none_or(|admission| admission.on_the_way.messages == 0) {
+            outbox
+                .seldom()
+                .catalog
+                .push(CatalogRequest::DeleteUnused { queue });
         }
     }
 
@@ -273,6 +282,12 @@ impl Partition {
                 );
             }
             Staged::Moved { source } => self.moved(source, now),
+            Staged::CalledOff { inquirer, report } => {
+                outbox
+                    .seldom()
+                    .reports
+                    .push((inquirer, Report::Unscheduled(report)));
+            }
             Staged::Rescued {
                 offset,
                 targets,

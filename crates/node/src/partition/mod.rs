@@ -20,6 +20,7 @@ mod numbering;
 mod parking;
 mod ranking;
 mod rescue;
+mod schedule;
 mod staged;
 
 use std::collections::VecDeque;
@@ -41,7 +42,7 @@ use crate::notice::Notice;
 use crate::outbox::Outbox;
 use crate::record::{self, Range, Target};
 use crate::recovery::queue_image::QueueImage;
-use crate::report::{PartitionReport, Report};
+use crate::report::{Inquirer, PartitionReport, Report, UnscheduledReport};
 use crate::request::{Consume, Publish, Reply, Request, Settle, TransactionPart};
 use crate::space::Space;
 use admission::Admission;
@@ -72,6 +73,7 @@ pub struct Partition {
     parked: Vec<Range>,
     unparked: Vec<Range>,
     quarantined: Vec<Range>,
+    called_off: Vec<(Arc<dyn Inquirer>, UnscheduledReport)>,
     jobs: VecDeque<StagedJob>,
     job_next: JobId,
     applied: Position,
@@ -127,6 +129,7 @@ impl Partition {
             parked: Vec::new(),
             unparked: Vec::new(),
             quarantined: Vec::new(),
+            called_off: Vec::new(),
             jobs: VecDeque::new(),
             job_next: JobId(1),
             applied: Position(0),
@@ -281,7 +284,12 @@ impl Partition {
             Request::Keep { queue, first, count } => {
                 self.machine.apply(Command::Keep { queue, first, count }, now);
             }
-            Request::Cycle { queue, first, count } => self.end_circle(queue, first, count, now),
+            Request::Bury {
+                queue,
+                first,
+                count,
+                reason,
+            } => self.bury(queue, first, count, reason, now),
             Request::DeleteQueue { queue } => {
                 self.queues.remove(&queue);
                 self.machine.apply(Command::DeleteQueue { queue }, now);
@@ -297,6 +305,8 @@ impl Partition {
             }
             Request::ListParked(list) => self.list_parked(list, outbox),
             Request::Unpark(unpark) => self.unpark(unpark, now, outbox),
+            Request::ListScheduled(list) => self.list_scheduled(list, outbox),
+            Request::Unschedule(unschedule) => self.unschedule(unschedule, now, outbox),
         }
     }
 
@@ -310,6 +320,9 @@ impl Partition {
         self.effects = effects;
         if !self.gone.is_empty() || !self.beginning.is_empty() {
             self.forget_consumers();
+        }
+        if !self.called_off.is_empty() {
+            self.stage_called_off();
         }
         self.seal_job(outbox);
         if !self.held.is_empty() && self.machine.ready_bytes() < READY_BYTES_SLOW {

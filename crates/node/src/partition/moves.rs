@@ -36,9 +36,11 @@ impl Partition {
             return self.contributed(contribution, outbox);
         }
         let mut numbered = Numbered::default();
+        // What has died has lost its expiration; what was held back has it still, and it counts from now.
+        let expires = admission::expires(&part.messages);
         for run in part.runs.iter() {
             // There is room for all of it, as was just seen.
-            self.number(&part.messages, run, false, Full::Refuses, now, &mut numbered);
+            self.number(&part.messages, run, expires, Full::Refuses, now, &mut numbered);
         }
         assert!(
             numbered.refused.is_empty(),
@@ -158,22 +160,12 @@ impl Partition {
     /// The move is durable: the source forgets what has gone.
     pub(super) fn moved(&mut self, source: Vec<Range>, now: Millis) {
         for Range { queue, first, count } in source {
-            let reason = SettleReason::DeadLettered;
-            self.machine.apply(
-                Command::Bury {
-                    queue,
-                    first,
-                    count,
-                    reason,
-                },
-                now,
-            );
+            self.bury(queue, first, count, SettleReason::DeadLettered, now);
         }
     }
 
-    /// Dead messages would go in a circle: they end here.
-    pub(super) fn end_circle(&mut self, queue: QueueId, first: Seq, count: u32, now: Millis) {
-        let reason = SettleReason::Cycle;
+    /// Dead messages have arrived elsewhere, or go nowhere: their queue is rid of them.
+    pub(super) fn bury(&mut self, queue: QueueId, first: Seq, count: u32, reason: SettleReason, now: Millis) {
         let bury = Command::Bury {
             queue,
             first,

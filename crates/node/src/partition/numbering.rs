@@ -87,10 +87,9 @@ impl Partition {
                 to: run.to,
             });
             if expires || stage.admission.is_some() {
-                let terms = stage.admission.as_ref().map(|admission| admission.terms);
-                let ttl = terms.and_then(|terms| terms.message_ttl_millis);
+                let terms = stage.admission.as_ref().map(|admission| &admission.terms);
                 let (span, queue) = ((run.from, run.to), (target.queue, first));
-                admission::deadlines(messages, span, queue, ttl, now, deadlines);
+                admission::deadlines(messages, span, queue, terms, now, deadlines);
             }
         }
     }
@@ -151,8 +150,8 @@ impl Partition {
                 admission.on_the_way.add(taken);
                 numbered.reserved.push(Reserved { queue, taken });
             }
-            let ttl = admission.terms.message_ttl_millis;
-            admission::deadlines(messages, (from, to), (queue, first), ttl, now, deadlines);
+            let terms = Some(&admission.terms);
+            admission::deadlines(messages, (from, to), (queue, first), terms, now, deadlines);
         }
     }
 

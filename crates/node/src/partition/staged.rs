@@ -7,6 +7,7 @@ use super::admission::{Deadline, Reserved};
 use crate::append::JobId;
 use crate::messages::Messages;
 use crate::record::{Range, Target};
+use crate::report::{Inquirer, UnscheduledReport};
 use crate::request::{Reply, RescueDone, Settle};
 use std::sync::Arc;
 
@@ -42,6 +43,11 @@ pub(super) enum Staged {
     },
     /// The rest of a move: what the queues of this partition are rid of.
     Moved { source: Vec<Range> },
+    /// Messages that will not come, and who asked for that.
+    CalledOff {
+        inquirer: Arc<dyn Inquirer>,
+        report: UnscheduledReport,
+    },
     /// Survivors of an old segment, written again.
     Rescued {
         offset: u32,

@@ -170,7 +170,8 @@ impl Recovery {
         };
         for Placed { target, .. } in placed {
             let queue = self.catalog.queue(target.queue);
-            if queue.is_none_or(|queue| queue.terms().bytes_max.is_none()) {
+            let terms = queue.map(|queue| queue.terms());
+            if terms.is_none_or(|terms| terms.bytes_max.is_none() || terms.scheduled) {
                 continue;
             }
             let Ok(sizes) = record::body_sizes(payload, target.from, target.to) else {

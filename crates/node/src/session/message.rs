@@ -12,14 +12,14 @@ use crate::shared::Shared;
 use crate::translate::from_amqp;
 
 /// One message of a batch.
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     view: View<'a>,
     headers: OnceCell<Arguments>,
     shared: &'a Shared,
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn new(batch: &'a Batch, index: usize, shared: &'a Shared) -> Self {
+    pub(crate) fn new(batch: &'a Batch, index: usize, shared: &'a Shared) -> Self {
         let (view, headers) = (batch.view(index), OnceCell::new());
         Self {
             view,

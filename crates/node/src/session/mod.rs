@@ -15,7 +15,7 @@ mod counted;
 mod entry;
 mod growth;
 mod large;
-mod message;
+pub(crate) mod message;
 mod outgoing;
 mod properties;
 mod publish;

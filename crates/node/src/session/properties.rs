@@ -37,8 +37,10 @@ impl Publisher<'_> {
 pub(super) struct Demands {
     /// Further routing keys.
     pub(super) copies: Vec<Vec<u8>>,
-    /// The properties as everybody else may see them, encoded, if they are others.
-    pub(super) properties: Option<Vec<u8>>,
+    /// Whether some of these are nobody's business.
+    pub(super) hides: bool,
+    /// Whether the message asks to be answered directly.
+    pub(super) asks: bool,
 }
 
 /// Checks message `index` of `batch`, with RabbitMQ's texts.
@@ -66,17 +68,32 @@ pub(super) fn check(batch: &Batch, index: usize, publisher: &Publisher<'_>) -> R
         .headers
         .filter(|headers| may_name_copies(headers))
         .and_then(|headers| Table::decode(headers).ok());
-    let mut hides = false;
     if let Some(headers) = headers {
         take_copies(&headers, CC, &mut demands.copies)?;
         take_copies(&headers, BCC, &mut demands.copies)?;
         bound_copies(&mut demands.copies)?;
-        hides = headers.get(BCC).is_some();
+        demands.hides = headers.get(BCC).is_some();
     }
-    if asks || hides {
-        demands.properties = rewritten(batch.properties(index), publisher.reply_name.filter(|_| asks));
-    }
+    demands.asks = asks;
     Ok(demands)
+}
+
+impl Demands {
+    /// The properties of message `index` as everybody else may see them, encoded, if they are others: without `BCC`, and with the name
+    /// that replies find their way by. A message that is `held` back everywhere keeps its `BCC` until it is routed.
+    pub(super) fn rewrite(
+        &self,
+        batch: &Batch,
+        index: usize,
+        reply_name: Option<&Name>,
+        held: bool,
+    ) -> Option<Vec<u8>> {
+        let (hides, reply_name) = (self.hides && !held, reply_name.filter(|_| self.asks));
+        if !hides && reply_name.is_none() {
+            return None;
+        }
+        rewritten(batch.properties(index), hides, reply_name)
+    }
 }
 
 const CC: &str = "CC";
@@ -130,14 +147,13 @@ fn bound_copies(copies: &mut Vec<Vec<u8>>) -> Result<(), Error> {
     }
 }
 
-/// Properties without `BCC`, and with the name that replies find their way by.
-fn rewritten(bytes: &[u8], reply_name: Option<&Name>) -> Option<Vec<u8>> {
+fn rewritten(bytes: &[u8], hides: bool, reply_name: Option<&Name>) -> Option<Vec<u8>> {
     let mut properties = Properties::decode(bytes).ok()?;
     let headers = properties.headers.take();
     properties.headers = headers.map(|headers| {
         let kept = headers
             .into_iter()
-            .filter(|(name, _)| name.as_bytes() != BCC.as_bytes());
+            .filter(|(name, _)| !hides || name.as_bytes() != BCC.as_bytes());
         kept.collect()
     });
     if let Some(name) = reply_name {

@@ -12,7 +12,7 @@ use everack_amqp::error::{Error, ReplyCode};
 use everack_broker::catalog::{Access, Resource, Unroutable, VhostView};
 use everack_broker::ids::PartitionId;
 use everack_broker::name::Name;
-use everack_broker::routing::{NoHeaders, Route};
+use everack_broker::routing::{Headers, NoHeaders, Route, RouteError, Undelayed};
 
 use super::Session;
 use super::channel::{BufferedPublish, LastRoute};
@@ -149,13 +149,21 @@ impl Session {
                 }
             };
             // An answer goes to the one who asked, and to nobody else.
+            let mut held = false;
             if !demands.copies.is_empty() && !matches!(last, LastRoute::Reply) {
                 self.add_routed(routed, batch, last, before, published);
-                let route = self.route_copies(batch, usize::from(index), &demands.copies);
+                let route = self.route_copies(batch, usize::from(index), &demands.copies, group.mandatory);
+                held = self.is_held(&route);
                 published.add(self.add_run(routed, route, index, index + 1, group.mandatory));
                 from = index + 1;
             }
-            let properties = demands.properties.map(|properties| (index, properties));
+            let replies = self
+                .channels
+                .get(&channel)
+                .and_then(|state| state.replies.as_ref());
+            let reply_name = replies.map(|consumer| &consumer.name);
+            let properties = demands.rewrite(batch, usize::from(index), reply_name, held);
+            let properties = properties.map(|properties| (index, properties));
             routed.rewritten.extend(properties);
         }
         self.add_routed(routed, batch, last, Group { from, ..group }, published);
@@ -177,7 +185,7 @@ impl Session {
             }
             LastRoute::ByHeaders => {
                 for index in from..to {
-                    let route = self.route_by_message(batch, usize::from(index));
+                    let route = self.route_by_message(batch, usize::from(index), mandatory);
                     published.add(self.add_run(routed, route, index, index + 1, mandatory));
                 }
             }
@@ -375,25 +383,50 @@ impl Session {
 
     /// The route of one message that is routed by more than its key. What nothing is found for goes nowhere: its exchange may
     /// have been deleted since the address was looked up.
-    fn route_by_message(&self, batch: &Batch, index: usize) -> Arc<Route> {
+    fn route_by_message(&self, batch: &Batch, index: usize, mandatory: bool) -> Arc<Route> {
         let message = Message::new(batch, index, &self.shared);
-        let route = self.vhost.as_ref().and_then(|vhost| {
-            vhost
-                .route(batch.exchange(index), batch.routing_key(index), &message)
-                .ok()
-        });
-        route.unwrap_or_else(Route::nowhere)
+        self.route_wanted(&message, mandatory, |vhost, headers| {
+            vhost.route(batch.exchange(index), batch.routing_key(index), headers)
+        })
     }
 
-    fn route_copies(&self, batch: &Batch, index: usize, copies: &[Vec<u8>]) -> Arc<Route> {
+    fn route_copies(&self, batch: &Batch, index: usize, copies: &[Vec<u8>], mandatory: bool) -> Arc<Route> {
         let message = Message::new(batch, index, &self.shared);
         let mut keys = vec![batch.routing_key(index)];
         keys.extend(copies.iter().map(Vec::as_slice));
-        let route = self
-            .vhost
-            .as_ref()
-            .and_then(|vhost| vhost.route_copies(batch.exchange(index), &keys, &message).ok());
-        route.unwrap_or_else(Route::nowhere)
+        self.route_wanted(&message, mandatory, |vhost, headers| {
+            vhost.route_copies(batch.exchange(index), &keys, headers)
+        })
+    }
+
+    /// Where `route` leads a message. A mandatory one is not held back if nobody would want it now: when its time comes, there is nobody
+    /// to give it back to.
+    fn route_wanted(
+        &self,
+        message: &Message<'_>,
+        mandatory: bool,
+        route: impl Fn(&VhostView, &dyn Headers) -> Result<Arc<Route>, RouteError>,
+    ) -> Arc<Route> {
+        let Some(vhost) = &self.vhost else {
+            return Route::nowhere();
+        };
+        let found = route(vhost, message).unwrap_or_else(|_| Route::nowhere());
+        if mandatory && self.is_held(&found) {
+            let now = route(vhost, &Undelayed(message));
+            if now.is_ok_and(|now| now.is_empty()) {
+                return Route::nowhere();
+            }
+        }
+        found
+    }
+
+    /// Whether a message that goes this way waits for its time, and does nothing else.
+    fn is_held(&self, route: &Route) -> bool {
+        let waits = |queue| {
+            let queue = self.snapshot.queue(queue);
+            queue.is_some_and(|queue| queue.waits_for().is_some())
+        };
+        route.by_headers && !route.is_empty() && route.targets.iter().all(|target| waits(target.queue))
     }
 
     /// Gives the batch to every partition that holds one of its queues, and opens the confirm that they complete. What was refused

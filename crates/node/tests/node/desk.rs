@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::BytesMut;
 use everack_amqp::content::{Batch, Entry, Group};
 use everack_broker::arguments::{Arguments, Value};
-use everack_broker::catalog::{Command, DeclareQueue, Queue};
+use everack_broker::catalog::{Command, DeclareQueue, DelayBounds, Queue};
 use everack_broker::ids::{ConsumerId, Millis};
 use everack_broker::name::Name;
 use everack_broker::partition::Gate;
@@ -40,6 +40,10 @@ pub(crate) const PLAN: Plan = Plan {
     resident_bytes_max: 0,
     hash_key: 1,
     name_key: NameKey([0, 2]),
+    delay_bounds: DelayBounds {
+        messages_max: 1_000,
+        bytes_max: 1 << 20,
+    },
 };
 
 pub(crate) struct Desk {

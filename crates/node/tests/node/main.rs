@@ -2,6 +2,7 @@
 
 mod addressing;
 mod catalog_service;
+mod delayed;
 mod desk;
 mod growth;
 mod history;

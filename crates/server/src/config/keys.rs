@@ -106,6 +106,10 @@ table! {
         exchanges_max: Number<1, 100_000_000> = "100000", Live;
         /// Consumers of one channel.
         consumers_max: Number<1, 1_000_000> = "10000", Live;
+        /// Messages that wait in each exchange of type `x-delayed-message`. One more is refused (`basic.nack`).
+        delayed_messages_max: Number<1, 1_000_000_000> = "1000000", Restart;
+        /// Bytes of messages that wait in each of them. What goes beyond is refused.
+        delayed_bytes_max: Size<1, 1_099_511_627_776> = "\"1 GiB\"", Restart;
     }
 }
 

@@ -3,6 +3,7 @@
 mod authorisation;
 mod bindings;
 mod default_kind;
+mod delayed;
 mod durability;
 mod exchanges;
 mod government;

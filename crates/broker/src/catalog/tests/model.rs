@@ -414,7 +414,8 @@ fn naive_route(
             ExchangeKind::ConsistentHash
             | ExchangeKind::ModulusHash
             | ExchangeKind::Random
-            | ExchangeKind::LocalRandom => true,
+            | ExchangeKind::LocalRandom
+            | ExchangeKind::Delayed => true,
         });
         let mut next: Vec<Destination> = matching.map(|binding| binding.destination.clone()).collect();
         exact &= next.len() < 2 || !exchange.kind.to_string().starts_with("x-");

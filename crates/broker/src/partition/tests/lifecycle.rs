@@ -13,6 +13,7 @@ const PLAIN: Terms = Terms {
     bytes_max: None,
     overflow: Overflow::DropHead,
     dead_letters: false,
+    scheduled: false,
 };
 
 fn at_most(messages: u64) -> Bench {

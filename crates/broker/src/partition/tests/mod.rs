@@ -11,6 +11,7 @@ mod model;
 mod patience;
 mod retry;
 mod rules;
+mod schedule;
 mod single;
 mod steps;
 mod turns;

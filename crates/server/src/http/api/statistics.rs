@@ -38,6 +38,7 @@ pub(super) fn balance(counters: &Counters) -> Value {
             "maxlen": counters.overflowed,
             "delivery_limit": counters.delivery_limit,
             "cycle": counters.cycle,
+            "unroutable": counters.unroutable,
             "damaged": counters.quarantined,
         },
     })
@@ -99,6 +100,7 @@ mod tests {
             overflowed: 128,
             delivery_limit: 3,
             cycle: 5,
+            unroutable: 6,
             dead_lettered: 7,
             ..Counters::default()
         };

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everack_broker::catalog::Queue;
-use everack_broker::ids::{PartitionId, QueueId};
+use everack_broker::ids::{Millis, PartitionId, QueueId, Seq};
 use everack_broker::partition::{Counters, Depth};
-use everack_node::report::{Inquirer, PartitionReport, Report, SessionReport};
-use everack_node::request::Request;
+use everack_node::report::{Inquirer, PartitionReport, Report, ScheduledReport, SessionReport};
+use everack_node::request::{ListScheduled, Request, Unschedule};
 use tokio::sync::mpsc;
 
 use super::refusal::Refusal;
@@ -113,6 +113,58 @@ pub(super) async fn queues<'a>(
         }
     }
     Ok(depths)
+}
+
+/// What waits in a queue on a schedule, from a time and a number on; none if the queue went in between.
+pub(super) async fn scheduled(
+    engine: &Engine,
+    queue: &Queue,
+    from: (Millis, Seq),
+    most: usize,
+) -> Result<ScheduledReport, Refusal> {
+    let reports = ask(engine, queue, |inquirer| {
+        Request::ListScheduled(ListScheduled {
+            queue: queue.id,
+            from,
+            most,
+            inquirer,
+        })
+    });
+    let report = reports.await?.into_iter().find_map(|report| match report {
+        Report::Scheduled(report) => Some(report),
+        _ => None,
+    });
+    report.ok_or(Refusal::NotFound)
+}
+
+/// Calls off what waits in a queue on a schedule, by numbers; says how many messages that were, once it is durable.
+pub(super) async fn unschedule(engine: &Engine, queue: &Queue, first: Seq, end: Seq) -> Result<u64, Refusal> {
+    let reports = ask(engine, queue, |inquirer| {
+        Request::Unschedule(Unschedule {
+            queue: queue.id,
+            first,
+            end,
+            inquirer,
+        })
+    });
+    let messages = reports.await?.into_iter().map(|report| match report {
+        Report::Unscheduled(report) => report.messages,
+        _ => 0,
+    });
+    Ok(messages.sum())
+}
+
+/// Asks the partition that a queue is in.
+async fn ask(
+    engine: &Engine,
+    queue: &Queue,
+    request: impl FnOnce(Arc<dyn Inquirer>) -> Request,
+) -> Result<Vec<Report>, Refusal> {
+    let (inquirer, answers) = question();
+    let partition = &engine.partitions[usize::from(queue.partition.0)];
+    partition.post(request(inquirer));
+    partition.run(engine);
+    collect(answers).await
 }
 
 /// Passes on what it is told.

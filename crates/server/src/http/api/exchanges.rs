@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use everack_broker::catalog::{Command, DeclareExchange, Destination, Exchange, VhostView};
+use everack_broker::catalog::{Command, DeclareExchange, Destination, Exchange, ExchangeKind, VhostView};
 use everack_broker::name::Name;
 use everack_node::report::Published;
 use serde::Deserialize;
@@ -18,11 +18,16 @@ use crate::http::Node;
 use crate::http::body::Body;
 use crate::http::caller::Caller;
 use crate::http::errand::Errand;
-use crate::http::inquiry::{self, Connected};
+use crate::http::inquiry::{self, Connected, Depths};
 use crate::http::refusal::Refusal;
 
-/// What was published, by virtual host and exchange.
-type Sums = HashMap<(Name, Name), Published>;
+/// What is told of exchanges beside their definitions.
+struct Sums {
+    /// What was published, by virtual host and exchange.
+    published: HashMap<(Name, Name), Published>,
+    /// What waits for its time.
+    waiting: Depths,
+}
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
@@ -138,7 +143,7 @@ pub(super) fn name_of(name: &str) -> Name {
     Name::from(if name == "amq.default" { "" } else { name })
 }
 
-/// What live channels have published, and those that are gone.
+/// What live channels have published, and those that are gone; and what waits.
 async fn sums(node: &Node, caller: &Caller) -> Result<Sums, Refusal> {
     let connections = inquiry::connections(&node.engine).await?;
     let exists = |vhost: &Name, exchange: &Name| {
@@ -146,14 +151,21 @@ async fn sums(node: &Node, caller: &Caller) -> Result<Sums, Refusal> {
         vhost.is_some_and(|vhost| vhost.exchange(exchange).is_some())
     };
     let gone = node.engine.shared.ledger.sums(exists).exchanges;
-    let mut sums: Sums = gone.into_iter().collect();
+    let mut sums: HashMap<_, _> = gone.into_iter().collect();
     for Connected { session, .. } in &connections {
         for (exchange, published) in session.channels.iter().flat_map(|channel| &channel.exchanges) {
             let key = (session.vhost.clone(), exchange.clone());
             sums.entry(key).or_default().add(*published);
         }
     }
-    Ok(sums)
+    let rooms = caller
+        .vhosts()
+        .flat_map(|vhost| vhost.rooms().cloned().collect::<Vec<_>>());
+    let rooms: Vec<_> = rooms.collect();
+    Ok(Sums {
+        published: sums,
+        waiting: inquiry::queues(&node.engine, rooms.iter()).await?,
+    })
 }
 
 fn show_all(vhost: &VhostView, sums: &Sums) -> Vec<Value> {
@@ -183,7 +195,14 @@ fn show(vhost: &VhostView, exchange: &Exchange, sums: &Sums) -> Value {
             shown[key] = to_json::name(name);
         }
     }
-    if let Some(published) = sums.get(&(vhost.name().clone(), exchange.name.clone())) {
+    // As RabbitMQ's plugin tells it.
+    let room = vhost
+        .room(&exchange.name)
+        .filter(|_| exchange.kind == ExchangeKind::Delayed);
+    if let Some(depth) = room.and_then(|room| sums.waiting.get(room.id)) {
+        shown["messages_delayed"] = json!(depth.delayed + depth.dead);
+    }
+    if let Some(published) = sums.published.get(&(vhost.name().clone(), exchange.name.clone())) {
         shown["message_stats"] = statistics::of_exchange(published);
     }
     shown

@@ -4,6 +4,7 @@ mod bindings;
 mod channels;
 mod connections;
 mod consumers;
+mod delayed;
 mod exchanges;
 mod health;
 mod limits;
@@ -69,6 +70,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(channels::routes())
         .merge(consumers::routes())
         .merge(exchanges::routes())
+        .merge(delayed::routes())
         .merge(queues::routes())
         .merge(bindings::routes())
         .merge(vhosts::routes())

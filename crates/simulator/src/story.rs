@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use everack_amqp::wire::method::{Method, basic, confirm, queue, tx};
-use everack_amqp::wire::table::Table;
+use everack_amqp::wire::method::{Method, basic, confirm, exchange, queue, tx};
+use everack_amqp::wire::properties::Properties;
+use everack_amqp::wire::table::{Table, Value};
 use everack_storage::disk::Memory;
 
 use crate::client::{Client, Received, short};
@@ -39,6 +40,10 @@ pub const QUEUES: [&str; 9] = [
 ];
 /// How long a mortal message lives, as its property says it.
 const LIFE_MILLIS: &str = "60000";
+/// How long messages wait that do, in milliseconds.
+const DELAY_MILLIS: i32 = 5_000;
+/// Long enough after the beginning of every story that all that waits is due, and nothing mortal dead, in microseconds.
+const DUE_US: u64 = 30_000_000;
 /// Those that are there from the beginning, the first two bound to `amq.fanout`.
 const DECLARED: [&str; 4] = ["orders", "audit", "bulk", "gone"];
 
@@ -290,6 +295,50 @@ impl Teller {
         self.note_confirms();
     }
 
+    /// Declares an exchange that holds messages back, then routes them by their key.
+    pub(crate) fn declare_delayed(&mut self, name: &str) {
+        if self.dead() {
+            return;
+        }
+        self.client.say(exchange::Declare {
+            exchange: short(name),
+            kind: short("x-delayed-message"),
+            durable: true,
+            arguments: Table::new().with("x-delayed-type", Value::String(b"direct".to_vec())),
+            ..exchange::Declare::default()
+        });
+        self.client.run();
+    }
+
+    /// Publishes messages that wait for [`DELAY_MILLIS`] before they come to `queue`.
+    pub(crate) fn publish_for_later(&mut self, exchange: &str, queue: &str, count: usize, bytes: usize) {
+        let properties = Properties {
+            headers: Some(Table::new().with("x-delay", Value::I32(DELAY_MILLIS))),
+            delivery_mode: Some(2),
+            ..Properties::default()
+        };
+        let mut encoded = Vec::new();
+        properties.encode(&mut encoded);
+        for _ in 0..count {
+            if self.dead() {
+                return;
+            }
+            self.note_publish(&[queue]);
+            let body = body_of(self.number, bytes);
+            self.client.publish_with(exchange, queue, &encoded, &body);
+        }
+        self.client.run();
+        self.note_confirms();
+    }
+
+    /// Lets time pass until everything that waits is due.
+    pub(crate) fn come_due(&mut self) {
+        let core = self.node.core();
+        core.set_now(core.now_us() + DELAY_MILLIS as u64 * 1000);
+        core.pump();
+        self.client.run();
+    }
+
     /// Lets time pass until everything in a queue has expired, and has gone to `target` if there is one.
     pub(crate) fn outlive(&mut self, source: &str, target: Option<&str>) {
         let numbers = self.confirmed_in(source);
@@ -471,6 +520,9 @@ fn take(client: &mut Client, queue: &str, count: usize) -> Vec<Received> {
 /// # Panics
 /// When the disk crashes meanwhile.
 pub fn drain(node: &Node) -> BTreeMap<String, Option<Vec<Vec<u8>>>> {
+    // What waits for its time comes before anybody looks; the clock of a node that has just started shows the beginning.
+    node.core().set_now(node.core().now_us().max(DUE_US));
+    node.core().pump();
     let drained = QUEUES.map(|name| (name.to_owned(), drain_queue(node, name)));
     assert!(
         !node.core().is_dead(),

@@ -18,7 +18,7 @@ pub struct Tale {
 }
 
 /// All of them.
-pub const TALES: [Tale; 19] = [
+pub const TALES: [Tale; 20] = [
     Tale {
         name: "append",
         prelude: nothing,
@@ -108,6 +108,11 @@ pub const TALES: [Tale; 19] = [
         name: "limit",
         prelude: narrow,
         operation: limit,
+    },
+    Tale {
+        name: "delay",
+        prelude: work_for_later,
+        operation: delay,
     },
     Tale {
         name: "stop",
@@ -261,6 +266,26 @@ fn mortal_work(teller: &mut Teller) {
 fn narrow(teller: &mut Teller) {
     teller.declare_with("narrow", Table::new().with("x-max-length", Value::I32(3)));
     teller.publish_beyond("narrow", None, 3, 3);
+}
+
+/// What goes through `waits` comes to `later` in its time. Some of it waits, some has come.
+fn work_for_later(teller: &mut Teller) {
+    teller.declare("later");
+    teller.declare_delayed("waits");
+    teller.bind("waits", "later", true);
+    teller.publish_for_later("waits", "later", 3, 300);
+    teller.come_due();
+    teller.publish_for_later("waits", "later", 2, 200);
+}
+
+fn delay(teller: &mut Teller) {
+    teller.publish_for_later("waits", "later", 3, 400);
+    teller.settle_some("later", 2);
+    teller.look_after();
+    teller.come_due();
+    teller.settle_some("later", 3);
+    teller.publish_for_later("waits", "later", 2, 100);
+    teller.look_after();
 }
 
 fn dead_letters(teller: &mut Teller) {

@@ -34,9 +34,7 @@ fn main() {
 /// Runs one case of the script on the other side of the crash.
 fn run(broker: &Broker, case: &str) -> anyhow::Result<()> {
     let mut command = python("pika/delayed_crash.py");
-    let output = command
-        .args(["--url", &broker.url(), "--only", case])
-        .output()?;
+    let output = command.args(["--url", &broker.url(), "--only", case]).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let verdict: Value = serde_json::from_str(text.trim()).with_context(|| text.clone())?;
     ensure!(verdict["ok"] == true, "{case}: {text}");

@@ -6,6 +6,7 @@
 pub mod samples;
 
 use bytes::Bytes;
+use everack_broker::catalog::DelayBounds;
 use everack_node::names::NameKey;
 use everack_node::opening::{self, Opened, Plan};
 use everack_node::record::{self, RecordFact};
@@ -96,6 +97,10 @@ fn open(records: &[Vec<u8>], with_checkpoint: bool) {
         resident_bytes_max: 1 << 20,
         hash_key: 1,
         name_key: NameKey([0, 1]),
+        delay_bounds: DelayBounds {
+            messages_max: 1_000,
+            bytes_max: 1 << 20,
+        },
     };
     if let Ok(opened) = opening::open(disk, &plan) {
         let Opened {

@@ -113,7 +113,7 @@ mod tests {
             .map(|name| number(&balance[name]))
             .sum();
         assert_eq!(others + discarded, 1000);
-        assert_eq!(balance["live"], json!(730));
+        assert_eq!(balance["live"], json!(724));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use everack_amqp::content::Batch;
+use everack_amqp::content::{Batch, Entry};
 use everack_broker::partition::Content;
 
 /// A reference-counted batch of messages; cloning costs one atomic increment.
@@ -38,6 +38,11 @@ impl Content for Messages {
         self.0.entries[usize::from(index)].body_len
     }
 
+    fn all_bytes(&self, index: u16) -> u32 {
+        let bytes = all_bytes(&self.0.entries[usize::from(index)]);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
     fn compact(&self, from: u16, to: u16) -> Option<Self> {
         let kept = self.0.bytes(from, to);
         let worth_it = kept * 4 < self.0.chunk.len() as u64;
@@ -51,4 +56,10 @@ impl Content for Messages {
     fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+/// All that a message takes: address, header, body, in bytes.
+pub(crate) fn all_bytes(entry: &Entry) -> u64 {
+    let (header, body) = (u64::from(entry.header_len), u64::from(entry.body_len));
+    header + body + u64::from(entry.address_len)
 }

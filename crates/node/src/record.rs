@@ -15,6 +15,14 @@
 //! 9 Failed      as Returned: and that counts as a failed delivery
 //! 10 Parked     as Returned: failed too often, set aside within the queue
 //! 11 Unparked   as Returned: back from there, failures forgotten
+//! 12 Counted    head | count u32 | count x (queue u64 | first u64 | count u32 | deliveries u32 | failures u16)
+//!                                                          handed out and came back: so often by now
+//! 13 Aside      head | count u32 | count x (queue u64 | first u64 | count u32 | place u8 | until u64)
+//!                                                          set aside, or back again: see [`aside`]
+//!               place 0 back, failures forgotten; parked since: 1 delivered too often, 2 rejected, 3 expired, 4 no room; 5 retained
+//!               until, in milliseconds since 1970: retained, or expires; 2^64-1 never
+//!
+//! 3, 9, 10 and 11 are read, and no longer written.
 //!
 //! targets       count u32 | count x (queue u64 | first u64 | from u16 | to u16)        entries from..to are first.. of queue
 //! addresses     count u16 | count x (from u16 | to u16 | length u16 | exchange shortstr, routing key shortstr)
@@ -25,6 +33,7 @@
 //! A message's number (`first`) is explicit, so that a damaged record leaves a gap that can be named, and nothing behind it
 //! shifts. Version 1 readers refuse other versions and kinds: a newer log is refused as a whole by the directory's identity.
 
+mod aside;
 mod kept;
 
 use bytes::Bytes;
@@ -36,7 +45,8 @@ use everack_broker::ids::{PartitionId, QueueId, Seq};
 use everack_storage::Frames;
 
 use crate::partition::admission::Deadline;
-pub use kept::{body_sizes, encode_entering, encode_expiring};
+pub use aside::{Counted, SetAside, aside_code, aside_of, encode_aside, encode_counted};
+pub use kept::{encode_entering, encode_expiring, sizes};
 
 const VERSION: u8 = 1;
 const FLAG_TRANSACTION: u8 = 1;
@@ -54,6 +64,8 @@ const KIND_EXPIRING: u8 = 8;
 const KIND_FAILED: u8 = 9;
 const KIND_PARKED: u8 = 10;
 const KIND_UNPARKED: u8 = 11;
+const KIND_COUNTED: u8 = 12;
+const KIND_ASIDE: u8 = 13;
 
 /// Entries `from..to` of a record are the messages `first..` of `queue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +123,10 @@ pub enum RecordFact {
     Parked(Vec<Range>),
     /// Parked messages are back in their places, their failures forgotten.
     Unparked(Vec<Range>),
+    /// Messages were handed out and came back, so often by now.
+    Counted(Vec<Counted>),
+    /// Messages are set aside within their queue, or are back in their places.
+    Aside(Vec<SetAside>),
     /// The topology changed.
     Topology(Vec<Fact>),
     /// The record's transaction is whole.
@@ -300,22 +316,22 @@ pub fn encode_settled(
     encode_ranges(frames, KIND_SETTLED, partition, transaction, ranges);
 }
 
-/// Frames ranges of returned messages.
+/// Frames ranges of returned messages. As earlier builds did, for tests of what is read.
 pub fn encode_returned(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
     encode_ranges(frames, KIND_RETURNED, partition, None, ranges);
 }
 
-/// Frames ranges of messages that were returned, and that counts as a failed delivery.
+/// Frames ranges of messages that were returned, and that counts as a failed delivery. As earlier builds did, for tests of what is read.
 pub fn encode_failed(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
     encode_ranges(frames, KIND_FAILED, partition, None, ranges);
 }
 
-/// Frames ranges of messages that are parked.
+/// Frames ranges of messages that are parked. As earlier builds did, for tests of what is read.
 pub fn encode_parked(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
     encode_ranges(frames, KIND_PARKED, partition, None, ranges);
 }
 
-/// Frames ranges of messages that are parked no more.
+/// Frames ranges of messages that are parked no more. As earlier builds did, for tests of what is read.
 pub fn encode_unparked(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
     encode_ranges(frames, KIND_UNPARKED, partition, None, ranges);
 }
@@ -405,6 +421,8 @@ pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
         KIND_FAILED => RecordFact::Failed(take_ranges(&mut cursor)?),
         KIND_PARKED => RecordFact::Parked(take_ranges(&mut cursor)?),
         KIND_UNPARKED => RecordFact::Unparked(take_ranges(&mut cursor)?),
+        KIND_COUNTED => RecordFact::Counted(aside::take_counted(&mut cursor)?),
+        KIND_ASIDE => RecordFact::Aside(aside::take_asides(&mut cursor)?),
         KIND_TOPOLOGY => {
             let facts = postcard::from_bytes(cursor.rest()).map_err(|_| RecordError::Malformed)?;
             RecordFact::Topology(facts)

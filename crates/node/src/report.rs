@@ -14,7 +14,7 @@ use everack_amqp::connection::{ChannelMode, Status};
 use everack_broker::arguments::Arguments;
 use everack_broker::ids::{ConnectionId, ConsumerId, Millis, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
-use everack_broker::partition::{Counters, Depth, Marks, Run};
+use everack_broker::partition::{Aside, Counters, Depth, Marks, Run, Weighed};
 
 use crate::messages::Messages;
 use crate::space::Pin;
@@ -33,9 +33,9 @@ pub enum Report {
     Partition(PartitionReport),
     /// A connection's.
     Session(Box<SessionReport>),
-    /// What a queue has parked.
-    Parked(ParkedReport),
-    /// What became of parked messages.
+    /// Messages of a queue.
+    Listed(ListedReport),
+    /// What became of messages that were set aside.
     Unparked(UnparkedReport),
     /// What waits for its time.
     Scheduled(ScheduledReport),
@@ -54,35 +54,39 @@ pub struct PartitionReport {
     pub deleted: Counters,
 }
 
-/// Messages that a queue has parked since they were delivered too often, by their numbers.
+/// Messages of a queue, by their numbers; none of them is touched by being listed.
 #[derive(Debug)]
-pub struct ParkedReport {
+pub struct ListedReport {
     /// The queue.
     pub queue: QueueId,
     /// The messages.
-    pub runs: Vec<ParkedMessages>,
+    pub runs: Vec<ListedMessages>,
     /// Where to go on, if there are more.
     pub next: Option<Seq>,
 }
 
-/// Parked messages in a row.
+/// Messages in a row.
 #[derive(Debug)]
-pub struct ParkedMessages {
+pub struct ListedMessages {
     /// The messages; without content if they have to be read from the log ([`crate::recall::Recall`]).
     pub run: Run<Messages>,
-    /// How often each was delivered, and failed.
+    /// How often each was delivered and came back, and failed.
     pub marks: Marks,
+    /// Why they are set aside, if they are.
+    pub why: Option<Aside>,
+    /// Until when they are retained, or when they expire: first number, number behind the last, when.
+    pub deadlines: Vec<(Seq, Seq, Millis)>,
     /// Keeps the segment that holds the bytes from being deleted while somebody looks.
     pub pin: Option<Pin>,
 }
 
-/// Parked messages went back to their places, or away. Their record follows the fact, as a settlement's does.
+/// What became of messages that were set aside; or would, if that was asked. A bounded number is looked at in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnparkedReport {
     /// The queue.
     pub queue: QueueId,
-    /// How many.
-    pub messages: u64,
+    /// How many, and where to go on.
+    pub weighed: Weighed,
 }
 
 /// Messages that wait for their time in a queue, those that are due first in front.

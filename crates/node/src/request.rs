@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq};
-use everack_broker::partition::{ParkedFate, Rules, SettleOutcome, SettleReason, SharedLimit};
+use everack_broker::partition::{ParkedFate, Rules, SettleOutcome, SettleReason, SharedLimit, Store};
 use everack_broker::routing::Route;
 use everack_storage::Position;
 
@@ -165,13 +165,13 @@ pub enum Request {
     Rescue(Rescue),
     /// Time has passed: publishers were held back, or a queue wants to be looked at.
     Tick,
-    /// Which messages are parked?
-    ListParked(ListParked),
+    /// Which messages are set aside, or ready?
+    List(List),
     /// Which messages wait for their time?
     ListScheduled(ListScheduled),
     /// Messages that wait for their time are called off.
     Unschedule(Unschedule),
-    /// Parked messages go back to their places, or away.
+    /// Messages that are set aside go back to their places, or away.
     Unpark(Unpark),
     /// How do these queues stand? Ask for a bounded number at a time: the partition stands still while it looks.
     Report {
@@ -266,11 +266,13 @@ pub struct TransactionPart {
     pub reply: Reply,
 }
 
-/// See [`Request::ListParked`]; the answer is a [`crate::report::ParkedReport`].
+/// See [`Request::List`]; the answer is a [`crate::report::ListedReport`].
 #[derive(Debug)]
-pub struct ListParked {
+pub struct List {
     /// Whose messages.
     pub queue: QueueId,
+    /// From one of its stores; else those that are ready.
+    pub store: Option<Store>,
     /// Messages before this number are passed over.
     pub first: Seq,
     /// Most runs to tell of at once; a thousand at the most.
@@ -279,17 +281,21 @@ pub struct ListParked {
     pub inquirer: Arc<dyn Inquirer>,
 }
 
-/// See [`Request::Unpark`]; the answer is a [`crate::report::UnparkedReport`].
+/// See [`Request::Unpark`]; the answer is a [`crate::report::UnparkedReport`], once what has been done is durable.
 #[derive(Debug)]
 pub struct Unpark {
     /// Whose messages.
     pub queue: QueueId,
+    /// From where.
+    pub store: Store,
     /// The first number concerned.
     pub first: Seq,
-    /// The number behind the last; whatever is not parked is passed over.
+    /// The number behind the last; whatever is not there is passed over.
     pub end: Seq,
     /// What becomes of them.
     pub fate: ParkedFate,
+    /// Nothing is done, and the answer is what would be.
+    pub preview: bool,
     /// Who is told.
     pub inquirer: Arc<dyn Inquirer>,
 }

@@ -59,6 +59,10 @@ pub struct Counters {
     pub unroutable_refused: AtomicU64,
     /// Messages that no queue wanted and that went back to their publisher.
     pub unroutable_returned: AtomicU64,
+    /// Consumers that do not acknowledge, on durable queues, that were told of; and channels that poll so, by queue.
+    pub no_ack_warned: AtomicU64,
+    /// The same, that were refused.
+    pub no_ack_refused: AtomicU64,
     /// Messages whose content could not be read back and was set aside.
     pub damaged: AtomicU64,
     /// Direct replies that found no room in the connection of the one who asked.

@@ -139,6 +139,7 @@ impl Catalog {
             Command::ReplacePolicies { vhost, policies } => self.replace_policies(vhost, policies)?,
             Command::SetDefaultQueueType { vhost, kind } => self.set_default_kind(vhost, kind)?,
             Command::SetUnroutable { vhost, fate } => self.set_unroutable(vhost, fate)?,
+            Command::GuardNoAck { vhost, guard } => self.guard_no_ack(vhost, guard)?,
             Command::DeclareExchange(declare) => self.declare_exchange(declare)?,
             Command::DeleteExchange {
                 vhost,

@@ -52,6 +52,7 @@ impl Snapshot {
             | Command::SetUnroutable { .. }
             | Command::ReplacePolicies { .. }
             | Command::SetDefaultQueueType { .. }
+            | Command::GuardNoAck { .. }
             | Command::LimitUser { .. } => self.require_administrator(user),
             Command::SetPolicy { kind, .. } | Command::ClearPolicy { kind, .. } => {
                 self.may_govern(user, *kind)

@@ -2,6 +2,7 @@
 
 use super::binding::Binding;
 use super::limit::{UserLimit, VhostLimit};
+use super::no_ack_guard::NoAckGuard;
 use super::policy::{PolicyDefinition, PolicyKind};
 use super::queue_arguments::QueueKind;
 use super::unroutable::Unroutable;
@@ -137,6 +138,13 @@ pub enum Command {
         vhost: Name,
         /// What becomes of them.
         fate: Unroutable,
+    },
+    /// Sets what is done about consumers that do not acknowledge, on the durable queues of a virtual host.
+    GuardNoAck {
+        /// Where.
+        vhost: Name,
+        /// What is done.
+        guard: NoAckGuard,
     },
     /// Creates an exchange, or checks that one is there and as asked for.
     DeclareExchange(DeclareExchange),

@@ -29,6 +29,7 @@
 //! 18 PolicyCleared      vhost name kind
 //! 19 UnroutableSet      vhost fate
 //! 20 DefaultQueueTypeSet vhost kind
+//! 21 NoAckGuarded       vhost guard
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use super::binding::Binding;
 use super::exchange::ExchangeKind;
 use super::limit::{UserLimit, VhostLimit};
+use super::no_ack_guard::NoAckGuard;
 use super::policy::{ApplyTo, PolicyKind};
 use super::queue_arguments::QueueKind;
 use super::unroutable::Unroutable;
@@ -234,5 +236,12 @@ pub enum Fact {
         vhost: Name,
         /// The type.
         kind: QueueKind,
+    },
+    /// This is done about consumers that do not acknowledge, on the durable queues of a virtual host.
+    NoAckGuarded {
+        /// Where.
+        vhost: Name,
+        /// What is done.
+        guard: NoAckGuard,
     },
 }

@@ -8,6 +8,7 @@ use super::command::DeclareQueue;
 use super::exchange::Exchange;
 use super::fact::Fact;
 use super::limit::{UserLimit, VhostLimit};
+use super::no_ack_guard::NoAckGuard;
 use super::outcome::Outcome;
 use super::policy::{Governed, Policy, PolicyKind};
 use super::policy_settings;
@@ -31,6 +32,8 @@ pub struct Governance {
     pub settings: Arguments,
     /// What the operator policy sets of that: it stands whatever others say.
     pub bounds: Arguments,
+    /// What is done about consumers that do not acknowledge; of queues only.
+    pub no_ack: NoAckGuard,
 }
 
 impl Governance {
@@ -91,6 +94,19 @@ impl Catalog {
             outcome.queue = created.queue;
         }
         Ok(outcome)
+    }
+
+    pub(super) fn guard_no_ack(&mut self, vhost: Name, guard: NoAckGuard) -> Result<Outcome, Refusal> {
+        let view = self.vhost_mut(&vhost)?;
+        if view.no_ack == guard {
+            return Ok(Outcome::unchanged());
+        }
+        view.no_ack = guard;
+        let regulated_queues = self.govern_again(&vhost);
+        Ok(Outcome {
+            regulated_queues,
+            ..Outcome::changed([Fact::NoAckGuarded { vhost, guard }])
+        })
     }
 
     /// Takes over what became of unroutable messages; the store has a fact of its own.
@@ -220,7 +236,10 @@ impl Vhost {
     /// What governs that.
     pub(super) fn governance(&self, what: Governed<'_>) -> Governance {
         if matches!(what, Governed::Queue(name, _) if name == UNROUTABLE_STORE.as_bytes()) {
-            return self.unroutable.governance();
+            return Governance {
+                no_ack: self.no_ack,
+                ..self.unroutable.governance()
+            };
         }
         // The default exchange has no alternate, and nothing else about an exchange can be set.
         if matches!(what, Governed::Exchange(b"")) {
@@ -232,8 +251,13 @@ impl Vhost {
         );
         let settings = |policy: &Arc<Policy>| policy.definition.settings.clone();
         let bounds = operator.map(settings);
+        let settings = policy_settings::merged(policy.map(settings).as_ref(), bounds.as_ref());
         Governance {
-            settings: policy_settings::merged(policy.map(settings).as_ref(), bounds.as_ref()),
+            no_ack: match what {
+                Governed::Queue(..) => self.no_ack.under(&settings),
+                Governed::Exchange(_) => NoAckGuard::default(),
+            },
+            settings,
             bounds: bounds.unwrap_or_default(),
             policy: policy.map(|policy| policy.name.clone()),
             operator_policy: operator.map(|policy| policy.name.clone()),

@@ -1,5 +1,6 @@
 //! Each thing that a policy may set: which values make sense, whom it concerns, and how two that both say something meet.
 
+use super::no_ack_guard::is_guard;
 use super::queue_arguments::QueueKind;
 use crate::arguments::Value;
 use crate::name::Name;
@@ -7,7 +8,8 @@ use crate::name::Name;
 /// One thing that a policy may set.
 pub(super) struct Setting {
     pub(super) name: &'static str,
-    /// The argument that it stands for; none for what is taken from a RabbitMQ of old, or of many nodes, and has no effect.
+    /// The argument that it stands for; none for what no declaration can set, or what is taken from a RabbitMQ of old, or of many nodes,
+    /// and has no effect.
     pub(super) argument: Option<&'static str>,
     pub(super) holds: fn(&Value) -> bool,
     /// What a value that does not hold is not.
@@ -67,6 +69,11 @@ const fn idle(name: &'static str, suits: Suits, holds: fn(&Value) -> bool, what:
         meeting: Meeting::Apart,
         suits,
     }
+}
+
+/// An own one of queues, which no declaration can set.
+const fn own(name: &'static str, holds: fn(&Value) -> bool, what: &'static str) -> Setting {
+    idle(name, Suits::All, holds, what)
 }
 
 /// As [`idle`], of mirrored queues, whose values were many.
@@ -253,6 +260,18 @@ const SETTINGS: &[Setting] = &[
         },
         "filter size. Valid range is 16-255",
     ),
+    own(GUARD, is_guard, "no-ack guard"),
+    own(RETENTION, is_not_negative, "no-ack retention"),
+    own(
+        RETENTION_MESSAGES,
+        is_not_negative,
+        "maximum length of what is retained",
+    ),
+    own(
+        RETENTION_BYTES,
+        is_not_negative,
+        "maximum length in bytes of what is retained",
+    ),
     mirrored("queue-master-locator"),
     mirrored("ha-mode"),
     mirrored("ha-params"),
@@ -262,6 +281,14 @@ const SETTINGS: &[Setting] = &[
     mirrored("ha-promote-on-failure"),
 ];
 
+/// What is done about consumers that do not acknowledge.
+pub(super) const GUARD: &str = "no-ack-guard";
+/// For how long messages are retained that were handed over to them, in milliseconds.
+pub(super) const RETENTION: &str = "no-ack-retention";
+/// The most messages retained.
+pub(super) const RETENTION_MESSAGES: &str = "no-ack-retention-length";
+/// The most bytes retained.
+pub(super) const RETENTION_BYTES: &str = "no-ack-retention-length-bytes";
 /// How long consumers may hold a message, in milliseconds; 0 is for ever.
 pub(super) const CONSUMER_TIMEOUT: &str = "consumer-timeout";
 const DEAD_LETTER_ROUTING_KEY: &str = "dead-letter-routing-key";

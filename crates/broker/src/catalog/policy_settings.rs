@@ -261,6 +261,16 @@ mod tests {
                 15.into(),
                 "15 is not a valid filter size. Valid range is 16-255",
             ),
+            (
+                "no-ack-guard",
+                "forbid".into(),
+                "<<\"forbid\">> is not a valid no-ack guard",
+            ),
+            (
+                "no-ack-retention",
+                (-1).into(),
+                "-1 is not a valid no-ack retention",
+            ),
         ] {
             check_one(User, &[(name, value)], Some(text));
         }

@@ -6,6 +6,7 @@ use super::consumer_arguments::ConsumerSettings;
 use super::delayed::ROOM_PREFIX;
 use super::equivalence;
 use super::govern::Governance;
+use super::no_ack_guard::Guard;
 use super::policy_setting::CONSUMER_TIMEOUT;
 use super::queue_arguments::{QueueKind, QueueSettings};
 use super::refusal::{Refusal, resource};
@@ -243,6 +244,18 @@ impl Queue {
             overflow: settings.overflow,
             dead_letters: scheduled || settings.dead_letter_exchange.is_some(),
             scheduled,
+            // The store's bounds are about all that it holds, as nobody else bounds it.
+            counts_all_bytes: self.is_store(),
+            retention: (self.no_ack_guard() == Guard::Retain).then_some(self.governance.no_ack.retention),
+        }
+    }
+
+    /// What is done about consumers that do not acknowledge. What a queue would not keep through a restart, or is one connection's
+    /// own, is not guarded.
+    pub fn no_ack_guard(&self) -> Guard {
+        match self.durable && !self.is_exclusive() {
+            true => self.governance.no_ack.guard,
+            false => Guard::Allow,
         }
     }
 

@@ -6,6 +6,7 @@ use super::Catalog;
 use super::binding::Binding;
 use super::exchange::{self, Exchange};
 use super::fact::Fact;
+use super::no_ack_guard::NoAckGuard;
 use super::permission::Permissions;
 use super::policy::PolicyDefinition;
 use super::queue_arguments::QueueKind;
@@ -123,7 +124,8 @@ impl Catalog {
             | Fact::PolicySet { .. }
             | Fact::PolicyCleared { .. }
             | Fact::UnroutableSet { .. }
-            | Fact::DefaultQueueTypeSet { .. }) => self.replay_government(government)?,
+            | Fact::DefaultQueueTypeSet { .. }
+            | Fact::NoAckGuarded { .. }) => self.replay_government(government)?,
         }
         self.state.epoch += 1;
         Ok(())
@@ -181,6 +183,9 @@ impl Catalog {
             Fact::UnroutableSet { vhost, fate } => self.replay_unroutable(&vhost, fate).map_err(contradicts),
             Fact::DefaultQueueTypeSet { vhost, kind } => {
                 self.set_default_kind(vhost, kind).map(drop).map_err(contradicts)
+            }
+            Fact::NoAckGuarded { vhost, guard } => {
+                self.guard_no_ack(vhost, guard).map(drop).map_err(contradicts)
             }
             Fact::PolicyCleared { vhost, name, kind } => self
                 .clear_policy(vhost, name, kind)
@@ -359,6 +364,11 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
         vhost: vhost.name.clone(),
         kind,
     });
+    let guard = vhost.no_ack;
+    let guarded = (guard != NoAckGuard::default()).then(|| Fact::NoAckGuarded {
+        vhost: vhost.name.clone(),
+        guard,
+    });
     // Before all that they govern, so that nothing has to be looked at twice.
     let policies = vhost.policies.values().map(|policy| policy.fact(&vhost.name));
 
@@ -402,6 +412,7 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
         .chain(limits)
         .chain(unroutable)
         .chain(default_kind)
+        .chain(guarded)
         .chain(policies)
         .chain(exchanges)
         .chain(queues)

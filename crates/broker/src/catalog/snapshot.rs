@@ -8,6 +8,7 @@ use super::binding::{Binding, Destination};
 use super::consumer_arguments::ConsumerSettings;
 use super::exchange::{Exchange, ExchangeKind};
 use super::limit::{LimitSet, VhostLimit};
+use super::no_ack_guard::NoAckGuard;
 use super::permission::{Access, Permissions};
 use super::policy::Policy;
 use super::queue_arguments::QueueKind;
@@ -170,6 +171,11 @@ impl VhostView {
     /// The type of queues that are declared without one.
     pub fn default_queue_type(&self) -> QueueKind {
         self.0.default_kind
+    }
+
+    /// What is done about consumers that do not acknowledge, unless a policy says otherwise.
+    pub fn no_ack_guard(&self) -> NoAckGuard {
+        self.0.no_ack
     }
 
     /// Where unroutable messages are kept, or were.

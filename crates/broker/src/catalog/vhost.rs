@@ -11,6 +11,7 @@ use super::binding::{Binding, Destination};
 use super::delayed;
 use super::exchange::{self, Exchange, ExchangeKind};
 use super::limit::{LimitSet, VhostLimit};
+use super::no_ack_guard::NoAckGuard;
 use super::policy::{Policy, PolicyKind};
 use super::queue_arguments::QueueKind;
 use super::queue_definition::Queue;
@@ -29,6 +30,7 @@ pub(crate) struct Vhost {
     pub(crate) limits: LimitSet<VhostLimit>,
     pub(crate) unroutable: Unroutable,
     pub(crate) default_kind: QueueKind,
+    pub(crate) no_ack: NoAckGuard,
     pub(crate) policies: OrdMap<(PolicyKind, Name), Arc<Policy>>,
     pub(crate) exchanges: Map<Name, Arc<Exchange>>,
     pub(crate) queues: Map<Name, Arc<Queue>>,
@@ -73,6 +75,7 @@ impl Vhost {
             limits: LimitSet::default(),
             unroutable: Unroutable::default(),
             default_kind: QueueKind::default(),
+            no_ack: NoAckGuard::default(),
             policies: OrdMap::new(),
             exchanges,
             queues: Map::with_hasher(keyed),

@@ -193,13 +193,16 @@ pub enum Command<C> {
         /// Comes back with the answer.
         ticket: Ticket,
     },
-    /// Parked messages go back to their places or leave: `Unparked` or `Settled` tells which.
+    /// Messages that were set aside go back to their places or leave: `Unparked` or `Settled` tells which. What would go back and finds
+    /// no room in its queue stays.
     Unpark {
         /// Whose messages.
         queue: QueueId,
+        /// From where.
+        store: Store,
         /// The first number concerned.
         first: Seq,
-        /// The number behind the last; whatever is not parked is passed over.
+        /// The number behind the last; whatever is not there is passed over.
         end: Seq,
         /// What becomes of them.
         fate: ParkedFate,
@@ -273,10 +276,19 @@ impl SettleOutcome {
     }
 }
 
-/// What becomes of parked messages.
+/// Where a queue has messages that nobody gets for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Store {
+    /// They were delivered too often, or died and have nowhere to go.
+    Parked,
+    /// They were handed over to somebody who does not acknowledge, and are kept for a while.
+    Retained,
+}
+
+/// What becomes of messages that were set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParkedFate {
-    /// Back to their old places, as if they had never failed.
+    /// Back to their old places, as if they had never failed, and with all their time to live.
     Redrive,
     /// They leave for good.
     Discard,

@@ -25,9 +25,15 @@ pub struct Counters {
     pub gotten: u64,
     /// Messages acknowledged.
     pub done: u64,
-    /// Messages settled by being delivered to a consumer that does not acknowledge.
+    /// Messages settled by being delivered to a consumer that does not acknowledge: at once, or when they were retained for long enough.
     pub no_ack: u64,
-    /// Of those, the ones that were taken with `Get`.
+    /// Messages handed over to somebody who does not acknowledge, each time counted; settled by that, or retained.
+    pub delivered_no_ack: u64,
+    /// Of those, the ones that were retained.
+    pub retained: u64,
+    /// Of those, the ones that were given up before their time, to make room for others.
+    pub displaced: u64,
+    /// Messages that were taken with `Get` and without acknowledgement.
     pub gotten_no_ack: u64,
     /// How often `Get` found nothing.
     pub gotten_nothing: u64,
@@ -123,6 +129,9 @@ impl Counters {
         self.delivered += other.delivered;
         self.redelivered += other.redelivered;
         self.gotten += other.gotten;
+        self.delivered_no_ack += other.delivered_no_ack;
+        self.retained += other.retained;
+        self.displaced += other.displaced;
         self.gotten_no_ack += other.gotten_no_ack;
         self.gotten_nothing += other.gotten_nothing;
         self.done += other.done;

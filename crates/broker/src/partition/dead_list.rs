@@ -53,7 +53,7 @@ pub(super) struct Dead<C> {
     pub(super) run: Run<C>,
     /// What they were when they died.
     pub(super) marks: Marks,
-    death: Death,
+    pub(super) death: Death,
     /// Whether it was stuck, and is tried again.
     probe: bool,
 }
@@ -221,10 +221,7 @@ impl<C: Content> DeadList<C> {
         let arrived = self.take_moving(first, end);
         self.lucky |= arrived.iter().any(|dead| dead.probe);
         self.answered(!arrived.is_empty(), now);
-        for Dead { run, .. } in &arrived {
-            self.messages -= u64::from(run.count());
-            self.bytes -= u64::from(run.bytes);
-        }
+        self.uncount(&arrived);
         arrived.into_iter().map(|dead| dead.run).collect()
     }
 
@@ -234,6 +231,31 @@ impl<C: Content> DeadList<C> {
         self.answered(!kept.is_empty(), now);
         for dead in kept {
             self.stuck.insert(Dead { probe: false, ..dead });
+        }
+    }
+
+    /// Takes out what is not on its way.
+    pub(super) fn take_waiting(&mut self) -> Vec<Dead<C>> {
+        let mut taken = Vec::new();
+        for list in [&mut self.waiting, &mut self.stuck] {
+            list.drain(|dead| taken.push(dead));
+        }
+        self.uncount(&taken);
+        taken
+    }
+
+    /// Messages on their way found no target, and are not to wait for one.
+    pub(super) fn take_back(&mut self, first: Seq, end: Seq, now: Millis) -> Vec<Dead<C>> {
+        let taken = self.take_moving(first, end);
+        self.answered(!taken.is_empty(), now);
+        self.uncount(&taken);
+        taken
+    }
+
+    fn uncount(&mut self, gone: &[Dead<C>]) {
+        for Dead { run, .. } in gone {
+            self.messages -= u64::from(run.count());
+            self.bytes -= u64::from(run.bytes);
         }
     }
 
@@ -289,11 +311,8 @@ impl<C: Content> DeadList<C> {
         for list in [&mut self.waiting, &mut self.stuck] {
             list.take(first.0, end.0, Keep::Content, |dead| taken.push(dead));
         }
-        for Dead { run, .. } in taken {
-            self.messages -= u64::from(run.count());
-            self.bytes -= u64::from(run.bytes);
-            gone(run);
-        }
+        self.uncount(&taken);
+        taken.into_iter().for_each(|dead| gone(dead.run));
     }
 
     pub(super) fn lists(&self) -> [&Spans<Dead<C>>; 3] {

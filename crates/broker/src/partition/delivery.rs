@@ -136,15 +136,17 @@ impl<C: Content> Partition<C> {
         let consumer = &self.consumers[consumer_slot];
         consumer.gate.charge(delivery.run.weight());
         let impatient = consumer.patience.is_some() && !consumer.no_ack;
-        let no_ack = consumer.no_ack.then(|| delivery.run.without_content());
+        let no_ack = consumer
+            .no_ack
+            .then(|| (delivery.run.without_content(), delivery.marks));
         let sated = consumer.credit() == 0;
         let first = delivery.first_delivery;
         self.effects.push(Effect::Deliver(delivery));
         if impatient {
             self.note_delivery(consumer_slot, first);
         }
-        if let Some(run) = no_ack {
-            self.leave(slot, &run, SettleReason::NoAck);
+        if let Some((run, marks)) = no_ack {
+            self.part_with(slot, run, marks);
         } else if sated {
             self.stand(consumer_slot, Standing::Sated);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{ConnectionId, ConsumerId, Location, QueueId, Seq, Ticket};
+use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 
 use super::command::SettleReason;
 use super::dead_list::Death;
@@ -57,8 +57,13 @@ pub enum Effect<C> {
         durable: bool,
         /// Whether that counts as a failed delivery.
         failed: bool,
+        /// How often each has come back by now.
+        deliveries: u32,
+        /// How often each has failed by now.
+        failures: u16,
     },
-    /// Messages have failed too often, and stay aside until an operator decides.
+    /// Messages have failed too often, or died and have nowhere to go, and stay aside until an operator decides. They do not expire
+    /// meanwhile.
     Parked {
         /// Where.
         queue: QueueId,
@@ -68,8 +73,21 @@ pub enum Effect<C> {
         count: u32,
         /// Whether they are in the log.
         durable: bool,
+        /// What they died of.
+        why: Death,
     },
-    /// Parked messages are ready again, and their failures forgotten.
+    /// Messages were handed over without acknowledgement, and are retained.
+    Retained {
+        /// Where.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many. They are in the log.
+        count: u32,
+        /// Until when.
+        until: Millis,
+    },
+    /// Messages that were set aside are ready again, and their failures forgotten.
     Unparked {
         /// Where.
         queue: QueueId,
@@ -79,6 +97,8 @@ pub enum Effect<C> {
         count: u32,
         /// Whether they are in the log.
         durable: bool,
+        /// When they expire now.
+        expires: Option<Millis>,
     },
     /// The consumer has begun.
     ConsumeOk {

@@ -6,6 +6,7 @@ use crate::ranges::Ranges;
 use crate::terms::{Overflow, Terms};
 
 use super::dead_list::DeadList;
+use super::retention::Retained;
 use super::run::{Content, Run};
 
 /// See the module documentation.
@@ -19,6 +20,8 @@ pub(super) struct Lifecycle<C> {
     /// Sum over the ready messages, where the terms count them.
     pub(super) ready_body_bytes: u64,
     pub(super) dead: DeadList<C>,
+    /// What was handed over without acknowledgement and is retained, if anything is.
+    pub(super) retained: Option<Box<Retained<C>>>,
     /// The queue's own life is counted from here; none before it has been looked at.
     pub(super) last_used: Option<Millis>,
     /// It has been told that the queue goes.
@@ -44,6 +47,7 @@ impl<C> Lifecycle<C> {
             body_sizes: Ranges::default(),
             ready_body_bytes: 0,
             dead: DeadList::default(),
+            retained: None,
             last_used: None,
             leaving: false,
             due: None,
@@ -57,7 +61,7 @@ impl<C> Lifecycle<C> {
 
     /// Whether there is nothing that a plain queue would not have.
     pub(super) fn is_spent(&self) -> bool {
-        self.terms.is_plain() && self.deadlines.is_empty() && self.dead.is_empty()
+        self.terms.is_plain() && self.deadlines.is_empty() && self.dead.is_empty() && self.retained.is_none()
     }
 
     /// Messages that enter get one chance to be delivered, however long the way through the log took them.
@@ -70,6 +74,15 @@ impl<C> Lifecycle<C> {
         for (low, high, _) in late {
             self.deadlines.set(low, high, now);
         }
+    }
+
+    /// Messages begin their life anew; says when it ends.
+    pub(super) fn renew<D>(&mut self, run: &Run<D>, now: Millis) -> Option<Millis> {
+        let (first, end) = (run.first.0, run.end().0);
+        self.deadlines.remove(first, end);
+        let at = now.plus(self.terms.message_ttl_millis?);
+        self.deadlines.set(first, end, at);
+        Some(at)
     }
 
     /// Messages are in the queue no more.
@@ -157,6 +170,16 @@ impl<C> Lifecycle<C> {
 }
 
 impl<C: Content> Lifecycle<C> {
+    /// As [`Lifecycle::measure`], for all that is retained.
+    pub(super) fn measure_retained(&mut self) {
+        let Some(retained) = self.retained.take() else {
+            return;
+        };
+        let parking = &retained.parking;
+        parking.list.iter().for_each(|parked| self.measure(&parked.run));
+        self.retained = Some(retained);
+    }
+
     /// Takes down the sizes of bodies where they count: as they are if the content is at hand or they are known already, else as
     /// even shares of what the messages take.
     pub(super) fn measure(&mut self, run: &Run<C>) {
@@ -166,8 +189,11 @@ impl<C: Content> Lifecycle<C> {
         let share = run.bytes / u32::from(run.count());
         for (offset, seq) in (run.first.0..run.end().0).enumerate() {
             if self.body_sizes.get(seq).is_none() {
-                let content = run.content.as_ref();
-                let size = content.map_or(share, |content| content.body_bytes(run.from + offset as u16));
+                let (content, index) = (run.content.as_ref(), run.from + offset as u16);
+                let size = content.map_or(share, |content| match self.terms.counts_all_bytes {
+                    true => content.all_bytes(index),
+                    false => content.body_bytes(index),
+                });
                 self.body_sizes.set(seq, seq + 1, size);
             }
         }

@@ -32,6 +32,7 @@ mod queue;
 mod recovery;
 mod relocation;
 mod removal;
+mod retention;
 mod retry;
 mod ring;
 mod rules;
@@ -50,7 +51,7 @@ mod validate;
 
 use std::collections::{BTreeSet, VecDeque};
 
-pub use command::{Command, Move, ParkedFate, SettleOutcome, SettleReason};
+pub use command::{Command, Move, ParkedFate, SettleOutcome, SettleReason, Store};
 pub use counters::Counters;
 pub use dead_list::Death;
 pub use effect::{Delivery, Effect, Refusal};
@@ -58,7 +59,7 @@ pub use gate::Gate;
 pub use lifecycle::Kept;
 pub use limit::SharedLimit;
 pub use marks::Marks;
-pub use parking::ParkedRun;
+pub use parking::{Aside, Parked, Weighed};
 pub use query::{Depth, LiveRun, SeqRange};
 pub use recovery::Restored;
 pub use rules::{Ranks, Retry, RetryKind, Rules, Takeover};
@@ -246,10 +247,11 @@ impl<C: Content> Partition<C> {
             Command::Purge { queue, ticket } => self.purge(queue, ticket),
             Command::Unpark {
                 queue,
+                store,
                 first,
                 end,
                 fate,
-            } => self.unpark(queue, first, end, fate),
+            } => self.unpark(queue, store, first, end, fate),
             Command::Unschedule { queue, first, end } => self.unschedule(queue, first, end),
             Command::Relocate { queue, moves } => self.relocate(queue, moves),
             Command::Quarantine { queue, first, count } => {
@@ -297,12 +299,12 @@ impl<C: Content> Partition<C> {
                     .iter_mut_back()
                     .for_each(|returned| returned.run.compact());
             }
-            let parked = queue.parked.iter_mut().map(|parking| &mut parking.list);
+            let parked = queue.stores_mut().flat_map(|store| store.list.iter_mut_back());
+            parked.for_each(|parked| parked.run.compact());
             let delayed = queue.delayed.iter_mut().map(|delayed| &mut delayed.list);
-            parked
-                .chain(delayed)
+            delayed
                 .flat_map(|list| list.iter_mut_back())
-                .for_each(|parked| parked.run.compact());
+                .for_each(|delayed| delayed.run.compact());
             let lifecycles = queue.lifecycle.iter_mut();
             let dead = lifecycles.flat_map(|lifecycle| lifecycle.dead.lists_mut());
             dead.flat_map(|list| list.iter_mut_back())

@@ -2,8 +2,11 @@
 
 use crate::ids::{ConsumerId, Location, QueueId, Seq, Ticket};
 
+use super::command::Store;
+use super::consumer::Kind;
 use super::effect::{Effect, Refusal};
 use super::marks::Marks;
+use super::parking::Aside;
 use super::queue::Queue;
 use super::run::{Content, Run};
 use super::slots::Slot;
@@ -27,12 +30,18 @@ pub struct Depth {
     pub parked: u64,
     /// Their bytes.
     pub parked_bytes: u64,
+    /// Messages that were handed over without acknowledgement, and are retained for a while.
+    pub retained: u64,
+    /// Their bytes.
+    pub retained_bytes: u64,
     /// Messages that have died and are not yet through the dead-letter exchange.
     pub dead: u64,
     /// Their bytes.
     pub dead_bytes: u64,
     /// Consumers.
     pub consumers: u32,
+    /// Of those, the ones that do not acknowledge.
+    pub consumers_no_ack: u32,
     /// The one that is delivered to, if that can only be one at a time.
     pub single_active: Option<ConsumerId>,
     /// Whether the queue was created as durable.
@@ -58,8 +67,8 @@ pub struct LiveRun {
     pub to: u16,
     /// How often they have been delivered and came back. Unsettled messages are as they were before their delivery.
     pub marks: Marks,
-    /// Whether they are parked.
-    pub parked: bool,
+    /// Whether they are set aside, and why.
+    pub aside: Option<Aside>,
 }
 
 /// Messages in a row.
@@ -121,6 +130,9 @@ impl<C: Content> Partition<C> {
     /// How much is in a queue; `None` if it is not there.
     pub fn depth(&self, queue: QueueId) -> Option<Depth> {
         let queue = &self.queues[*self.queue_slots.get(&queue)?];
+        let retained = queue.store(Store::Retained);
+        let members = queue.members.iter().map(|&member| &self.consumers[member]);
+        let no_ack = members.filter(|member| member.no_ack && member.kind == Kind::Active);
         Some(Depth {
             ready: queue.ready,
             ready_bytes: queue.ready_bytes,
@@ -129,12 +141,15 @@ impl<C: Content> Partition<C> {
             delayed_bytes: queue.delayed.as_ref().map_or(0, |delayed| delayed.bytes),
             parked: queue.parked.as_ref().map_or(0, |parking| parking.messages),
             parked_bytes: queue.parked.as_ref().map_or(0, |parking| parking.bytes),
+            retained: retained.map_or(0, |retained| retained.messages),
+            retained_bytes: retained.map_or(0, |retained| retained.bytes),
             dead: queue.dead(),
             dead_bytes: queue
                 .lifecycle
                 .as_ref()
                 .map_or(0, |lifecycle| lifecycle.dead.bytes),
             consumers: queue.consumers,
+            consumers_no_ack: no_ack.count() as u32,
             single_active: self.single_active(queue),
             durable: queue.durable,
             next_seq: queue.next_seq,
@@ -164,7 +179,7 @@ impl<C: Content> Partition<C> {
         let begin = live.len();
         let stop = self.live_ready(slot, first, end, most, live);
         let stop = self.schedule_stop(slot, first, stop, most);
-        self.live_parked(slot, first, stop, live);
+        self.live_aside(slot, first, stop, live);
         self.live_delayed(slot, first, stop, live);
         for &consumer in &self.queues[slot].members {
             let window = &self.consumers[consumer].window;
@@ -230,13 +245,7 @@ impl<C: Content> Partition<C> {
 
     /// The ready part of [`Partition::live`]; returns the number up to which it is complete.
     fn live_ready(&self, slot: Slot, first: Seq, end: Seq, most: usize, live: &mut Vec<LiveRun>) -> Seq {
-        let queue = &self.queues[slot];
-        let lists = queue.lists().flat_map(|(rank, main, returned)| {
-            let main = main.iter_from(first.0).map(move |run| (run, Marks::ranked(rank)));
-            let returned = returned.iter_from(first.0).map(|span| (&span.run, span.marks));
-            [Listed::new(main), Listed::new(returned)]
-        });
-        let mut lists: Vec<Listed<'_, C>> = lists.collect();
+        let mut lists = self.listed(slot, first);
         for _ in 0..most.max(1) {
             let foremost = lists
                 .iter_mut()
@@ -249,6 +258,36 @@ impl<C: Content> Partition<C> {
         }
         let next = lists.iter().map(|list| list.first).min();
         next.map_or(end, |next| next.min(end))
+    }
+}
+
+impl<C: Content> Partition<C> {
+    /// Ready messages of `queue` from `first` on, by rising number, up to `most` runs; and where to go on if there are more.
+    pub fn ready_from(&self, queue: QueueId, first: Seq, most: usize) -> (Vec<(Run<C>, Marks)>, Option<Seq>) {
+        let Some(&slot) = self.queue_slots.get(&queue) else {
+            return (Vec::new(), None);
+        };
+        let mut lists = self.listed(slot, first);
+        let mut ready = Vec::new();
+        while ready.len() < most.max(1) {
+            let foremost = lists.iter_mut().min_by_key(|list| list.first);
+            let Some((run, marks)) = foremost.and_then(Listed::take) else {
+                return (ready, None);
+            };
+            ready.push((run.starting_at(first), marks));
+        }
+        let next = lists.iter().map(|list| list.first).min();
+        (ready, next.filter(|next| next.0 < u64::MAX))
+    }
+
+    /// The lists of ready messages from `first` on.
+    fn listed(&self, slot: Slot, first: Seq) -> Vec<Listed<'_, C>> {
+        let lists = self.queues[slot].lists().flat_map(|(rank, main, returned)| {
+            let main = main.iter_from(first.0).map(move |run| (run, Marks::ranked(rank)));
+            let returned = returned.iter_from(first.0).map(|span| (&span.run, span.marks));
+            [Listed::new(main), Listed::new(returned)]
+        });
+        lists.collect()
     }
 }
 
@@ -300,7 +339,7 @@ impl LiveRun {
             from,
             to,
             marks,
-            parked: false,
+            aside: None,
         })
     }
 }

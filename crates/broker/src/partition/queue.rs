@@ -7,7 +7,7 @@ use super::counters::Counters;
 use super::levels::{self, Levels};
 use super::lifecycle::Lifecycle;
 use super::marks::Marks;
-use super::parking::Parked;
+use super::parking::Parking;
 use super::retry::{Delayed, Wait};
 use super::ring::Ring;
 use super::rules::Rules;
@@ -32,7 +32,7 @@ pub(super) struct Queue<C> {
     pub(super) ready: u64,
     pub(super) ready_bytes: u64,
     /// What was delivered too often, if anything was.
-    pub(super) parked: Option<Box<Parked<C>>>,
+    pub(super) parked: Option<Box<Parking<C>>>,
     /// What waits before it is delivered again, or for its time, if the queue has a rule for that.
     pub(super) delayed: Option<Box<Delayed<C>>>,
     /// Whether failed deliveries are counted.

@@ -5,6 +5,7 @@ use crate::ids::{QueueId, Seq};
 use super::Partition;
 use super::lifecycle::{Kept, Lifecycle};
 use super::marks::Marks;
+use super::parking::Parked;
 use super::query::LiveRun;
 use super::queue::{Queue, Returned};
 use super::rules::Rules;
@@ -58,7 +59,7 @@ impl<C: Content> Partition<C> {
             from,
             to,
             marks,
-            parked,
+            aside,
         } in runs
         {
             let run = Run {
@@ -73,13 +74,13 @@ impl<C: Content> Partition<C> {
             if let Some(lifecycle) = &mut queue.lifecycle {
                 lifecycle.measure(&run);
             }
-            if parked {
-                queue.parked.get_or_insert_default().put(Returned { run, marks });
-            } else if rules.terms.scheduled {
-                queue.put_on_schedule(run, marks);
-            } else {
-                self.totals.add_ready(&run);
-                queue.put(run, marks);
+            match aside {
+                Some(why) => queue.set_aside(Parked { run, marks, why }),
+                None if rules.terms.scheduled => queue.put_on_schedule(run, marks),
+                None => {
+                    self.totals.add_ready(&run);
+                    queue.put(run, marks);
+                }
             }
         }
         queue.next_seq = queue.next_seq.max(next_seq);
@@ -127,7 +128,7 @@ impl<C: Content> Partition<C> {
         }
         for Returned { run, marks } in back {
             queue.counters.returned += u64::from(run.count());
-            settlement::tell_returned(&mut self.effects, id, &run, false);
+            settlement::tell_returned(&mut self.effects, id, &run, marks, false);
             queue.put_back(run, marks);
         }
         queue.tidy();

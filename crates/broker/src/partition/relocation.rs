@@ -6,6 +6,7 @@ use super::command::Move;
 use super::consumer::Unsettled;
 use super::dead_list::Dead;
 use super::effect::Effect;
+use super::parking::Parked;
 use super::queue::Returned;
 use super::run::{Content, Run, segment};
 use super::slots::Slot;
@@ -40,7 +41,7 @@ impl<C: Content> Partition<C> {
                 moving.relocate(main, step.first.0, step.end().0, step);
                 moving.relocate(returned, step.first.0, step.end().0, step);
             }
-            if let Some(parking) = &mut queue.parked {
+            for parking in queue.stores_mut() {
                 moving.relocate(&mut parking.list, step.first.0, step.end().0, step);
             }
             if let Some(delayed) = &mut queue.delayed {
@@ -182,6 +183,12 @@ impl<C> Relocatable<C> for Run<C> {
 }
 
 impl<C> Relocatable<C> for Returned<C> {
+    fn run(&mut self) -> &mut Run<C> {
+        &mut self.run
+    }
+}
+
+impl<C> Relocatable<C> for Parked<C> {
     fn run(&mut self) -> &mut Run<C> {
         &mut self.run
     }

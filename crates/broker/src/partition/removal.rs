@@ -2,6 +2,7 @@
 
 use crate::ids::{QueueId, Seq, Ticket};
 
+use super::command::Store;
 use super::consumer::{Kind, Standing};
 use super::effect::{Effect, Refusal};
 use super::queue::{Queue, Returned};
@@ -25,7 +26,9 @@ impl<C: Content> Partition<C> {
             return;
         };
         self.remove_ready(slot, SettleReason::Deleted);
-        self.remove_parked(slot, Seq(0), Seq(u64::MAX), SettleReason::Deleted);
+        for store in [Store::Parked, Store::Retained] {
+            self.remove_aside(slot, store, Seq(0), Seq(u64::MAX), SettleReason::Deleted);
+        }
         self.remove_dead(slot, Seq(0), Seq(u64::MAX), SettleReason::Deleted);
         self.forget_queue_timer(slot);
         for consumer in std::mem::take(&mut self.queues[slot].members) {
@@ -88,7 +91,9 @@ impl<C: Content> Partition<C> {
             queue.discard(&run, reason);
             settlement::tell_settled(effects, queue.id, &run, reason);
         }
-        self.remove_parked(slot, first, end, reason);
+        for store in [Store::Parked, Store::Retained] {
+            self.remove_aside(slot, store, first, end, reason);
+        }
         self.remove_delayed(slot, first, end, reason);
         self.remove_dead(slot, first, end, reason);
         for (consumer, delivery, end) in self.held(slot, first, end) {

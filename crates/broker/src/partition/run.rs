@@ -14,6 +14,11 @@ pub trait Content: Clone {
         self.bytes(index, index + 1).min(u64::from(u32::MAX)) as u32
     }
 
+    /// Bytes of all of one message: body, header, address.
+    fn all_bytes(&self, index: u16) -> u32 {
+        self.body_bytes(index)
+    }
+
     /// A copy of `from..to` alone (its first message has index 0), if these few messages pin a much larger batch;
     /// `None` where copying would not be worth it. Asked when a run is split or stays behind, so `None` must be cheap.
     fn compact(&self, from: u16, to: u16) -> Option<Self> {
@@ -117,6 +122,16 @@ pub(super) fn segment(location: Location) -> u64 {
 }
 
 impl<C: Content> Run<C> {
+    /// A copy of the messages from `first` on; the run has to reach that far.
+    pub(super) fn starting_at(&self, first: Seq) -> Self {
+        let mut run = self.clone();
+        let before = first.0.saturating_sub(run.first.0);
+        if before > 0 {
+            run.cut(before as u16, Keep::Nothing);
+        }
+        run
+    }
+
     /// The part of the run's bytes that its first `count` messages get: as much of them as they are of the content, if it is at hand, else
     /// their even share. What a run is charged is not what its content measures, so each message keeps a byte as long as there is one for
     /// each: a message that weighs nothing would look like none.

@@ -5,6 +5,7 @@ use crate::ids::{ConsumerId, QueueId};
 use super::consumer::{Kind, Standing, Unsettled};
 use super::dead_list::Death;
 use super::effect::Effect;
+use super::marks::Marks;
 use super::run::{Content, Run, segment};
 use super::slots::Slot;
 use super::spans::Keep;
@@ -132,7 +133,7 @@ impl<C: Content> Partition<C> {
             run.compact();
             total += u64::from(run.count());
             let marks = marks.returned(failed);
-            tell_returned(effects, queue.id, &run, failed);
+            tell_returned(effects, queue.id, &run, marks, failed);
             if failed && queue.gives_up(marks) {
                 given_up.push((run, marks));
             } else if delays {
@@ -233,7 +234,13 @@ pub(super) fn tell_settled<C>(
 }
 
 /// Tells of returned messages, together with their neighbours if those were the last effect.
-pub(super) fn tell_returned<C>(effects: &mut Vec<Effect<C>>, queue: QueueId, run: &Run<C>, failed: bool) {
+pub(super) fn tell_returned<C>(
+    effects: &mut Vec<Effect<C>>,
+    queue: QueueId,
+    run: &Run<C>,
+    marks: Marks,
+    failed: bool,
+) {
     let is_durable = run.location.is_durable();
     if let Some(Effect::Returned {
         queue: last,
@@ -241,9 +248,12 @@ pub(super) fn tell_returned<C>(effects: &mut Vec<Effect<C>>, queue: QueueId, run
         count,
         durable,
         failed: charged,
+        deliveries,
+        failures,
     }) = effects.last_mut()
         && *last == queue
         && (*durable, *charged) == (is_durable, failed)
+        && (*deliveries, *failures) == (marks.deliveries, marks.failures)
         && first.plus(u64::from(*count)) == run.first
         && let Some(sum) = count.checked_add(u32::from(run.count()))
     {
@@ -256,5 +266,7 @@ pub(super) fn tell_returned<C>(effects: &mut Vec<Effect<C>>, queue: QueueId, run
         count: u32::from(run.count()),
         durable: is_durable,
         failed,
+        deliveries: marks.deliveries,
+        failures: marks.failures,
     });
 }

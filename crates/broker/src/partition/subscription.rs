@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, QueueId, Ticket};
 
+use super::Partition;
 use super::consumer::{Consumer, Kind, Standing};
 use super::effect::{Effect, Refusal};
 use super::gate::Gate;
@@ -14,7 +15,6 @@ use super::run::Content;
 use super::slots::Slot;
 use super::spans::Spans;
 use super::standing::address;
-use super::{Partition, SettleReason};
 
 /// What a consumer asks for.
 pub(super) struct Asked {
@@ -104,15 +104,15 @@ impl<C: Content> Partition<C> {
         // Each get says anew whether it acknowledges.
         self.consumers[slot].no_ack = no_ack;
         let delivery = Box::new(self.take_for(queue_slot, slot, 1));
-        let run = no_ack.then(|| delivery.run.without_content());
+        let run = no_ack.then(|| (delivery.run.without_content(), delivery.marks));
         let remaining = self.queues[queue_slot].ready;
         self.effects.push(Effect::Got {
             ticket,
             delivery,
             remaining,
         });
-        if let Some(run) = run {
-            self.leave(queue_slot, &run, SettleReason::NoAck);
+        if let Some((run, marks)) = run {
+            self.part_with(queue_slot, run, marks);
         }
     }
 

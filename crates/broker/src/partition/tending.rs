@@ -4,7 +4,7 @@
 use crate::ids::{ConsumerId, Millis, QueueId, Seq};
 use crate::terms::Terms;
 
-use super::dead_list::Death;
+use super::dead_list::{Dead, Death};
 use super::effect::Effect;
 use super::lifecycle::{Kept, Lifecycle};
 use super::marks::Marks;
@@ -83,11 +83,16 @@ impl<C: Content> Partition<C> {
             .flat_map(|member| self.consumers[*member].window.iter());
         held.for_each(|held| lifecycle.measure(&held.run));
         let delayed = queue.delayed.iter().flat_map(|delayed| delayed.list.iter());
+        delayed.for_each(|delayed| lifecycle.measure(&delayed.run));
         let parked = queue.parked.iter().flat_map(|parked| parked.list.iter());
-        delayed
-            .chain(parked)
-            .for_each(|kept| lifecycle.measure(&kept.run));
+        parked.for_each(|parked| lifecycle.measure(&parked.run));
+        lifecycle.measure_retained();
+        let homeless = match terms.dead_letters {
+            true => Vec::new(),
+            false => lifecycle.dead.take_waiting(),
+        };
         queue.lifecycle = Some(lifecycle);
+        self.park_homeless(slot, homeless);
         self.touch(slot);
     }
 
@@ -130,6 +135,16 @@ impl<C: Content> Partition<C> {
         self.touch(slot);
     }
 
+    /// The dead that have no dead-letter exchange to wait for any more: they are parked, as nobody has given them up.
+    fn park_homeless(&mut self, slot: Slot, homeless: Vec<Dead<C>>) {
+        for Dead {
+            run, marks, death, ..
+        } in homeless
+        {
+            self.park(slot, run, marks, death);
+        }
+    }
+
     /// The dead found no target, or none with room.
     pub(super) fn keep(&mut self, queue: QueueId, first: Seq, count: u32) {
         let Some(&slot) = self.queue_slots.get(&queue) else {
@@ -137,7 +152,12 @@ impl<C: Content> Partition<C> {
         };
         let (now, end) = (self.now, first.plus(u64::from(count)));
         if let Some(lifecycle) = &mut self.queues[slot].lifecycle {
-            lifecycle.dead.keep(first, end, now);
+            if lifecycle.terms.dead_letters {
+                lifecycle.dead.keep(first, end, now);
+            } else {
+                let homeless = lifecycle.dead.take_back(first, end, now);
+                self.park_homeless(slot, homeless);
+            }
         }
         self.touch(slot);
     }
@@ -167,6 +187,7 @@ impl<C: Content> Partition<C> {
     pub(super) fn tend(&mut self, slot: Slot) {
         self.expire_head(slot, true);
         self.drop_head(slot);
+        self.give_up_retained(slot);
         let now = self.now;
         let queue = &mut self.queues[slot];
         let Some(lifecycle) = &mut queue.lifecycle else {
@@ -241,7 +262,9 @@ impl<C: Content> Partition<C> {
             None
         };
         let expiry = head.and_then(|head| lifecycle.deadlines.get(head.0));
-        let due = [lease, expiry, lifecycle.dead.due()].into_iter().flatten().min();
+        let retained = lifecycle.retained.as_ref().and_then(|retained| retained.due());
+        let due = [lease, expiry, lifecycle.dead.due(), retained];
+        let due = due.into_iter().flatten().min();
         let Some(due) = due.filter(|due| lifecycle.due.is_none_or(|noted| *due < noted)) else {
             return;
         };

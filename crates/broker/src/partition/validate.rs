@@ -1,5 +1,6 @@
 //! All invariants of a partition, in one place.
 
+use super::command::Store;
 use super::consumer::{Consumer, Kind, Standing};
 use super::lifecycle::Lifecycle;
 use super::queue::Queue;
@@ -36,28 +37,32 @@ impl<C: Content> Partition<C> {
             Some(lifecycle) => self.validate_lifecycle(slot, queue, lifecycle)?,
             None => Sum::default(),
         };
+        let retained = Sum::of(store_runs(queue, Store::Retained));
         // The promise: what was accepted is settled, discarded for a reason, or still there.
-        let parked = Sum::of(parked_runs(queue));
+        let parked = Sum::of(store_runs(queue, Store::Parked));
         let delayed = Sum::of(delayed_runs(queue));
         equal(
             "live messages",
             queue.counters.live(),
-            ready.messages + unsettled.messages + parked.messages + delayed.messages + dead.messages,
+            ready.messages
+                + unsettled.messages
+                + parked.messages
+                + retained.messages
+                + delayed.messages
+                + dead.messages,
         )?;
         equal(
             "live bytes",
             queue.counters.live_bytes(),
-            ready.bytes + unsettled.bytes + parked.bytes + delayed.bytes + dead.bytes,
+            ready.bytes + unsettled.bytes + parked.bytes + retained.bytes + delayed.bytes + dead.bytes,
         )?;
         if let Some(waiting) = &queue.delayed {
             waiting.list.validate()?;
             equal("delayed messages", waiting.messages, delayed.messages)?;
             equal("delayed bytes", waiting.bytes, delayed.bytes)?;
         }
-        if let Some(parking) = &queue.parked {
-            parking.list.validate()?;
-            equal("parked messages", parking.messages, parked.messages)?;
-            equal("parked bytes", parking.bytes, parked.bytes)?;
+        for (store, sum) in [(Store::Parked, parked), (Store::Retained, retained)] {
+            validate_store(queue, store, sum)?;
         }
         let active = members().filter(|member| member.kind == Kind::Active).count() as u64;
         equal("consumers", u64::from(queue.consumers), active)?;
@@ -194,7 +199,8 @@ impl<C: Content> Partition<C> {
         let dead = queue.lifecycle.iter().flat_map(|lifecycle| lifecycle.dead.runs());
         let mut runs: Vec<&Run<C>> = ready
             .chain(held)
-            .chain(parked_runs(queue))
+            .chain(store_runs(queue, Store::Parked))
+            .chain(store_runs(queue, Store::Retained))
             .chain(delayed_runs(queue))
             .chain(dead)
             .collect();
@@ -366,14 +372,23 @@ fn delayed_runs<C: Content>(queue: &Queue<C>) -> impl Iterator<Item = &Run<C>> {
         .map(|delayed| &delayed.run)
 }
 
-fn parked_runs<C>(queue: &Queue<C>) -> impl Iterator<Item = &Run<C>>
-where
-    C: Content,
-{
-    let parking = queue.parked.iter();
+fn store_runs<C: Content>(queue: &Queue<C>, store: Store) -> impl Iterator<Item = &Run<C>> {
+    let parking = queue.store(store).into_iter();
     parking
         .flat_map(|parking| parking.list.iter())
         .map(|parked| &parked.run)
+}
+
+fn validate_store<C: Content>(queue: &Queue<C>, store: Store, found: Sum) -> Result<(), String> {
+    let Some(parking) = queue.store(store) else {
+        return Ok(());
+    };
+    parking.list.validate()?;
+    if parking.list.iter().any(|parked| parked.why.store() != store) {
+        return Err(format!("{store:?} has a message that does not belong there"));
+    }
+    equal("messages set aside", parking.messages, found.messages)?;
+    equal("bytes set aside", parking.bytes, found.bytes)
 }
 
 #[derive(Clone, Copy, Default)]

@@ -1,7 +1,9 @@
 //! From effects of the queue machine to notices, log records and accounting.
 
 use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq, Ticket};
-use everack_broker::partition::{Command, Death, Delivery, Effect, Refusal, Run, SeqRange, SettleReason};
+use everack_broker::partition::{
+    Aside, Command, Death, Delivery, Effect, Refusal, Run, SeqRange, SettleReason,
+};
 use everack_storage::Position;
 
 use super::ranking::has_priorities;
@@ -13,8 +15,7 @@ use crate::dead_letters::DeadLetter;
 use crate::messages::Messages;
 use crate::notice::{Answer, Delivered, Notice};
 use crate::outbox::Outbox;
-use crate::record::{self, Range, Target};
-use crate::report::Report;
+use crate::record::{self, Counted, Range, SetAside, Target};
 use crate::request::Reply;
 
 impl Partition {
@@ -47,32 +48,43 @@ impl Partition {
                 queue,
                 first,
                 count,
-                durable,
-                failed,
-            } if durable => {
-                let ranges = if failed {
-                    &mut self.failed
-                } else {
-                    &mut self.returned
-                };
-                push_range(ranges, Range { queue, first, count });
-            }
+                durable: true,
+                failed: _,
+                deliveries,
+                failures,
+            } => self.log_returned(Counted {
+                queue,
+                first,
+                count,
+                deliveries,
+                failures,
+            }),
             Effect::Parked {
                 queue,
                 first,
                 count,
-                durable,
-            } if durable => {
-                push_range(&mut self.parked, Range { queue, first, count });
+                durable: true,
+                why,
+            } => {
+                let aside = Some(Aside::Parked(why));
+                self.log_aside(Range { queue, first, count }, aside, None);
+            }
+            Effect::Retained {
+                queue,
+                first,
+                count,
+                until,
+            } => {
+                let aside = Some(Aside::Retained);
+                self.log_aside(Range { queue, first, count }, aside, Some(until));
             }
             Effect::Unparked {
                 queue,
                 first,
                 count,
-                durable,
-            } if durable => {
-                push_range(&mut self.unparked, Range { queue, first, count });
-            }
+                durable: true,
+                expires,
+            } => self.log_aside(Range { queue, first, count }, None, expires),
             Effect::Returned { .. } | Effect::Parked { .. } | Effect::Unparked { .. } => (),
             Effect::Relocated {
                 count,
@@ -208,6 +220,31 @@ impl Partition {
         }
     }
 
+    fn log_returned(&mut self, counted: Counted) {
+        if !self.asides.is_empty() {
+            self.frame_returns();
+        }
+        match self.counted.last_mut() {
+            Some(last) if last.is_followed_by(&counted) => last.count += counted.count,
+            _ => self.counted.push(counted),
+        }
+    }
+
+    fn log_aside(&mut self, range: Range, aside: Option<Aside>, until: Option<Millis>) {
+        let Range { queue, first, count } = range;
+        let set = SetAside {
+            queue,
+            first,
+            count,
+            aside,
+            until,
+        };
+        match self.asides.last_mut() {
+            Some(last) if last.is_followed_by(&set) => last.count += count,
+            _ => self.asides.push(set),
+        }
+    }
+
     /// A job of this partition is durable: what was staged for it takes effect, in its order.
     pub(super) fn committed(
         &mut self,
@@ -282,12 +319,7 @@ impl Partition {
                 );
             }
             Staged::Moved { source } => self.moved(source, now),
-            Staged::CalledOff { inquirer, report } => {
-                outbox
-                    .seldom()
-                    .reports
-                    .push((inquirer, Report::Unscheduled(report)));
-            }
+            Staged::Told { inquirer, report } => outbox.seldom().reports.push((inquirer, report)),
             Staged::Rescued {
                 offset,
                 targets,

@@ -40,7 +40,7 @@ use crate::machine::Machine as Passive;
 use crate::messages::Messages;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
-use crate::record::{self, Range, Target};
+use crate::record::{self, Counted, Range, SetAside, Target};
 use crate::recovery::queue_image::QueueImage;
 use crate::report::{Inquirer, PartitionReport, Report, UnscheduledReport};
 use crate::request::{Consume, Publish, Reply, Request, Settle, TransactionPart};
@@ -68,10 +68,8 @@ pub struct Partition {
     staged: Vec<Staged>,
     urgent: bool,
     settled: Vec<Range>,
-    returned: Vec<Range>,
-    failed: Vec<Range>,
-    parked: Vec<Range>,
-    unparked: Vec<Range>,
+    counted: Vec<Counted>,
+    asides: Vec<SetAside>,
     quarantined: Vec<Range>,
     called_off: Vec<(Arc<dyn Inquirer>, UnscheduledReport)>,
     jobs: VecDeque<StagedJob>,
@@ -124,10 +122,8 @@ impl Partition {
             staged: Vec::new(),
             urgent: false,
             settled: Vec::new(),
-            returned: Vec::new(),
-            failed: Vec::new(),
-            parked: Vec::new(),
-            unparked: Vec::new(),
+            counted: Vec::new(),
+            asides: Vec::new(),
             quarantined: Vec::new(),
             called_off: Vec::new(),
             jobs: VecDeque::new(),
@@ -303,7 +299,7 @@ impl Partition {
             Request::Report { queues, inquirer } => {
                 outbox.seldom().reports.push((inquirer, self.report(&queues)));
             }
-            Request::ListParked(list) => self.list_parked(list, outbox),
+            Request::List(list) => self.list(list, outbox),
             Request::Unpark(unpark) => self.unpark(unpark, now, outbox),
             Request::ListScheduled(list) => self.list_scheduled(list, outbox),
             Request::Unschedule(unschedule) => self.unschedule(unschedule, now, outbox),
@@ -609,19 +605,16 @@ impl Partition {
         job
     }
 
-    /// What failed, was parked for it or is parked no more, in this order: that is how it can happen within one round.
-    fn frame_failures(&mut self) {
-        if !self.failed.is_empty() {
-            record::encode_failed(&mut self.frames, self.id, &self.failed);
-            self.failed.clear();
+    /// How often messages came back, then what is set aside or is so no more: whoever would write it the other way round calls this
+    /// in between.
+    fn frame_returns(&mut self) {
+        if !self.counted.is_empty() {
+            record::encode_counted(&mut self.frames, self.id, &self.counted);
+            self.counted.clear();
         }
-        if !self.parked.is_empty() {
-            record::encode_parked(&mut self.frames, self.id, &self.parked);
-            self.parked.clear();
-        }
-        if !self.unparked.is_empty() {
-            record::encode_unparked(&mut self.frames, self.id, &self.unparked);
-            self.unparked.clear();
+        if !self.asides.is_empty() {
+            record::encode_aside(&mut self.frames, self.id, &self.asides);
+            self.asides.clear();
         }
     }
 
@@ -631,11 +624,7 @@ impl Partition {
             record::encode_settled(&mut self.frames, self.id, None, &self.settled);
             self.settled.clear();
         }
-        if !self.returned.is_empty() {
-            record::encode_returned(&mut self.frames, self.id, &self.returned);
-            self.returned.clear();
-        }
-        self.frame_failures();
+        self.frame_returns();
         if !self.quarantined.is_empty() {
             record::encode_quarantined(&mut self.frames, self.id, &self.quarantined);
             self.quarantined.clear();

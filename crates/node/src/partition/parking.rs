@@ -1,64 +1,101 @@
-//! What operators ask of parked messages: which are there, and that they go back or away.
+//! What operators ask of messages that are set aside: which are there, and that they go back or away.
 
-use everack_broker::ids::Millis;
-use everack_broker::partition::Command;
+use everack_broker::ids::{Millis, QueueId, Seq};
+use everack_broker::partition::{Aside, Command, Marks, Run, Store};
 
 use super::Partition;
+use super::staged::Staged;
+use crate::messages::Messages;
 use crate::outbox::Outbox;
-use crate::report::{ParkedMessages, ParkedReport, Report, UnparkedReport};
-use crate::request::{ListParked, Unpark};
+use crate::report::{ListedMessages, ListedReport, Report, UnparkedReport};
+use crate::request::{List, Unpark};
 
-/// Runs of parked messages that are told of at once.
+/// Runs of messages that are told of, or moved, at once.
 const RUNS_MAX: usize = 1_000;
 
+/// A run as it is listed.
+type Listed = (Run<Messages>, Marks, Option<Aside>);
+
 impl Partition {
-    pub(super) fn list_parked(&mut self, list: ListParked, outbox: &mut Outbox) {
-        let ListParked {
+    pub(super) fn list(&mut self, list: List, outbox: &mut Outbox) {
+        let List {
             queue,
+            store,
             first,
             most,
             inquirer,
         } = list;
-        let (runs, next) = self.machine.parked(queue, first, most.min(RUNS_MAX));
-        let runs = runs.into_iter().map(|parked| {
-            let run = parked.run;
+        let (runs, next) = self.listed(queue, store, first, most.min(RUNS_MAX));
+        let runs = runs.into_iter().map(|(run, marks, why)| {
+            let kept = self.machine.kept(queue, run.first, run.end());
+            let deadlines = kept.deadlines.iter();
             let pin = run.content.is_none().then(|| self.space.pin(run.location));
-            ParkedMessages {
+            ListedMessages {
+                deadlines: deadlines
+                    .map(|(low, high, at)| (Seq(low), Seq(high), at))
+                    .collect(),
                 run,
-                marks: parked.marks,
+                marks,
+                why,
                 pin,
             }
         });
-        let report = ParkedReport {
+        let report = ListedReport {
             queue,
             runs: runs.collect(),
             next,
         };
-        outbox.seldom().reports.push((inquirer, Report::Parked(report)));
+        outbox.seldom().reports.push((inquirer, Report::Listed(report)));
     }
 
+    fn listed(
+        &self,
+        queue: QueueId,
+        store: Option<Store>,
+        first: Seq,
+        most: usize,
+    ) -> (Vec<Listed>, Option<Seq>) {
+        let Some(store) = store else {
+            let (runs, next) = self.machine.ready_from(queue, first, most);
+            let runs = runs.into_iter().map(|(run, marks)| (run, marks, None));
+            return (runs.collect(), next);
+        };
+        let (runs, next) = self.machine.set_aside(queue, store, first, most);
+        let runs = runs
+            .into_iter()
+            .map(|parked| (parked.run, parked.marks, Some(parked.why)));
+        (runs.collect(), next)
+    }
+
+    /// Does what was ordered, as far as one go reaches. Its record goes to the log when the round ends; whoever has asked is told when
+    /// that is durable, so that what was answered is not taken back by a crash.
     pub(super) fn unpark(&mut self, unpark: Unpark, now: Millis, outbox: &mut Outbox) {
         let Unpark {
             queue,
+            store,
             first,
             end,
             fate,
+            preview,
             inquirer,
         } = unpark;
-        let before = self.machine.parked_count(queue);
-        self.machine.apply(
-            Command::Unpark {
-                queue,
-                first,
-                end,
-                fate,
-            },
-            now,
-        );
-        let report = UnparkedReport {
+        let weighed = self.machine.weigh(queue, store, first, end, fate, RUNS_MAX);
+        let report = Report::Unparked(UnparkedReport { queue, weighed });
+        if preview || weighed.messages == 0 {
+            return outbox.seldom().reports.push((inquirer, report));
+        }
+        let command = Command::Unpark {
             queue,
-            messages: before - self.machine.parked_count(queue),
+            store,
+            first,
+            end: weighed.end,
+            fate,
         };
-        outbox.seldom().reports.push((inquirer, Report::Unparked(report)));
+        self.machine.apply(command, now);
+        if self.queues.get(&queue).is_some_and(|stage| stage.durable) {
+            self.staged.push(Staged::Told { inquirer, report });
+        } else {
+            outbox.seldom().reports.push((inquirer, report));
+        }
     }
 }

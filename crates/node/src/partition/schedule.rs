@@ -67,7 +67,9 @@ impl Partition {
     /// The records of what was called off in this round are in the job that it ends with.
     pub(super) fn stage_called_off(&mut self) {
         let told = self.called_off.drain(..);
-        self.staged
-            .extend(told.map(|(inquirer, report)| Staged::CalledOff { inquirer, report }));
+        self.staged.extend(told.map(|(inquirer, report)| Staged::Told {
+            inquirer,
+            report: Report::Unscheduled(report),
+        }));
     }
 }

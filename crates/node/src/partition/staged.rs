@@ -7,7 +7,7 @@ use super::admission::{Deadline, Reserved};
 use crate::append::JobId;
 use crate::messages::Messages;
 use crate::record::{Range, Target};
-use crate::report::{Inquirer, UnscheduledReport};
+use crate::report::{Inquirer, Report};
 use crate::request::{Reply, RescueDone, Settle};
 use std::sync::Arc;
 
@@ -43,10 +43,10 @@ pub(super) enum Staged {
     },
     /// The rest of a move: what the queues of this partition are rid of.
     Moved { source: Vec<Range> },
-    /// Messages that will not come, and who asked for that.
-    CalledOff {
+    /// Whoever gave an order is told once it is durable.
+    Told {
         inquirer: Arc<dyn Inquirer>,
-        report: UnscheduledReport,
+        report: Report,
     },
     /// Survivors of an old segment, written again.
     Rescued {

@@ -4,8 +4,8 @@ use everack_broker::ids::{Millis, PartitionId, QueueId};
 use everack_storage::Frames;
 
 use super::{
-    Cursor, FORMAT_NONE, KIND_EXPIRING, Placement, RecordError, Target, encode_placed, entries_of, frame,
-    head,
+    Cursor, FORMAT_NONE, KIND_EXPIRING, Placement, RecordError, Target, encode_placed, frame, head,
+    take_addresses, take_head, take_targets,
 };
 use crate::messages::Messages;
 use crate::partition::admission::Deadline;
@@ -76,20 +76,35 @@ pub(super) fn take_deadlines(cursor: &mut Cursor<'_>) -> Result<Vec<Deadline>, R
     Ok(deadlines)
 }
 
-/// Bytes of the bodies of entries `from..to` of an Enqueued or Moved record, one by one.
-pub fn body_sizes(payload: &[u8], from: u16, to: u16) -> Result<Vec<u32>, RecordError> {
-    let mut cursor = entries_of(payload)?;
+/// Bytes of the entries `from..to` of an Enqueued or Moved record, one by one: of their bodies, or of all that they take.
+///
+/// # Errors
+/// A record whose fields do not add up.
+pub fn sizes(payload: &[u8], from: u16, to: u16, all: bool) -> Result<Vec<u32>, RecordError> {
+    let mut cursor = Cursor {
+        bytes: payload,
+        at: 0,
+    };
+    take_head(&mut cursor)?;
+    take_targets(&mut cursor)?;
+    let (groups, addresses) = take_addresses(&mut cursor)?;
     let entries = cursor.u16()?;
     if from > to || to > entries {
         return Err(RecordError::Malformed);
     }
     let mut sizes = Vec::with_capacity(usize::from(to - from));
     for index in 0..to {
-        cursor.varint()?;
-        let body = cursor.varint()?;
+        let (header, body) = (cursor.varint()?, cursor.varint()?);
         cursor.varint()?;
         if index >= from {
-            sizes.push(body);
+            sizes.push(if all { header.saturating_add(body) } else { body });
+        }
+    }
+    let groups = groups.iter().zip(&addresses).filter(|_| all);
+    for (group, &(_, address)) in groups {
+        for index in group.from.max(from)..group.to.min(to) {
+            let size: &mut u32 = &mut sizes[usize::from(index - from)];
+            *size = size.saturating_add(u32::from(address));
         }
     }
     Ok(sizes)

@@ -6,8 +6,8 @@
 //! 3 kept        kind u8 = 3 | id u64 | count u32 | deadline* | size*                       for queues that have any
 //! deadline      first u64 | count u32 | at u64           they expire at this time, in milliseconds since 1970
 //! size          first u64 | count u32 | bytes u32        of each body, where the queue's terms count them
-//! 4 marked      as queue, for a piece in which messages have failed, are parked or have a priority; each run goes on:
-//!               | varint failures | varint parked: 0, 1 | zigzag varint rank
+//! 4 marked      as queue, for a piece in which messages have failed, are set aside or have a priority; each run goes on:
+//!               | varint failures | varint place, as records write it | zigzag varint rank
 //! run           varint first - end of the run before in the record | zigzag varint location - location before
 //!               | varint bytes | varint from | varint count | varint returns
 //! ```
@@ -21,7 +21,7 @@ use everack_storage::Position;
 use rustc_hash::FxHashMap;
 
 use super::queue_image::{ImageRun, QueueImage};
-use crate::record::SEQ_END;
+use crate::record::{self, SEQ_END};
 
 /// A checkpoint, read back.
 #[derive(Debug, Default)]
@@ -76,7 +76,7 @@ pub fn encode_queue(queue: QueueId, next: Seq, applied: Position, runs: &[LiveRu
         put_varint(&mut out, u64::from(run.marks.deliveries));
         if marked {
             put_varint(&mut out, u64::from(run.marks.failures));
-            put_varint(&mut out, u64::from(run.parked));
+            put_varint(&mut out, u64::from(record::aside_code(run.aside)));
             put_varint(&mut out, zigzag(i64::from(run.marks.rank)));
         }
         (end, location) = (run.first.0 + count, run.location.0);
@@ -188,7 +188,7 @@ impl Checkpoint {
 
 /// Whether there is more to say of a run than where it is and how often it came back.
 fn is_marked(run: &LiveRun) -> bool {
-    run.parked || run.marks.failures > 0 || run.marks.rank != 0
+    run.aside.is_some() || run.marks.failures > 0 || run.marks.rank != 0
 }
 
 fn take_marks(
@@ -201,10 +201,9 @@ fn take_marks(
     if failures > 0 {
         image.count_failures(first, count, u32::from(failures));
     }
-    match cursor.varint()? {
-        0 => (),
-        1 => image.park(first, count),
-        _ => return Err(cursor.error()),
+    let place = record::aside_of(cursor.varint()?).ok_or_else(|| cursor.error())?;
+    if place.is_some() {
+        image.place(first, count, place);
     }
     let rank = unzigzag(cursor.varint()?);
     image.rank(first, count, i16::try_from(rank).map_err(|_| cursor.error())?);
@@ -280,7 +279,7 @@ impl<'a> Cursor<'a> {
 
 #[cfg(test)]
 mod tests {
-    use everack_broker::partition::Marks;
+    use everack_broker::partition::{Aside, Marks};
 
     use super::*;
 
@@ -296,7 +295,7 @@ mod tests {
                 deliveries,
                 ..Marks::default()
             },
-            parked: false,
+            aside: None,
         };
         let mut runs = [
             run(5, 1 << 32, 700, 0, 7, 0),
@@ -304,7 +303,7 @@ mod tests {
             run(41, 64, 1, 0, 1, 0),
             run(42, 640, 1, 0, 1, 3),
         ];
-        (runs[2].marks.failures, runs[3].parked) = (2, true);
+        (runs[2].marks.failures, runs[3].aside) = (2, Some(Aside::Retained));
         (runs[2].marks.rank, runs[3].marks.rank) = (-4, 255);
         let mut read = Checkpoint::default();
         read.take(&encode_topology(Position(77), &[])).unwrap();
@@ -356,7 +355,7 @@ mod tests {
             from: 0,
             to: 2,
             marks: Marks::default(),
-            parked: false,
+            aside: None,
         };
         let mut read = Checkpoint::default();
         read.take(&encode_queue(QueueId(3), Seq(10), Position(78), &[run]))

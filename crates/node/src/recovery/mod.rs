@@ -170,11 +170,11 @@ impl Recovery {
         };
         for Placed { target, .. } in placed {
             let queue = self.catalog.queue(target.queue);
-            let terms = queue.map(|queue| queue.terms());
-            if terms.is_none_or(|terms| terms.bytes_max.is_none() || terms.scheduled) {
+            let terms = queue.map(|queue| queue.terms()).unwrap_or_default();
+            if terms.bytes_max.is_none() || terms.scheduled {
                 continue;
             }
-            let Ok(sizes) = record::body_sizes(payload, target.from, target.to) else {
+            let Ok(sizes) = record::sizes(payload, target.from, target.to, terms.counts_all_bytes) else {
                 continue;
             };
             let image = self.queues.entry(target.queue).or_default();
@@ -223,6 +223,20 @@ impl Recovery {
             }
             RecordFact::Unparked(ranges) => {
                 self.each(position, &ranges, QueueImage::unpark);
+            }
+            RecordFact::Counted(counted) => {
+                for counted in &counted {
+                    if let Some(image) = self.behind(position, counted.queue) {
+                        image.count(counted);
+                    }
+                }
+            }
+            RecordFact::Aside(asides) => {
+                for aside in &asides {
+                    if let Some(image) = self.behind(position, aside.queue) {
+                        image.set_aside(aside);
+                    }
+                }
             }
             RecordFact::Expiring(deadlines) => {
                 deadlines

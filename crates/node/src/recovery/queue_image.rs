@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use everack_broker::ids::{Location, Seq};
-use everack_broker::partition::{Kept, LiveRun, Marks};
+use everack_broker::partition::{Aside, Death, Kept, LiveRun, Marks};
 
 use super::returns::Returns;
+use crate::record::{self, Counted, SetAside};
 
 /// Live messages `first..first + (to - from)`, entries `from..to` of the record at `location`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub struct QueueImage {
     pub returns: Returns,
     /// How often that counted as a failure.
     pub failures: Returns,
-    /// Which messages are parked: those with a count.
+    /// Which messages are set aside: how records write their places ([`record::aside_code`]).
     pub parked: Returns,
     /// How urgent messages are, for those that are not as usual: their rank above [`RANK_LOWEST`].
     ranks: Returns,
@@ -241,11 +242,40 @@ impl QueueImage {
         }
     }
 
-    /// Messages `first..first + count` are parked.
-    pub fn park(&mut self, first: Seq, count: u32) {
+    /// Messages came back so often: what is known already counts once.
+    pub fn count(&mut self, counted: &Counted) {
+        let (low, high) = (counted.first.0, counted.first.0 + u64::from(counted.count));
+        self.returns.raise(low, high, counted.deliveries);
+        if counted.failures > 0 {
+            self.failures.raise(low, high, u32::from(counted.failures));
+        }
+    }
+
+    /// Messages are set aside, or are back in their places.
+    pub fn set_aside(&mut self, set: &SetAside) {
+        let (low, high) = (set.first.0, set.first.0 + u64::from(set.count));
+        self.place(set.first, set.count, set.aside);
+        if set.aside.is_none() {
+            self.failures.remove(low, high);
+        }
+        match set.until {
+            Some(at) => self.kept.deadlines.set(low, high, at),
+            None => self.kept.deadlines.remove(low, high),
+        }
+    }
+
+    /// Messages `first..first + count` are set aside so, or are not.
+    pub fn place(&mut self, first: Seq, count: u32, aside: Option<Aside>) {
         let (low, high) = (first.0, first.0 + u64::from(count));
         self.parked.remove(low, high);
-        self.parked.add(low, high, 1);
+        if aside.is_some() {
+            self.parked.add(low, high, u32::from(record::aside_code(aside)));
+        }
+    }
+
+    /// Messages `first..first + count` are parked.
+    pub fn park(&mut self, first: Seq, count: u32) {
+        self.place(first, count, Some(Aside::Parked(Death::DeliveryLimit)));
     }
 
     /// Messages `first..first + count` are parked no more, and have never failed.
@@ -329,11 +359,11 @@ impl Known {
         let ends = marked.iter().skip(1).map(|(low, _)| *low).chain([end]);
         let pieces = marked.iter().zip(ends);
         pieces
-            .map(|(&(low, (marks, parked)), high)| live_run(run.slice(low, high), marks, parked))
+            .map(|(&(low, (marks, aside)), high)| live_run(run.slice(low, high), marks, aside))
             .collect()
     }
 
-    fn marks(&self, seq: u64) -> (Marks, bool) {
+    fn marks(&self, seq: u64) -> (Marks, Option<Aside>) {
         let failures = self.failures.of(Seq(seq));
         let marks = Marks {
             deliveries: self.returns.of(Seq(seq)),
@@ -343,11 +373,12 @@ impl Known {
                 above => (above as i32 + RANK_LOWEST) as i16,
             },
         };
-        (marks, self.parked.of(Seq(seq)) > 0)
+        let place = record::aside_of(u64::from(self.parked.of(Seq(seq))));
+        (marks, place.flatten())
     }
 }
 
-fn live_run(run: ImageRun, marks: Marks, parked: bool) -> LiveRun {
+fn live_run(run: ImageRun, marks: Marks, aside: Option<Aside>) -> LiveRun {
     let ImageRun {
         first,
         location,
@@ -362,7 +393,7 @@ fn live_run(run: ImageRun, marks: Marks, parked: bool) -> LiveRun {
         from,
         to,
         marks,
-        parked,
+        aside,
     }
 }
 

@@ -31,6 +31,11 @@ impl Returns {
 
     /// Counts `times` more returns of messages `low..high`.
     pub(super) fn add(&mut self, low: u64, high: u64, times: u32) {
+        self.change(low, high, times, |before| before.saturating_add(times));
+    }
+
+    /// What has a count gets another one, what has none gets `times`.
+    fn change(&mut self, low: u64, high: u64, times: u32, change: impl Fn(u32) -> u32) {
         self.part(low, high);
         let mut gaps = Vec::new();
         let mut from = low;
@@ -38,7 +43,7 @@ impl Returns {
             if from < *first {
                 gaps.push((from, *first));
             }
-            span.times = span.times.saturating_add(times);
+            span.times = change(span.times);
             from = span.end;
         }
         if from < high {
@@ -46,6 +51,11 @@ impl Returns {
         }
         let spans = gaps.into_iter().map(|(first, end)| (first, Span { end, times }));
         self.0.extend(spans);
+    }
+
+    /// Messages `low..high` have come back `times` times at the least.
+    pub(super) fn raise(&mut self, low: u64, high: u64, times: u32) {
+        self.change(low, high, times, |before| before.max(times));
     }
 
     /// Forgets messages `low..high`.
@@ -113,6 +123,14 @@ mod tests {
         check(|returns| returns.remove(12, 15), &[(10, 12, 1), (15, 20, 1)]);
         check(|returns| returns.remove(0, 100), &[]);
         check(|returns| returns.add(20, 20, 1), &[(10, 20, 1)]);
+        let raised = |returns: &mut Returns| {
+            returns.raise(15, 25, 4);
+            returns.raise(0, 17, 2);
+        };
+        check(
+            raised,
+            &[(0, 10, 2), (10, 15, 2), (15, 17, 4), (17, 20, 4), (20, 25, 4)],
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use everack_broker::ids::{ConsumerId, QueueId};
 use everack_broker::name::Name;
 use everack_broker::partition::SharedLimit;
 use everack_broker::routing::Route;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::publishing::Publishing;
 use super::replies::{Answering, ReplyConsumer};
@@ -30,6 +30,8 @@ pub(super) struct Channel {
     pub(super) holders: Vec<ConsumerId>,
     /// Who stands for what this channel gets from a queue with `basic.get`.
     pub(super) getters: FxHashMap<QueueId, ConsumerId>,
+    /// Queues that it has got messages from without acknowledging.
+    pub(super) polled_no_ack: FxHashSet<QueueId>,
     /// Set when the channel fails, so that commands already on their way to the catalog are not carried out.
     pub(super) failed: Arc<AtomicBool>,
     /// What a transaction has gathered.

@@ -17,6 +17,7 @@ use everack_broker::partition::{SettleOutcome, SharedLimit};
 use super::Session;
 use super::counted::counted;
 use super::growth::to_be_shown;
+use super::guard::Reading;
 use super::outgoing::{Got, Outgoing};
 use super::topology::Handled;
 use super::waiting::Waiting;
@@ -56,6 +57,9 @@ impl Session {
         may_be_limited(&queue, limited.is_some_and(|limit| limit.most() > 0))?;
         let consumers = state.map_or(0, |state| state.consumers.len());
         self.may_consume(consumers)?;
+        if consume.no_ack {
+            self.may_read_no_ack(&queue)?;
+        }
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
@@ -148,6 +152,9 @@ impl Session {
     pub(super) fn basic_get(&mut self, channel: u16, get: &basic::Get) -> Handled {
         let queue = self.queue_to_read(channel, &get.queue)?;
         may_get(&queue)?;
+        if get.no_ack {
+            self.poll_no_ack(channel, &queue)?;
+        }
         let reply = self.reply(channel);
         let shared = self.shared.clone();
         let Some(state) = self.channels.get_mut(&channel) else {
@@ -173,6 +180,16 @@ impl Session {
                 no_ack: get.no_ack,
             },
         );
+        Ok(())
+    }
+
+    /// Refuses, or tells the first time.
+    fn poll_no_ack(&mut self, channel: u16, queue: &Queue) -> Handled {
+        self.may_read_no_ack(queue)?;
+        let state = self.channels.get_mut(&channel);
+        if state.is_some_and(|state| state.polled_no_ack.insert(queue.id)) {
+            self.warn_of_no_ack(channel, queue, Reading::Get);
+        }
         Ok(())
     }
 
@@ -220,7 +237,18 @@ impl Session {
 
     fn match_answer(&mut self, channel: u16, waiting: Waiting, answer: Answer) -> Handled {
         match (waiting, answer) {
-            (Waiting::Consume { tag, nowait, .. }, Answer::ConsumeOk) => {
+            (
+                Waiting::Consume {
+                    queue,
+                    consumer,
+                    tag,
+                    nowait,
+                },
+                Answer::ConsumeOk,
+            ) => {
+                if self.consumers.get(&consumer).is_some_and(|known| known.no_ack) {
+                    self.warn_of_no_ack(channel, &queue, Reading::Consumer(&tag));
+                }
                 if !nowait {
                     self.connection
                         .reply(channel, &basic::ConsumeOk { consumer_tag: tag }.into());

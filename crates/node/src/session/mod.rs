@@ -14,6 +14,7 @@ mod consume;
 mod counted;
 mod entry;
 mod growth;
+mod guard;
 mod large;
 pub(crate) mod message;
 mod outgoing;
@@ -24,6 +25,7 @@ mod replies;
 mod report;
 mod topology;
 mod transaction;
+mod unroutable;
 mod waiting;
 
 use std::collections::VecDeque;

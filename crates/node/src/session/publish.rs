@@ -5,11 +5,11 @@
 //! more than the routing key are asked for every message, and only messages with properties that concern the broker are looked at.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use everack_amqp::content::{Batch, Group};
 use everack_amqp::error::{Error, ReplyCode};
-use everack_broker::catalog::{Access, Resource, Unroutable, VhostView};
+use everack_broker::catalog::{Access, Resource, VhostView};
 use everack_broker::ids::PartitionId;
 use everack_broker::name::Name;
 use everack_broker::routing::{Headers, NoHeaders, Route, RouteError, Undelayed};
@@ -31,18 +31,28 @@ const PUBLISH: (u16, u16) = (60, 40);
 
 /// A published batch with its routes, before it goes anywhere.
 #[derive(Default)]
-struct Routed {
+pub(super) struct Routed {
     runs: Vec<RoutedRun>,
     /// Messages that nobody wants and whose publisher wants them back.
-    returned: Vec<u16>,
+    pub(super) returned: Vec<u16>,
     /// Messages that nobody wants and that are refused: ranges, in order.
-    refused: Vec<(u16, u16)>,
+    pub(super) refused: Vec<(u16, u16)>,
     /// Messages that answer somebody past all queues.
     answering: Vec<Answering>,
     /// Messages whose properties everybody else sees otherwise.
     rewritten: Vec<(u16, Vec<u8>)>,
     /// What ended the routing early; messages before it are published.
     failed: Option<(u16, Error)>,
+}
+
+impl Routed {
+    /// Adds neighbours that go the same way, to those before them if they go on there.
+    pub(super) fn push(&mut self, route: Arc<Route>, from: u16, to: u16) {
+        match self.runs.last_mut() {
+            Some(last) if last.to == from && Arc::ptr_eq(&last.route, &route) => last.to = to,
+            _ => self.runs.push(RoutedRun { route, from, to }),
+        }
+    }
 }
 
 impl Session {
@@ -108,7 +118,8 @@ impl Session {
             let plain = batch.flags(usize::from(group.from)) & properties::CHECKED == 0;
             match last {
                 LastRoute::Fixed(route) if plain => {
-                    published = self.add_run(&mut routed, route, group.from, group.to, group.mandatory);
+                    let span = (group.from, group.to);
+                    published = self.add_run(&mut routed, batch, route, span, group.mandatory);
                 }
                 last if plain => self.add_routed(&mut routed, batch, &last, *group, &mut published),
                 last => self.add_checked(&mut routed, channel, batch, &last, *group, &mut published),
@@ -154,7 +165,7 @@ impl Session {
                 self.add_routed(routed, batch, last, before, published);
                 let route = self.route_copies(batch, usize::from(index), &demands.copies, group.mandatory);
                 held = self.is_held(&route);
-                published.add(self.add_run(routed, route, index, index + 1, group.mandatory));
+                published.add(self.add_run(routed, batch, route, (index, index + 1), group.mandatory));
                 from = index + 1;
             }
             let replies = self
@@ -181,12 +192,12 @@ impl Session {
         let Group { from, to, mandatory } = group;
         match last {
             LastRoute::Fixed(route) => {
-                published.add(self.add_run(routed, route.clone(), from, to, mandatory));
+                published.add(self.add_run(routed, batch, route.clone(), (from, to), mandatory));
             }
             LastRoute::ByHeaders => {
                 for index in from..to {
                     let route = self.route_by_message(batch, usize::from(index), mandatory);
-                    published.add(self.add_run(routed, route, index, index + 1, mandatory));
+                    published.add(self.add_run(routed, batch, route, (index, index + 1), mandatory));
                 }
             }
             LastRoute::Reply => published.add(self.add_reply(routed, batch, group)),
@@ -205,7 +216,7 @@ impl Session {
                 ..Published::default()
             };
             if mandatory {
-                self.unroutable(routed, from, to, mandatory, &mut published);
+                self.unroutable(routed, batch, (from, to), mandatory, &mut published);
             } else {
                 published.dropped = messages;
                 let dropped = &self.shared.counters.replies_dropped;
@@ -266,9 +277,9 @@ impl Session {
     fn add_run(
         &mut self,
         routed: &mut Routed,
+        batch: &Batch,
         route: Arc<Route>,
-        from: u16,
-        to: u16,
+        (from, to): (u16, u16),
         mandatory: bool,
     ) -> Published {
         let messages = u64::from(to - from);
@@ -281,57 +292,12 @@ impl Session {
         if from == to {
             return published;
         }
-        let route = if route.targets.is_empty() {
-            match self.unroutable(routed, from, to, mandatory, &mut published) {
-                Some(store) => store,
-                None => return published,
-            }
+        if route.targets.is_empty() {
+            self.unroutable(routed, batch, (from, to), mandatory, &mut published);
         } else {
-            route
-        };
-        match routed.runs.last_mut() {
-            Some(last) if last.to == from && Arc::ptr_eq(&last.route, &route) => last.to = to,
-            _ => routed.runs.push(RoutedRun { route, from, to }),
+            routed.push(route, from, to);
         }
         published
-    }
-
-    /// What becomes of neighbours that nobody wants: back to a publisher that has asked for them, or what their virtual host says.
-    /// Returns the way to its store, if it keeps them.
-    fn unroutable(
-        &self,
-        routed: &mut Routed,
-        from: u16,
-        to: u16,
-        mandatory: bool,
-        published: &mut Published,
-    ) -> Option<Arc<Route>> {
-        let (messages, counters) = (u64::from(to - from), &self.shared.counters);
-        let count = |counter: &AtomicU64| counter.fetch_add(messages, Ordering::Relaxed);
-        if mandatory {
-            count(&counters.unroutable_returned);
-            published.returned = messages;
-            routed.returned.extend(from..to);
-            return None;
-        }
-        let fate = self.vhost.as_ref().map(VhostView::unroutable).unwrap_or_default();
-        match fate {
-            Unroutable::Keep { .. } => {
-                count(&counters.unroutable_kept);
-                published.kept = messages;
-                return self.vhost.as_ref().and_then(VhostView::route_to_store);
-            }
-            Unroutable::Nack => {
-                count(&counters.unroutable_refused);
-                published.refused = messages;
-                routed.refused.push((from, to));
-            }
-            Unroutable::Drop => {
-                count(&counters.unroutable_dropped);
-                published.dropped = messages;
-            }
-        }
-        None
     }
 
     /// The channel's cached route, or a new look at the topology: does the exchange exist, may the user write to it, where

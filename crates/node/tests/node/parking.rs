@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use everack_broker::arguments::{Arguments, Value};
-use everack_broker::catalog::{Command, DeclareQueue, Queue};
-use everack_broker::ids::{ConsumerId, Seq};
-use everack_broker::partition::{Depth, Marks, ParkedFate, SettleOutcome};
+use everack_broker::catalog::{Command, DeclareQueue, Guard, NoAckGuard, Queue};
+use everack_broker::ids::{ConsumerId, Millis, Seq};
+use everack_broker::partition::{Aside, Death, Depth, Marks, ParkedFate, SettleOutcome, Store};
+use everack_broker::terms::Retention;
 use everack_node::notice::Answer;
 use everack_node::report::{Inquirer, Report};
-use everack_node::request::{ListParked, Request, Settle, Unpark};
+use everack_node::request::{List, Request, Settle, Unpark};
 
 use crate::desk::{Desk, batch, declare_queue};
 
@@ -45,17 +46,19 @@ fn parked(desk: &Desk, queue: &Queue) -> Vec<(Vec<u8>, u32, u16)> {
     let (mut listed, mut next) = (Vec::new(), Some(Seq(0)));
     while let Some(first) = next {
         let report = ask(desk, queue, |inquirer| {
-            Request::ListParked(ListParked {
+            Request::List(List {
                 queue: queue.id,
+                store: Some(Store::Parked),
                 first,
                 most: 1,
                 inquirer,
             })
         });
-        let Report::Parked(report) = report else {
+        let Report::Listed(report) = report else {
             panic!("{report:?}")
         };
         for run in &report.runs {
+            assert_eq!(run.why, Some(Aside::Parked(Death::DeliveryLimit)));
             let messages = desk.recall.messages(run.run.location).expect("the log has it");
             for index in run.run.from..run.run.to {
                 let body = messages.body(usize::from(index)).to_vec();
@@ -67,18 +70,29 @@ fn parked(desk: &Desk, queue: &Queue) -> Vec<(Vec<u8>, u32, u16)> {
     listed
 }
 
+/// The answer comes with the commit of what was done.
 fn unpark(desk: &Desk, queue: &Queue, fate: ParkedFate) -> u64 {
-    let report = ask(desk, queue, |inquirer| {
-        Request::Unpark(Unpark {
-            queue: queue.id,
-            first: Seq(0),
-            end: Seq(u64::MAX),
-            fate,
-            inquirer,
-        })
-    });
+    order(desk, queue, Store::Parked, fate, false)
+}
+
+fn order(desk: &Desk, queue: &Queue, store: Store, fate: ParkedFate, preview: bool) -> u64 {
+    let ear = Arc::new(Ear::default());
+    let unpark = Unpark {
+        queue: queue.id,
+        store,
+        first: Seq(0),
+        end: Seq(u64::MAX),
+        fate,
+        preview,
+        inquirer: ear.clone(),
+    };
+    desk.ask_of(queue, Request::Unpark(unpark));
+    let done = !desk.jobs.borrow().is_empty();
+    assert_eq!(ear.0.lock().unwrap().is_empty(), done, "told once it is durable");
+    desk.commit();
+    let report = ear.0.lock().unwrap().pop();
     match report {
-        Report::Unparked(report) => report.messages,
+        Some(Report::Unparked(report)) => report.weighed.messages,
         other => panic!("{other:?}"),
     }
 }
@@ -115,10 +129,15 @@ fn marks(desk: &Desk, queue: &Queue) -> Marks {
 }
 
 fn declare(desk: &Desk, limit: i32) -> Arc<Queue> {
+    declare_as(desk, &[("x-delivery-limit", limit)])
+}
+
+fn declare_as(desk: &Desk, arguments: &[(&str, i32)]) -> Arc<Queue> {
     let Command::DeclareQueue(declaration) = declare_queue("q") else {
         unreachable!("that is what it declares")
     };
-    let arguments: Arguments = [("x-delivery-limit", Value::from(limit))].into_iter().collect();
+    let arguments = arguments.iter().map(|(name, value)| (*name, Value::from(*value)));
+    let arguments: Arguments = arguments.collect();
     desk.command(Command::DeclareQueue(DeclareQueue {
         arguments,
         ..declaration
@@ -186,6 +205,27 @@ fn counts_survive_a_restart() {
     }
 }
 
+/// A checkpoint that is cut while records are on their way holds already what they say. It counts once.
+#[test]
+fn what_a_checkpoint_holds_is_not_counted_again() {
+    let desk = Desk::new();
+    let queue = declare(&desk, 5);
+    desk.publish(batch(&[b"m"]), &[&queue]);
+    desk.commit();
+    let consumer = desk.consumer(&queue);
+    fail(&desk, &queue, consumer, 0);
+    assert!(desk.get(&queue, consumer).is_some());
+    settle(&desk, &queue, consumer, 1, SettleOutcome::Requeue);
+    assert!(desk.look_after(|_| ()), "a checkpoint is written");
+    desk.commit();
+    let expected = Marks {
+        deliveries: 2,
+        failures: 1,
+        rank: 0,
+    };
+    assert_eq!(marks(&desk.restart(), &queue), expected);
+}
+
 #[test]
 fn the_brokers_own_death_charges_nobody() {
     let (desk, queue) = scene();
@@ -213,6 +253,31 @@ fn what_is_redriven_starts_anew() {
             rank: 0,
         };
         assert_eq!(marks(&again, &queue), expected);
+    }
+}
+
+/// A message that comes back has its time to live before it again, also after a restart.
+#[test]
+fn what_is_redriven_lives_anew() {
+    for with_checkpoint in [false, true] {
+        let desk = Desk::new();
+        let queue = declare_as(&desk, &[("x-delivery-limit", 0), ("x-message-ttl", 1000)]);
+        desk.publish(batch(&[b"bad"]), &[&queue]);
+        desk.commit();
+        let consumer = desk.consumer(&queue);
+        fail(&desk, &queue, consumer, 0);
+        desk.pass(5000);
+        desk.commit();
+        assert_eq!(unpark(&desk, &queue, ParkedFate::Redrive), 1);
+        desk.pass(900);
+        assert_eq!(depth(&desk, &queue).ready, 1, "it is 900 ms old");
+        let again = after_a_restart(&desk, with_checkpoint);
+        again.now.set(Millis(5999));
+        again.pass(0);
+        assert_eq!(depth(&again, &queue).ready, 1, "it is 999 ms old");
+        again.pass(2);
+        let depth = depth(&again, &queue);
+        assert_eq!((depth.ready, depth.counters.expired), (0, 1));
     }
 }
 
@@ -260,5 +325,73 @@ fn a_quorum_queue_gives_up_after_twenty_failures_unless_told_otherwise() {
         let consumer = desk.consumer(&queue);
         (0..failures).for_each(|delivery| fail(&desk, &queue, consumer, delivery));
         assert_eq!(depth(&desk, &queue).parked, expected);
+    }
+}
+
+/// A queue that retains what is handed over, with one message that was; its body is `one`.
+fn retaining(desk: &Desk) -> Arc<Queue> {
+    desk.declare("q");
+    desk.command(Command::GuardNoAck {
+        vhost: "/".into(),
+        guard: NoAckGuard {
+            guard: Guard::Retain,
+            retention: Retention {
+                millis: 10_000,
+                messages_max: 10,
+                bytes_max: 10_000,
+            },
+        },
+    });
+    desk.commit();
+    let queue = desk.queue("q").expect("just declared");
+    desk.publish(batch(&[b"one"]), &[&queue]);
+    desk.commit();
+    let consumer = desk.consumer(&queue);
+    let answer = desk.answer(&queue, |reply| Request::Get {
+        consumer,
+        queue: queue.id,
+        no_ack: true,
+        reply,
+    });
+    assert!(matches!(answer, Answer::Got { .. }));
+    desk.commit();
+    queue
+}
+
+#[test]
+fn what_is_retained_is_so_through_a_restart() {
+    for with_checkpoint in [false, true] {
+        let desk = Desk::new();
+        let queue = retaining(&desk);
+        let again = after_a_restart(&desk, with_checkpoint);
+        for desk in [&desk, &again] {
+            let depth = depth(desk, &queue);
+            assert_eq!((depth.ready, depth.retained, depth.parked), (0, 1, 0));
+        }
+        // Nothing happens in a preview.
+        let redeliver = |preview| order(&again, &queue, Store::Retained, ParkedFate::Redrive, preview);
+        assert_eq!(redeliver(true), 1);
+        assert_eq!(depth(&again, &queue).retained, 1);
+        assert_eq!(redeliver(false), 1);
+        let third = after_a_restart(&again, with_checkpoint);
+        let known = marks(&third, &queue);
+        assert_eq!((known.deliveries, known.failures), (1, 0));
+    }
+}
+
+#[test]
+fn what_is_retained_ends_in_time_also_after_a_restart() {
+    for with_checkpoint in [false, true] {
+        let desk = Desk::new();
+        let queue = retaining(&desk);
+        let again = after_a_restart(&desk, with_checkpoint);
+        again.now.set(Millis(9_999));
+        again.pass(0);
+        assert_eq!(depth(&again, &queue).retained, 1);
+        again.pass(1);
+        let counted = depth(&again, &queue);
+        assert_eq!((counted.retained, counted.counters.no_ack), (0, 1));
+        again.commit();
+        assert_eq!(depth(&again.restart(), &queue).counters.live(), 0);
     }
 }

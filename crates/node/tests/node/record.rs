@@ -1,9 +1,11 @@
 //! Records: what is written is read, and what is damaged is refused.
 
 use everack_amqp::content::Batch;
-use everack_broker::ids::{PartitionId, QueueId, Seq};
+use everack_broker::ids::{Millis, PartitionId, QueueId, Seq};
+use everack_broker::partition::{Aside, Death};
 use everack_node::record::{
-    self, Placed, Placement, Range, Record, RecordError, RecordFact, Target, charged_bytes, fanout,
+    self, Counted, Placed, Placement, Range, Record, RecordError, RecordFact, SetAside, Target,
+    charged_bytes, fanout,
 };
 use everack_storage::Frames;
 
@@ -172,6 +174,33 @@ fn ranges_are_read_as_they_were_written() {
         check(parked, None, RecordFact::Parked(ranges.to_vec()));
         let unparked = payload(|frames| record::encode_unparked(frames, partition, ranges));
         check(unparked, None, RecordFact::Unparked(ranges.to_vec()));
+        let counted = ranges.iter().map(|range| Counted {
+            queue: range.queue,
+            first: range.first,
+            count: range.count,
+            deliveries: 7,
+            failures: 3,
+        });
+        let counted: Vec<_> = counted.collect();
+        let bytes = payload(|frames| record::encode_counted(frames, partition, &counted));
+        check(bytes, None, RecordFact::Counted(counted));
+        for (aside, until) in [
+            (None, None),
+            (None, Some(Millis(7))),
+            (Some(Aside::Retained), Some(Millis(1 << 41))),
+            (Some(Aside::Parked(Death::Expired)), None),
+        ] {
+            let asides = ranges.iter().map(|range| SetAside {
+                queue: range.queue,
+                first: range.first,
+                count: range.count,
+                aside,
+                until,
+            });
+            let asides: Vec<_> = asides.collect();
+            let bytes = payload(|frames| record::encode_aside(frames, partition, &asides));
+            check(bytes, None, RecordFact::Aside(asides));
+        }
         let quarantined = payload(|frames| record::encode_quarantined(frames, partition, ranges));
         check(quarantined, None, RecordFact::Quarantined(ranges.to_vec()));
     }

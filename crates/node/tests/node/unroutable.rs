@@ -111,3 +111,32 @@ fn a_transaction_keeps_or_fails() {
     check(Unroutable::Drop, &["2 TxSelectOk", "2 TxCommitOk"], None);
     check(Unroutable::Nack, &["2 TxSelectOk", "2 close 406"], None);
 }
+
+/// A store bounded to `bytes_max`, and what `publish` says of messages to nowhere with bodies of these sizes, one after the other.
+fn fill(bytes_max: u64, bodies: &[usize]) -> (Vec<String>, Option<u64>) {
+    let fate = Unroutable::Keep {
+        messages_max: 100,
+        bytes_max,
+    };
+    let (desk, mut talk) = scene(fate);
+    for size in bodies {
+        talk.publish(1, "nowhere", &vec![b'x'; *size]);
+        talk.settle();
+    }
+    (talk.heard(), kept(&desk))
+}
+
+#[test]
+fn what_no_store_can_hold_is_refused_and_displaces_nobody() {
+    let (heard, kept) = fill(1000, &[200, 200, 2000, 200]);
+    assert_eq!(heard, ["1 ack 1", "1 ack 2", "1 nack 3", "1 ack 4"]);
+    assert_eq!(kept, Some(3));
+}
+
+#[test]
+fn the_store_counts_all_that_a_message_takes() {
+    // No body, but each has an address and a header.
+    let (heard, kept) = fill(200, &[0; 100]);
+    assert_eq!(heard.len(), 100);
+    assert!(kept < Some(15), "{kept:?} messages in 200 bytes");
+}

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use everack_amqp::content::Batch;
 use everack_broker::catalog::Fact;
+use everack_broker::partition::Aside;
 use everack_node::partition::admission::Deadline;
-use everack_node::record::{self, Placed, Range, Record, RecordFact};
+use everack_node::record::{self, Counted, Placed, Range, Record, RecordFact, SetAside};
 use everack_storage::{Found, Position};
 
 use super::UNSOUND;
@@ -72,6 +73,8 @@ fn describe(record: &Record) -> String {
         RecordFact::Failed(list) => format!("failed       {}", ranges(list)),
         RecordFact::Parked(list) => format!("parked       {}", ranges(list)),
         RecordFact::Unparked(list) => format!("unparked     {}", ranges(list)),
+        RecordFact::Counted(list) => format!("counted      {}", counted(list)),
+        RecordFact::Aside(list) => format!("aside        {}", asides(list)),
         RecordFact::Quarantined(list) => format!("quarantined  {}", ranges(list)),
         RecordFact::Expiring(list) => format!("expiring     {}", deadlines(list)),
         RecordFact::Topology(facts) => {
@@ -92,6 +95,31 @@ fn deadlines(list: &[Deadline]) -> String {
     let one = |deadline: &Deadline| {
         let messages = span(deadline.queue.0, deadline.first.0, u64::from(deadline.count));
         format!("{messages} at {} ms", deadline.at)
+    };
+    list.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn counted(list: &[Counted]) -> String {
+    let one = |counted: &Counted| {
+        let messages = span(counted.queue.0, counted.first.0, u64::from(counted.count));
+        let Counted {
+            deliveries, failures, ..
+        } = counted;
+        format!("{messages} back {deliveries} times, failed {failures}")
+    };
+    list.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn asides(list: &[SetAside]) -> String {
+    let one = |set: &SetAside| {
+        let messages = span(set.queue.0, set.first.0, u64::from(set.count));
+        let until = set.until.map(|until| format!(" until {until} ms"));
+        let place = match set.aside {
+            None => "back in place".to_owned(),
+            Some(Aside::Parked(death)) => format!("parked ({death:?})"),
+            Some(Aside::Retained) => "retained".to_owned(),
+        };
+        format!("{messages} {place}{}", until.unwrap_or_default())
     };
     list.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -35,6 +35,8 @@ pub(super) fn text(survey: &Survey, out: &mut impl Write) -> io::Result<()> {
         ("failed", kinds.failed),
         ("parked", kinds.parked),
         ("unparked", kinds.unparked),
+        ("counted", kinds.counted),
+        ("aside", kinds.aside),
         ("quarantined", kinds.quarantined),
         ("expiring", kinds.expiring),
         ("topology", kinds.topology),

@@ -1,7 +1,7 @@
 //! Good records, made by the encoders that a running node uses: what the seeds of the corpora consist of.
 
 use bytes::BytesMut;
-use everack_amqp::Millis;
+use everack_amqp::Millis as SessionMillis;
 use everack_amqp::content::Batch;
 use everack_amqp::event::Event;
 use everack_amqp::wire::frame;
@@ -11,11 +11,11 @@ use everack_amqp::wire::properties::Properties;
 use everack_amqp::wire::table::Table;
 use everack_broker::arguments::{Arguments, Value};
 use everack_broker::catalog::{Binding, Command, DeclareExchange, DeclareQueue, Destination, Fact};
-use everack_broker::ids::{Location, PartitionId, QueueId, Seq};
+use everack_broker::ids::{Location, Millis, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
-use everack_broker::partition::{LiveRun, Marks};
+use everack_broker::partition::{Aside, Death, LiveRun, Marks};
 use everack_node::partition::admission::Deadline;
-use everack_node::record::{self, Placement, Range, Target};
+use everack_node::record::{self, Counted, Placement, Range, SetAside, Target};
 use everack_node::recovery::checkpoint as contents;
 use everack_storage::{Frames, Position};
 
@@ -125,13 +125,38 @@ pub fn all() -> Vec<Vec<u8>> {
         payload(|frames| record::encode_failed(frames, partition, &[range(5, 2)])),
         payload(|frames| record::encode_parked(frames, partition, &[range(5, 2)])),
         payload(|frames| record::encode_unparked(frames, partition, &[range(5, 1)])),
+        payload(|frames| {
+            let counted = Counted {
+                queue: QUEUE,
+                first: Seq(5),
+                count: 2,
+                deliveries: 9,
+                failures: 4,
+            };
+            record::encode_counted(frames, partition, &[counted]);
+        }),
+        payload(|frames| {
+            let set = |first, aside, until| SetAside {
+                queue: QUEUE,
+                first: Seq(first),
+                count: 1,
+                aside,
+                until,
+            };
+            let asides = [
+                set(5, Some(Aside::Parked(Death::Rejected)), None),
+                set(6, Some(Aside::Retained), Some(Millis(1 << 41))),
+                set(5, None, Some(Millis(1 << 40))),
+            ];
+            record::encode_aside(frames, partition, &asides);
+        }),
         payload(|frames| record::encode_quarantined(frames, partition, &[range(4, 1)])),
         payload(|frames| {
             let deadline = Deadline {
                 queue: QueueId(7),
                 first: Seq(4),
                 count: 3,
-                at: everack_broker::ids::Millis(1 << 41),
+                at: Millis(1 << 41),
             };
             record::encode_expiring(frames, partition, None, &[deadline]);
         }),
@@ -151,7 +176,7 @@ pub fn checkpoint() -> Vec<Vec<u8>> {
             failures: deliveries as u16 / 2,
             rank: deliveries as i16,
         },
-        parked: deliveries > 2,
+        aside: (deliveries > 2).then_some(Aside::Parked(Death::DeliveryLimit)),
     };
     let runs = [
         run(1, 1 << 32 | 4096, 0, 4, 0),
@@ -170,7 +195,7 @@ pub fn checkpoint() -> Vec<Vec<u8>> {
 pub fn batch() -> Batch {
     let mut connection = running();
     let mut input = BytesMut::from(&publishes(1)[..]);
-    match connection.receive(&mut input, Millis(0)) {
+    match connection.receive(&mut input, SessionMillis(0)) {
         Some(Event::Publish { batch, .. }) => batch,
         other => panic!("a run of publishes is one event, not {other:?}"),
     }

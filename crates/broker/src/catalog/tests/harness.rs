@@ -153,11 +153,12 @@ impl Harness {
         let mut lines = Vec::new();
         for vhost in snapshot.vhosts() {
             lines.push(format!(
-                "{} {:?} {:?} {:?}",
+                "{} {:?} {:?} {:?} {:?}",
                 vhost.name(),
                 vhost.limits(),
                 vhost.unroutable(),
-                vhost.default_queue_type()
+                vhost.default_queue_type(),
+                vhost.no_ack_guard()
             ));
             lines.extend(
                 vhost

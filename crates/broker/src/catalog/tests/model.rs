@@ -9,7 +9,8 @@ use super::harness::{Harness, arguments, binding};
 use crate::arguments::{Arguments, Value};
 use crate::catalog::{
     ApplyTo, Binding, Catalog, Command, DeclareExchange, DeclareQueue, Destination, ExchangeKind, Fact,
-    Options, PolicyDefinition, PolicyKind, QueueKind, Unroutable, UserLimit, VhostLimit, VhostView,
+    Guard, NoAckGuard, Options, PolicyDefinition, PolicyKind, QueueKind, Unroutable, UserLimit, VhostLimit,
+    VhostView,
 };
 use crate::ids::{ConnectionId, QueueId};
 use crate::routing::{HeaderValue, NoHeaders, Route};
@@ -163,6 +164,17 @@ fn administration() -> impl Strategy<Value = Command> {
             vhost: "/".into()
         }),
         topic_permission(),
+        (
+            prop::sample::select(["/", "v"].as_slice()),
+            prop::sample::select(Guard::ALL.as_slice())
+        )
+            .prop_map(|(vhost, guard)| Command::GuardNoAck {
+                vhost: vhost.into(),
+                guard: NoAckGuard {
+                    guard,
+                    ..NoAckGuard::default()
+                },
+            }),
         (prop::sample::select(["/", "v"].as_slice()), unroutable()).prop_map(|(vhost, fate)| {
             Command::SetUnroutable {
                 vhost: vhost.into(),

@@ -371,6 +371,7 @@ fn describe(effect: &Effect<Batch>) -> String {
             count,
             durable,
             failed,
+            ..
         } => {
             format!(
                 "q{queue} {} back{}{}",
@@ -382,9 +383,22 @@ fn describe(effect: &Effect<Batch>) -> String {
         Effect::Parked {
             queue, first, count, ..
         } => format!("q{queue} {} parked", span(*first, *count)),
+        Effect::Retained {
+            queue,
+            first,
+            count,
+            until,
+        } => format!("q{queue} {} retained until {until}", span(*first, *count)),
         Effect::Unparked {
-            queue, first, count, ..
-        } => format!("q{queue} {} unparked", span(*first, *count)),
+            queue,
+            first,
+            count,
+            expires,
+            ..
+        } => match expires {
+            Some(at) => format!("q{queue} {} unparked until {at}", span(*first, *count)),
+            None => format!("q{queue} {} unparked", span(*first, *count)),
+        },
         Effect::ConsumeOk { ticket } => format!("{ticket}: consuming"),
         Effect::Cancelled { ticket } => format!("{ticket}: cancelled"),
         Effect::Refused { ticket, refusal } => format!("{ticket}: {refusal:?}"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{Millis, QueueId, Seq};
-use crate::partition::{Effect, Gate, Kept, Limits, Marks, Partition, Restored, SharedLimit};
+use crate::partition::{Aside, Death, Effect, Gate, Kept, Limits, Marks, Partition, Restored, SharedLimit};
 
 use super::harness::Batch;
 use super::model::Told;
@@ -43,7 +43,7 @@ impl Walk {
                             run.first.0 + u64::from(at),
                             run.location.0,
                             run.from + at,
-                            (run.marks, run.parked),
+                            (run.marks, run.aside),
                         )
                     })
                 })
@@ -57,7 +57,8 @@ impl Walk {
                         failures: message.failures,
                         rank: message.rank,
                     };
-                    (seq, message.location, message.index, (marks, message.parked))
+                    let aside = message.parked.then_some(Aside::Parked(Death::DeliveryLimit));
+                    (seq, message.location, message.index, (marks, aside))
                 })
                 .collect();
             assert_eq!(
@@ -163,6 +164,7 @@ impl Walk {
             } => {
                 (0..u64::from(count)).for_each(|at| self.heard(Told::Parked(queue.0, first.0 + at)));
             }
+            Effect::Retained { first, .. } => panic!("message {first} is retained, and no queue does so"),
             Effect::Unparked {
                 queue, first, count, ..
             } => {

@@ -1,8 +1,8 @@
 //! Small cases about messages that do not stay for ever: expiry, limits, the dead, and queues that nobody uses.
 
 use crate::ids::{Location, Millis, QueueId, Seq};
-use crate::partition::{Command, Rules, SettleOutcome, SettleReason};
-use crate::terms::{Overflow, Terms};
+use crate::partition::{Command, ParkedFate, Rules, SettleOutcome, SettleReason, Store};
+use crate::terms::{Overflow, Retention, Terms};
 
 use super::harness::{Bench, QUEUE, TICKET, check_with, run};
 
@@ -14,6 +14,8 @@ const PLAIN: Terms = Terms {
     overflow: Overflow::DropHead,
     dead_letters: false,
     scheduled: false,
+    counts_all_bytes: false,
+    retention: None,
 };
 
 fn at_most(messages: u64) -> Bench {
@@ -470,13 +472,18 @@ fn wander(seed: u64) {
     bench.consume(2, 30);
     let (mut next, mut now, mut dying) = (1, 0, Vec::new());
     for _ in 0..300 {
-        match below(12) {
+        match below(14) {
             0 => {
                 let terms = Terms {
                     messages_max: Some(below(30)).filter(|max| *max > 10),
                     bytes_max: Some(below(300)).filter(|max| *max > 100),
                     overflow: Overflow::DropHead,
                     dead_letters: below(3) > 0,
+                    retention: (below(2) > 0).then_some(Retention {
+                        millis: 60,
+                        messages_max: 20,
+                        bytes_max: 150,
+                    }),
                     ..PLAIN
                 };
                 amend(&mut bench, terms);
@@ -507,6 +514,17 @@ fn wander(seed: u64) {
                 bench.pass(now);
             }
             8 => bench.relocate(&[(1 + below(next), 1 + below(5) as u16, 500 + below(50), 0)]),
+            12 => bench.get(3, true),
+            13 => {
+                let first = below(next);
+                bench.apply(Command::Unpark {
+                    queue: QUEUE,
+                    store: [Store::Parked, Store::Retained][below(2) as usize],
+                    first: Seq(first),
+                    end: Seq(first + below(20)),
+                    fate: [ParkedFate::Redrive, ParkedFate::Discard][usize::from(below(4) == 0)],
+                });
+            }
             9 => {
                 let consumer = crate::ids::ConsumerId(1 + below(2));
                 bench.apply(Command::Recover { consumer });
@@ -523,7 +541,7 @@ fn wander(seed: u64) {
     assert_eq!(depth.counters.accepted, next - 1, "seed {seed}");
     assert_eq!(
         depth.counters.live(),
-        depth.ready + depth.unsettled + depth.dead,
+        depth.ready + depth.unsettled + depth.dead + depth.parked + depth.retained,
         "seed {seed}"
     );
 }
@@ -538,4 +556,29 @@ fn deaths(told: &str) -> Vec<(u64, u32)> {
         (first, (end - first) as u32)
     })
     .collect()
+}
+
+/// The dead of a queue that has no dead-letter exchange any more do not wait for one: they are parked.
+#[test]
+fn the_dead_are_parked_when_their_exchange_is_taken_away() {
+    let mut bench = dead_letters();
+    // Two are stuck, as nobody wanted them; one more is on its way.
+    bench.enqueue(run(1, 3, 7));
+    bench.get(1, false);
+    bench.get(1, false);
+    bench.get(1, false);
+    bench.settle(1, 0, 2, SettleOutcome::Discard);
+    bench.round();
+    answer(&mut bench, 1, 2, false);
+    bench.settle(1, 2, 1, SettleOutcome::Discard);
+    bench.round();
+    amend(&mut bench, PLAIN);
+    bench.round();
+    let depth = bench.partition.depth(QUEUE).expect("it is there");
+    assert_eq!((depth.dead, depth.parked), (1, 2));
+    // What is on its way may still arrive; if not, it is parked as well.
+    answer(&mut bench, 3, 1, false);
+    bench.round();
+    let depth = bench.partition.depth(QUEUE).expect("it is there");
+    assert_eq!((depth.dead, depth.parked, depth.counters.live()), (0, 3, 3));
 }

@@ -1,7 +1,7 @@
 //! Small cases about delivery limits and what is parked.
 
 use crate::ids::{Seq, Ticket};
-use crate::partition::{Command, ParkedFate, Rules};
+use crate::partition::{Command, ParkedFate, Rules, Store};
 
 use super::harness::{Bench, QUEUE, TICKET, check_with, run};
 
@@ -29,6 +29,7 @@ fn park(bench: &mut Bench) {
 fn unpark(bench: &mut Bench, first: u64, end: u64, fate: ParkedFate) {
     bench.apply(Command::Unpark {
         queue: QUEUE,
+        store: Store::Parked,
         first: Seq(first),
         end: Seq(end),
         fate,
@@ -115,7 +116,8 @@ fn a_death_is_charged_to_what_was_in_work() {
     };
     check(
         got_one_by_one,
-        "q1 1..3 back failed
+        "q1 1 back failed
+         q1 2 back failed
          q1 1 parked",
     );
     check(

@@ -9,6 +9,7 @@ mod limits;
 mod messages;
 mod model;
 mod patience;
+mod retention;
 mod retry;
 mod rules;
 mod schedule;

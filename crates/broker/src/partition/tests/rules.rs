@@ -1,7 +1,7 @@
 //! What queues of the walk do beyond first in, first out, and what operators do with what is parked.
 
 use crate::ids::{QueueId, Seq};
-use crate::partition::{Command, ParkedFate, Retry, RetryKind, Rules, SettleReason, Takeover};
+use crate::partition::{Command, ParkedFate, Retry, RetryKind, Rules, SettleReason, Store, Takeover};
 
 use super::model::Told;
 use super::walk::Walk;
@@ -28,6 +28,7 @@ impl Walk {
         }
         self.apply(Command::Unpark {
             queue: QueueId(queue),
+            store: Store::Parked,
             first: Seq(first),
             end: Seq(end),
             fate: if redrive {
@@ -58,7 +59,9 @@ impl Walk {
     fn list_parked(&self, queue: u64, most: usize, expected: &[u64]) {
         let (mut listed, mut next) = (Vec::new(), Some(Seq(0)));
         while let Some(first) = next {
-            let (runs, rest) = self.partition.parked(QueueId(queue), first, most);
+            let (runs, rest) = self
+                .partition
+                .set_aside(QueueId(queue), Store::Parked, first, most);
             let seqs = runs
                 .iter()
                 .flat_map(|parked| parked.run.first.0..parked.run.end().0);

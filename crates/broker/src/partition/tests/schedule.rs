@@ -14,6 +14,8 @@ const SCHEDULE: Terms = Terms {
     overflow: crate::terms::Overflow::RejectPublish,
     dead_letters: true,
     scheduled: true,
+    counts_all_bytes: false,
+    retention: None,
 };
 
 fn bench() -> Bench {

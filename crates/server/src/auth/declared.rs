@@ -7,14 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use everack_broker::catalog::{
-    Access, Command, LimitName, LimitSet, Permissions, PolicyDefinition, PolicyKind, QueueKind, Snapshot,
-    Unroutable, UserLimit, VhostLimit,
+    Access, Command, Guard, LimitName, LimitSet, NoAckGuard, Permissions, PolicyDefinition, PolicyKind,
+    QueueKind, Snapshot, Unroutable, UserLimit, VhostLimit,
 };
 use everack_broker::name::Name;
+use everack_broker::terms::Retention;
 
 use super::authenticator::GUEST;
 use super::password::GUEST_HASH;
-use crate::config::setting::{Guest, PolicySort, QueueType, UnroutableFate};
+use crate::config::setting::{GuardChoice, Guest, PolicySort, QueueType, UnroutableFate};
 use crate::config::table::default_entry;
 use crate::config::{Config, keys};
 
@@ -38,6 +39,7 @@ struct Vhost {
     limits: BTreeMap<VhostLimit, u64>,
     unroutable: Unroutable,
     default_queue_type: QueueKind,
+    no_ack: NoAckGuard,
 }
 
 /// Vhost, kind and name of a policy.
@@ -116,8 +118,14 @@ impl Declared {
                 limits,
                 unroutable,
                 default_queue_type,
+                no_ack,
             } = declared;
             let view = catalog.vhost(vhost);
+            let held = view.as_ref().map(|view| view.no_ack_guard());
+            if held.unwrap_or_default() != *no_ack {
+                let (vhost, guard) = (vhost.clone(), *no_ack);
+                commands.push(Command::GuardNoAck { vhost, guard });
+            }
             let held = view.as_ref().map(|view| view.unroutable()).unwrap_or_default();
             if held != *unroutable {
                 let (vhost, fate) = (vhost.clone(), *unroutable);
@@ -276,6 +284,19 @@ impl From<&keys::Vhost> for Vhost {
                     bytes_max: vhost.unroutable_bytes_max.bytes(),
                 },
             },
+            no_ack: NoAckGuard {
+                guard: match vhost.no_ack_guard {
+                    GuardChoice::Allow => Guard::Allow,
+                    GuardChoice::Warn => Guard::Warn,
+                    GuardChoice::Retain => Guard::Retain,
+                    GuardChoice::Deny => Guard::Deny,
+                },
+                retention: Retention {
+                    millis: vhost.no_ack_retention.duration().as_millis() as u64,
+                    messages_max: vhost.no_ack_retention_messages_max.get(),
+                    bytes_max: vhost.no_ack_retention_bytes_max.bytes(),
+                },
+            },
         }
     }
 }
@@ -390,6 +411,7 @@ mod tests {
                 Command::ClearPermissions { user, vhost } => format!("{user} not in {vhost}"),
                 Command::SetUnroutable { vhost, fate } => format!("{vhost}: {fate:?}"),
                 Command::SetDefaultQueueType { vhost, kind } => format!("{vhost}: {kind:?} queues"),
+                Command::GuardNoAck { vhost, guard } => format!("{vhost}: {:?}", guard.guard),
                 Command::LimitVhost { vhost, limit, most } => format!("{vhost}: {limit:?} {most:?}"),
                 Command::LimitUser { user, limit, most } => format!("{user}: {limit:?} {most:?}"),
                 Command::SetTopicPermission {
@@ -490,13 +512,14 @@ mod tests {
         let user = "[[users]]\nname = 'ann'\npassword_hash = 'HASH'\n";
         check(
             &format!(
-                "{off}[[vhosts]]\nname = '/'\nmax_queues = 5\nunroutable = 'nack'\ndefault_queue_type = 'quorum'\n{user}max_channels = 3\n\
+                "{off}[[vhosts]]\nname = '/'\nmax_queues = 5\nunroutable = 'nack'\ndefault_queue_type = 'quorum'\nno_ack_guard = 'deny'\n{user}max_channels = 3\n\
                  [[users.topic_permissions]]\nexchange = 'amq.topic'\nwrite = '^{{username}}'\n\
                  [[policies]]\nname = 'p'\npattern = '^q'\ndefinition = {{ max-length = 5 }}\n\
                  [[policies]]\nname = 'p'\npattern = ''\nkind = 'operator'\napply_to = 'queues'\n\
                  definition = {{ expires = 1000 }}"
             ),
             &[
+                "/: Deny",
                 "/: Nack",
                 "/: Quorum queues",
                 "/: Queues Some(5)",
@@ -511,6 +534,7 @@ mod tests {
                 "{off}{user}[[policies]]\nname = 'p'\npattern = '^r'\ndefinition = {{ max-length = 5 }}"
             ),
             &[
+                "/: Warn",
                 "/: Keep { messages_max: 10000, bytes_max: 16777216 }",
                 "/: Classic queues",
                 "/: Queues None",

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::governing::{AppliesTo, Most, PolicySettings, Priority, TopicPattern};
 use super::setting::{
-    Addresses, External, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number, OptionalPath,
-    Pattern, Period, PolicySort, QueueType, Size, TlsVersion, UnroutableFate, Words,
+    Addresses, External, GuardChoice, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number,
+    OptionalPath, Pattern, Period, PolicySort, QueueType, Size, TlsVersion, UnroutableFate, Words,
 };
 use super::table::{REQUIRED, table};
 
@@ -212,6 +212,17 @@ table! {
         unroutable_messages_max: Number<1, 1_000_000_000> = "10000", Live;
         /// The most bytes of unroutable messages kept. The oldest make room.
         unroutable_bytes_max: Size<1, 1_099_511_627_776> = "\"16 MiB\"", Live;
+        /// What is done about consumers that do not acknowledge (no-ack), and `basic.get` without acknowledgement, on durable
+        /// queues that are not exclusive: what is on its way to them is lost with them. "allow" serves them, as RabbitMQ does; "warn"
+        /// tells of each in the log and counts them; "retain" keeps what they got for a while, for an operator to bring it
+        /// back; "deny" refuses them. Policies may say otherwise for some queues (`no-ack-guard`).
+        no_ack_guard: GuardChoice = "\"warn\"", Live;
+        /// For how long messages are retained that were handed over without acknowledgement (`no-ack-retention` in policies).
+        no_ack_retention: Period<1000, 2_592_000_000> = "\"1 h\"", Live;
+        /// The most messages retained in a queue. Those that were handed over first are given up for others.
+        no_ack_retention_messages_max: Number<1, 1_000_000_000> = "100000", Live;
+        /// The most bytes retained in a queue.
+        no_ack_retention_bytes_max: Size<1, 1_099_511_627_776> = "\"64 MiB\"", Live;
     }
 }
 
@@ -282,7 +293,8 @@ table! {
         /// Whether it says how things are to be, or bounds what others say.
         kind: PolicySort = "\"user\"", Live;
         /// What it sets, by RabbitMQ's names: "max-length", "max-length-bytes", "message-ttl", "expires", "overflow",
-        /// "dead-letter-exchange", "dead-letter-routing-key", "delivery-limit", "alternate-exchange" and others.
+        /// "dead-letter-exchange", "dead-letter-routing-key", "delivery-limit", "alternate-exchange" and others;
+        /// and by ours: "no-ack-guard", "no-ack-retention".
         definition: PolicySettings = REQUIRED, Live;
     }
 }

@@ -518,6 +518,20 @@ choice! {
 }
 
 choice! {
+    /// What is done about consumers that do not acknowledge.
+    GuardChoice {
+        /// Nothing, as in RabbitMQ.
+        Allow = "allow",
+        /// They are told of in the log, and counted.
+        Warn = "warn",
+        /// What they got is retained for a while.
+        Retain = "retain",
+        /// They are refused.
+        Deny = "deny",
+    }
+}
+
+choice! {
     /// How a log line is written.
     LogFormat {
         /// For people.

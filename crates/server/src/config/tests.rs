@@ -83,7 +83,7 @@ fn good_values() {
     check(
         "[[vhosts]]\nname = 'a'\n[[vhosts]]\nname = 'b'\nmax_queues = 5\nunroutable = 'drop'\ndefault_queue_type = 'quorum'",
         "vhosts",
-        r#"[{ name = "a", max_connections = -1, max_queues = -1, default_queue_type = "classic", unroutable = "keep", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB" }, { name = "b", max_connections = -1, max_queues = 5, default_queue_type = "quorum", unroutable = "drop", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB" }]"#,
+        r#"[{ name = "a", max_connections = -1, max_queues = -1, default_queue_type = "classic", unroutable = "keep", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB", no_ack_guard = "warn", no_ack_retention = "1 h", no_ack_retention_messages_max = 100000, no_ack_retention_bytes_max = "64 MiB" }, { name = "b", max_connections = -1, max_queues = 5, default_queue_type = "quorum", unroutable = "drop", unroutable_messages_max = 10000, unroutable_bytes_max = "16 MiB", no_ack_guard = "warn", no_ack_retention = "1 h", no_ack_retention_messages_max = 100000, no_ack_retention_bytes_max = "64 MiB" }]"#,
     );
     check(
         "[[policies]]\nname = 'p'\npattern = '^q'\npriority = -1\ndefinition = { max-length = 5, overflow = 'drop-head' }",

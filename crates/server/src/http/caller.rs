@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
-use everack_broker::catalog::{Access, Resource, Snapshot, User, VhostView};
+use everack_broker::catalog::{Access, Queue, Resource, Snapshot, User, VhostView};
 use everack_broker::name::Name;
 
 use super::Node;
@@ -69,6 +69,12 @@ impl Caller {
         let permissions = self.snapshot.permissions(&self.user.name, vhost);
         let permissions = permissions.ok_or(Refusal::Rights("User not authorised to access virtual host"))?;
         Ok(permissions.require(access, what)?)
+    }
+
+    /// Refuses who may not do that with a queue; and everybody, where it belongs to one connection.
+    pub(super) fn require_queue(&self, access: Access, queue: &Queue) -> Result<(), Refusal> {
+        self.require_access(&queue.vhost, access, Resource::Queue(&queue.name))?;
+        Ok(queue.check_access(None)?)
     }
 
     /// Whether it sees a virtual host.

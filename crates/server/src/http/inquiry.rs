@@ -122,13 +122,13 @@ pub(super) async fn scheduled(
     from: (Millis, Seq),
     most: usize,
 ) -> Result<ScheduledReport, Refusal> {
-    let reports = ask(engine, queue, |inquirer| {
-        Request::ListScheduled(ListScheduled {
+    let reports = ask(engine, queue.partition, |inquirer| {
+        vec![Request::ListScheduled(ListScheduled {
             queue: queue.id,
             from,
             most,
-            inquirer,
-        })
+            inquirer: inquirer.clone(),
+        })]
     });
     let report = reports.await?.into_iter().find_map(|report| match report {
         Report::Scheduled(report) => Some(report),
@@ -139,13 +139,13 @@ pub(super) async fn scheduled(
 
 /// Calls off what waits in a queue on a schedule, by numbers; says how many messages that were, once it is durable.
 pub(super) async fn unschedule(engine: &Engine, queue: &Queue, first: Seq, end: Seq) -> Result<u64, Refusal> {
-    let reports = ask(engine, queue, |inquirer| {
-        Request::Unschedule(Unschedule {
+    let reports = ask(engine, queue.partition, |inquirer| {
+        vec![Request::Unschedule(Unschedule {
             queue: queue.id,
             first,
             end,
-            inquirer,
-        })
+            inquirer: inquirer.clone(),
+        })]
     });
     let messages = reports.await?.into_iter().map(|report| match report {
         Report::Unscheduled(report) => report.messages,
@@ -154,16 +154,17 @@ pub(super) async fn unschedule(engine: &Engine, queue: &Queue, first: Seq, end: 
     Ok(messages.sum())
 }
 
-/// Asks the partition that a queue is in.
-async fn ask(
+/// Asks one partition all of these, and waits until everything is answered.
+pub(super) async fn ask(
     engine: &Engine,
-    queue: &Queue,
-    request: impl FnOnce(Arc<dyn Inquirer>) -> Request,
+    partition: PartitionId,
+    requests: impl FnOnce(&Arc<dyn Inquirer>) -> Vec<Request>,
 ) -> Result<Vec<Report>, Refusal> {
     let (inquirer, answers) = question();
-    let partition = &engine.partitions[usize::from(queue.partition.0)];
-    partition.post(request(inquirer));
+    let partition = &engine.partitions[usize::from(partition.0)];
+    partition.post_all(requests(&inquirer));
     partition.run(engine);
+    drop(inquirer);
     collect(answers).await
 }
 

@@ -40,10 +40,16 @@ fn look(snapshot: &Snapshot, notes: &mut Notes<'_>) -> Result<(), Missing> {
             0 => String::new(),
             count => format!(", {count} messages of the queue delivered that way"),
         };
+        // Everack can keep what was handed over for a while: somebody has to notice, and bring it back.
+        let retains = queue.text("no_ack_guard") == Ok("retain");
+        let (severity, kept) = match retains {
+            true => (Severity::LookAtIt, "; they are retained for a while"),
+            false => (Severity::CanLose, ""),
+        };
         notes.find(Note {
-            severity: Severity::CanLose,
+            severity,
             subject: queue.subject()?,
-            seen: format!("consumer '{tag}' on {channel}{delivered}"),
+            seen: format!("consumer '{tag}' on {channel}{delivered}{kept}"),
             fix: "consume with no_ack=false (auto_ack, autoAck) and ack each message when its work is done"
                 .to_owned(),
         });
@@ -91,6 +97,28 @@ mod tests {
         );
         check(true, true, 0, &[]);
         check(false, false, 8, &[]);
+    }
+
+    #[test]
+    fn what_is_retained_can_be_brought_back() {
+        let consumer = json!({
+            "consumer_tag": "t", "ack_required": false, "queue": { "name": "q", "vhost": "/" },
+            "channel_details": { "name": "c (1)" },
+        });
+        let queue =
+            |guard: &str| json!({ "name": "q", "vhost": "/", "durable": true, "no_ack_guard": guard });
+        let check = |guard: &str, expected: &str| {
+            check(
+                &CHECK,
+                &json!({ "consumers": [&consumer], "queues": [queue(guard)] }),
+                &[expected],
+            );
+        };
+        check(
+            "retain",
+            "look at it: queue 'q' in vhost '/': consumer 't' on c (1); they are retained for a while",
+        );
+        check("warn", "can lose: queue 'q' in vhost '/': consumer 't' on c (1)");
     }
 
     #[test]

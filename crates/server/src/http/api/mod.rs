@@ -8,12 +8,15 @@ mod delayed;
 mod exchanges;
 mod health;
 mod limits;
+mod messages;
 mod nodes;
+mod order;
 mod overview;
 mod permissions;
 mod policies;
 mod queues;
 mod statistics;
+mod stores;
 mod to_json;
 mod users;
 mod vhosts;
@@ -79,6 +82,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(policies::routes())
         .merge(limits::routes())
         .merge(health::routes())
+        .merge(stores::routes())
         .route("/api/whoami", get(whoami))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn(look))

@@ -1,6 +1,7 @@
 //! The broker at a glance. Who is not a monitor sees its virtual hosts only.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{Extension, State};
@@ -54,6 +55,7 @@ async fn show(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller
     });
     if caller.is_monitor() {
         shown["listeners"] = listeners(&node);
+        shown["no_ack"] = no_ack(&node);
         shown["contexts"] = contexts(&node);
     }
     Ok(Json(shown))
@@ -103,7 +105,7 @@ fn message_stats(node: &Node, caller: &Caller, connections: &[Connected], depths
     }
     depths.all().for_each(|depth| counters.add(&depth.counters));
     let (get_no_ack, get) = (counters.gotten_no_ack, counters.gotten - counters.gotten_no_ack);
-    let delivered_no_ack = counters.no_ack - get_no_ack;
+    let delivered_no_ack = counters.delivered_no_ack - get_no_ack;
     let received = Received {
         delivered: counters.delivered - counters.gotten - delivered_no_ack,
         delivered_no_ack,
@@ -114,6 +116,15 @@ fn message_stats(node: &Node, caller: &Caller, connections: &[Connected], depths
         acknowledged: counters.done,
     };
     statistics::of_channels(&received, &published, confirmed)
+}
+
+/// How often somebody was told of, or refused, who does not acknowledge; since the start.
+fn no_ack(node: &Node) -> Value {
+    let counters = &node.engine.shared.counters;
+    json!({
+        "warned": counters.no_ack_warned.load(Ordering::Relaxed),
+        "refused": counters.no_ack_refused.load(Ordering::Relaxed),
+    })
 }
 
 fn listeners(node: &Node) -> Value {

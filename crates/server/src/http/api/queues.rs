@@ -144,9 +144,9 @@ async fn show_all(node: &Node, mut queues: Vec<Arc<Queue>>) -> Answer {
 }
 
 fn show(node: &Node, queue: &Queue, depth: &Depth) -> Value {
-    // What is parked or dead is counted apart: nobody gets it, and clients that wait for a queue to run dry need not wait for it.
+    // What is parked, retained or dead is counted apart: nobody gets it, and clients that wait for a queue to run dry need not wait for it.
     let messages = depth.ready + depth.unsettled + depth.delayed;
-    let bytes = depth.counters.live_bytes() - depth.parked_bytes - depth.dead_bytes;
+    let bytes = depth.counters.live_bytes() - depth.parked_bytes - depth.retained_bytes - depth.dead_bytes;
     // A durable queue keeps every message through a restart, whatever its delivery mode.
     let persistent = |count: u64| if queue.durable { count } else { 0 };
     json!({
@@ -169,6 +169,11 @@ fn show(node: &Node, queue: &Queue, depth: &Depth) -> Value {
         "messages_unacknowledged": depth.unsettled,
         "messages_delayed": depth.delayed,
         "messages_parked": depth.parked,
+        "messages_retained": depth.retained,
+        "message_bytes_retained": depth.retained_bytes,
+        "messages_displaced": depth.counters.displaced,
+        "no_ack_guard": queue.no_ack_guard().name(),
+        "consumers_no_ack": depth.consumers_no_ack,
         "messages_persistent": persistent(messages),
         "message_bytes": bytes,
         "message_bytes_ready": depth.ready_bytes,

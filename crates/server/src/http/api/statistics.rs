@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub(super) fn of_queues(counters: &Counters) -> Value {
     let get_no_ack = counters.gotten_no_ack;
     let get = counters.gotten - get_no_ack;
-    let deliver_no_ack = counters.no_ack - get_no_ack;
+    let deliver_no_ack = counters.delivered_no_ack - get_no_ack;
     let deliver_get = counters.delivered;
     json!({
         "publish": counters.accepted - counters.restored,
@@ -37,6 +37,7 @@ pub(super) fn balance(counters: &Counters) -> Value {
             "expired": counters.expired,
             "maxlen": counters.overflowed,
             "delivery_limit": counters.delivery_limit,
+            "parked": counters.parked_discarded,
             "cycle": counters.cycle,
             "unroutable": counters.unroutable,
             "damaged": counters.quarantined,
@@ -99,6 +100,7 @@ mod tests {
             expired: 64,
             overflowed: 128,
             delivery_limit: 3,
+            parked_discarded: 9,
             cycle: 5,
             unroutable: 6,
             dead_lettered: 7,
@@ -113,7 +115,7 @@ mod tests {
             .map(|name| number(&balance[name]))
             .sum();
         assert_eq!(others + discarded, 1000);
-        assert_eq!(balance["live"], json!(724));
+        assert_eq!(balance["live"], json!(715));
     }
 
     #[test]
@@ -126,7 +128,8 @@ mod tests {
             delivered: 10,
             gotten: 3,
             gotten_no_ack: 2,
-            no_ack: 5,
+            delivered_no_ack: 5,
+            no_ack: 4,
             done: 1,
             ..Counters::default()
         };

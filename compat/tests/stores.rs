@@ -305,7 +305,7 @@ fn guarded() -> anyhow::Result<()> {
         let consumed = channel.basic_consume(queue.into(), "careless".into(), options, FieldTable::default());
         scene.runtime.block_on(consumed).map(drop)
     };
-    consume(&channel, "plain", careless.clone())?;
+    consume(&channel, "plain", careless)?;
     scene.publish(&channel, "plain", &["one", "two"])?;
     scene.get(&channel, "plain", true)?;
     scene.get(&channel, "plain", true)?;

@@ -2,6 +2,8 @@
 //!
 //! A verb ends when nothing moves any more, so that the same story on the same disk makes the same calls.
 
+mod aside;
+
 use std::collections::BTreeMap;
 
 use everack_amqp::wire::method::{Method, basic, confirm, exchange, queue, tx};
@@ -31,12 +33,14 @@ pub struct Teller {
     number: u64,
     published: u64,
     waiting: Vec<(u64, String, u64)>,
+    /// Messages that the story has set aside, and not brought back or discarded yet.
+    set_aside: Vec<u64>,
 }
 
 /// The queues of all stories.
 /// What dies in `work` goes to `dead`, so `dead` is looked at after it.
-pub const QUEUES: [&str; 9] = [
-    "orders", "audit", "bulk", "gone", "late", "later", "narrow", "work", "dead",
+pub const QUEUES: [&str; 10] = [
+    "orders", "audit", "bulk", "gone", "late", "later", "narrow", "strict", "work", "dead",
 ];
 /// How long a mortal message lives, as its property says it.
 const LIFE_MILLIS: &str = "60000";
@@ -68,6 +72,7 @@ pub fn tell_with(disk: &Memory, tale: &Tale, flaw: Flaw) -> Told {
         number: 0,
         published: 0,
         waiting: Vec::new(),
+        set_aside: Vec::new(),
     };
     DECLARED.iter().for_each(|name| teller.declare(name));
     ["orders", "audit"]
@@ -504,18 +509,23 @@ impl Ledger {
 
 /// Gets up to `count` messages of a queue, without settling them.
 fn take(client: &mut Client, queue: &str, count: usize) -> Vec<Received> {
+    take_as(client, queue, count, false)
+}
+
+fn take_as(client: &mut Client, queue: &str, count: usize, no_ack: bool) -> Vec<Received> {
     let before = client.received.len();
     for _ in 0..count {
         client.say(basic::Get {
             queue: short(queue),
-            no_ack: false,
+            no_ack,
         });
         client.run();
     }
     client.received.split_off(before)
 }
 
-/// Everything that a restarted node holds: each queue's messages in order, none for a queue that is not there.
+/// Everything that a restarted node holds: each queue's messages in order, what was set aside in its old place, none for a queue that is
+/// not there.
 ///
 /// # Panics
 /// When the disk crashes meanwhile.
@@ -523,6 +533,7 @@ pub fn drain(node: &Node) -> BTreeMap<String, Option<Vec<Vec<u8>>>> {
     // What waits for its time comes before anybody looks; the clock of a node that has just started shows the beginning.
     node.core().set_now(node.core().now_us().max(DUE_US));
     node.core().pump();
+    aside::bring_all_back(node, &QUEUES);
     let drained = QUEUES.map(|name| (name.to_owned(), drain_queue(node, name)));
     assert!(
         !node.core().is_dead(),

@@ -6,6 +6,7 @@
 
 use crate::story::Teller;
 use everack_amqp::wire::table::{Table, Value};
+use everack_broker::partition::Store;
 
 /// A story.
 pub struct Tale {
@@ -18,7 +19,7 @@ pub struct Tale {
 }
 
 /// All of them.
-pub const TALES: [Tale; 20] = [
+pub const TALES: [Tale; 22] = [
     Tale {
         name: "append",
         prelude: nothing,
@@ -113,6 +114,16 @@ pub const TALES: [Tale; 20] = [
         name: "delay",
         prelude: work_for_later,
         operation: delay,
+    },
+    Tale {
+        name: "park",
+        prelude: strict,
+        operation: park,
+    },
+    Tale {
+        name: "retain",
+        prelude: retaining,
+        operation: retain,
     },
     Tale {
         name: "stop",
@@ -308,6 +319,42 @@ fn limit(teller: &mut Teller) {
     teller.publish_beyond("narrow", None, 3, 4);
     teller.look_after();
     teller.publish_beyond("narrow", None, 3, 2);
+}
+
+/// A queue that parks whatever fails once. Some have.
+fn strict(teller: &mut Teller) {
+    let strict = Table::new().with("x-delivery-limit", Value::I32(0));
+    teller.declare_with("strict", strict);
+    teller.publish_many("strict", 6, 300);
+    teller.park_some("strict", 2);
+}
+
+fn park(teller: &mut Teller) {
+    teller.park_some("strict", 2);
+    teller.bring_back("strict", Store::Parked);
+    teller.park_some("strict", 3);
+    teller.look_after();
+    teller.bring_back("strict", Store::Parked);
+    teller.park_some("strict", 1);
+    teller.discard("strict", Store::Parked);
+    teller.settle_some("strict", 2);
+}
+
+fn retaining(teller: &mut Teller) {
+    teller.retain_all();
+    teller.publish_many("orders", 6, 300);
+    teller.poll_some("orders", 2);
+}
+
+fn retain(teller: &mut Teller) {
+    teller.poll_some("orders", 2);
+    teller.bring_back("orders", Store::Retained);
+    teller.poll_some("orders", 3);
+    teller.look_after();
+    teller.bring_back("orders", Store::Retained);
+    teller.poll_some("orders", 1);
+    teller.discard("orders", Store::Retained);
+    teller.settle_some("orders", 2);
 }
 
 fn topology(teller: &mut Teller) {

@@ -210,7 +210,8 @@ table! {
         unroutable: UnroutableFate = "\"keep\"", Live;
         /// The most unroutable messages kept. The oldest make room.
         unroutable_messages_max: Number<1, 1_000_000_000> = "10000", Live;
-        /// The most bytes of unroutable messages kept. The oldest make room.
+        /// The most bytes of unroutable messages kept, with their addresses and headers. The oldest make room; one that alone is
+        /// larger is refused.
         unroutable_bytes_max: Size<1, 1_099_511_627_776> = "\"16 MiB\"", Live;
         /// What is done about consumers that do not acknowledge (no-ack), and `basic.get` without acknowledgement, on durable
         /// queues that are not exclusive: what is on its way to them is lost with them. "allow" serves them, as RabbitMQ does; "warn"

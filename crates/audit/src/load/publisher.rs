@@ -8,6 +8,7 @@ use crate::{Id, body};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 
 /// Most entries that wait for the journal in one go.
@@ -171,6 +172,14 @@ impl Post {
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
             .with_message_id(id.to_string().into());
+        let properties = match self.plan.delay_ms {
+            0 => properties,
+            delay => {
+                let mut headers = FieldTable::default();
+                headers.insert("x-delay".into(), AMQPValue::LongInt(delay.into()));
+                properties.with_headers(headers)
+            }
+        };
         match self.plan.priorities {
             0 => properties,
             priorities => properties.with_priority((id.number % u64::from(priorities)) as u8),

@@ -7,7 +7,7 @@ use anyhow::Context;
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{ErrorKind, ExchangeKind};
 use std::time::{Duration, Instant};
 
@@ -68,9 +68,14 @@ impl Topology {
                 ..ExchangeDeclareOptions::default()
             };
             let name = exchange.as_str().into();
-            channel
-                .exchange_declare(name, ExchangeKind::Fanout, durable, FieldTable::default())
-                .await?;
+            let (kind, arguments) = if plan.delays() {
+                let mut arguments = FieldTable::default();
+                arguments.insert("x-delayed-type".into(), AMQPValue::LongString("fanout".into()));
+                (ExchangeKind::Custom("x-delayed-message".to_owned()), arguments)
+            } else {
+                (ExchangeKind::Fanout, FieldTable::default())
+            };
+            channel.exchange_declare(name, kind, durable, arguments).await?;
         }
         for queue in &plan.queues {
             let durable = QueueDeclareOptions {

@@ -24,6 +24,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
         sizes: setup.sizes(),
         transactional: false,
         priorities: 0,
+        delay_ms: 0,
     };
     let rejects = [1, 2, 0];
     let consumer = |number: usize| Consumer {

@@ -18,6 +18,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
         sizes: setup.sizes(),
         transactional: false,
         priorities: 0,
+        delay_ms: 0,
     };
     Plan {
         kind: Kind::Fanout,

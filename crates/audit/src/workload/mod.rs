@@ -4,6 +4,7 @@
 
 mod backlog;
 mod compete;
+mod delay;
 mod dlx;
 mod fanout;
 mod large;
@@ -41,11 +42,13 @@ pub enum Kind {
     Ttl,
     /// A length limit that refuses publishes. Not in the default.
     Limit,
+    /// Delays by an exchange of type `x-delayed-message`. Not in the default.
+    Delay,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Backlog,
         Self::Compete,
         Self::Fanout,
@@ -56,6 +59,7 @@ impl Kind {
         Self::Priority,
         Self::Ttl,
         Self::Limit,
+        Self::Delay,
     ];
 
     /// Its name on the command line and in queue names.
@@ -71,6 +75,7 @@ impl Kind {
             Self::Priority => "priority",
             Self::Ttl => "ttl",
             Self::Limit => "limit",
+            Self::Delay => "delay",
         }
     }
 
@@ -80,6 +85,7 @@ impl Kind {
             Self::Dlx => dlx::RULES,
             Self::Priority => priority::RULES,
             Self::Ttl => ttl::RULES,
+            Self::Delay => delay::RULES,
             _ => Rules::STRICT,
         }
     }
@@ -97,6 +103,7 @@ impl Kind {
             Self::Priority => vec![priority::plan(setup)],
             Self::Ttl => vec![ttl::plan(setup)],
             Self::Limit => vec![limit::plan(setup)],
+            Self::Delay => vec![delay::plan(setup)],
         }
     }
 }
@@ -201,6 +208,7 @@ impl Setup {
             sizes: self.sizes(),
             transactional: false,
             priorities: 0,
+            delay_ms: 0,
         };
         // A queue without a publisher would test nothing.
         (0..self.publishers.max(queues)).map(publisher).collect()
@@ -226,7 +234,7 @@ fn text(text: &str) -> AMQPValue {
 pub(crate) struct Plan {
     pub(crate) kind: Kind,
     pub(crate) queues: Vec<Queue>,
-    /// A durable fanout exchange to which all queues are bound.
+    /// A durable fanout exchange to which all queues are bound; a delayed one if publishers delay.
     pub(crate) exchange: Option<String>,
     pub(crate) publishers: Vec<Publisher>,
     pub(crate) consumers: Vec<Consumer>,
@@ -240,6 +248,13 @@ pub(crate) struct Backlog {
     pub(crate) floor: u64,
     /// Publishers hold back while more wait.
     pub(crate) ceiling: u64,
+}
+
+impl Plan {
+    /// Whether its exchange is one that holds messages back.
+    pub(crate) fn delays(&self) -> bool {
+        self.publishers.iter().any(|publisher| publisher.delay_ms > 0)
+    }
 }
 
 impl Backlog {
@@ -272,6 +287,8 @@ pub(crate) struct Publisher {
     pub(crate) transactional: bool,
     /// Priorities given out in turns; 0 for none.
     pub(crate) priorities: u8,
+    /// How long the exchange is to hold each message back, in milliseconds; 0 for an ordinary exchange.
+    pub(crate) delay_ms: u16,
 }
 
 /// How large bodies are.

@@ -27,6 +27,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
         sizes: setup.sizes(),
         transactional: false,
         priorities: 0,
+        delay_ms: 0,
     };
     let consumer = Consumer {
         queue: 1,

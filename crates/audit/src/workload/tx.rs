@@ -13,6 +13,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
         sizes: setup.sizes(),
         transactional: true,
         priorities: 0,
+        delay_ms: 0,
     };
     let consumer = |number: usize| Consumer {
         queue: number % 2,

@@ -94,7 +94,7 @@ fn write(messages: &Messages, index: usize, delay_millis: Option<u64>) -> Writte
     let own_key = messages.routing_key(index).to_vec();
     let before = properties.headers.take();
     let mut keys = vec![own_key.clone()];
-    let copies = before.iter().flat_map(|headers| copies(headers));
+    let copies = before.iter().flat_map(copies);
     keys.extend(copies);
     let headers = before.map(|headers| waited(headers, delay_millis));
     properties.headers = headers.clone();

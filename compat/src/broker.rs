@@ -173,6 +173,11 @@ impl Broker {
         process && answers(self.address())
     }
 
+    /// The id of its process; `None` for a broker that somebody else has started.
+    pub fn process_id(&self) -> Option<u32> {
+        Some(self.child.as_ref()?.id())
+    }
+
     /// Its resident memory in bytes; `None` for a broker that is not ours.
     pub fn resident_bytes(&self) -> Option<u64> {
         self.status_bytes("VmRSS:")

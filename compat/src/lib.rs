@@ -7,10 +7,12 @@
 pub mod broker;
 pub mod certificates;
 pub mod client;
+pub mod control;
 pub mod http;
 pub mod raw;
 pub mod script;
 pub mod shop;
+pub mod small_disk;
 
 use std::path::PathBuf;
 

@@ -25,14 +25,19 @@ pub fn trials_with(
     broker: &Arc<Broker>,
     environment: Vec<(&'static str, String)>,
 ) -> Vec<Trial> {
-    let environment = Arc::new(environment);
+    trials_at(script, broker.url(), environment)
+}
+
+/// The same, for a broker that somebody else holds and keeps alive.
+pub fn trials_at(script: &'static str, url: String, environment: Vec<(&'static str, String)>) -> Vec<Trial> {
+    let setting = Arc::new((url, environment));
     let names = output(python(script).arg("--list")).expect("the script lists its cases");
     let verdicts = Arc::new(OnceLock::new());
     let trial = |name: &str| {
-        let (broker, verdicts, case) = (Arc::clone(broker), Arc::clone(&verdicts), name.to_owned());
-        let environment = Arc::clone(&environment);
+        let (setting, verdicts, case) = (Arc::clone(&setting), Arc::clone(&verdicts), name.to_owned());
         Trial::test(name, move || {
-            let verdicts = verdicts.get_or_init(|| run(script, &broker, &environment));
+            let (url, environment) = &*setting;
+            let verdicts = verdicts.get_or_init(|| run(script, url, environment));
             match verdicts.get(&case) {
                 Some(verdict) => verdict.clone().map_err(Failed::from),
                 None => Err(Failed::from("the script ended before this case")),
@@ -43,11 +48,11 @@ pub fn trials_with(
 }
 
 /// A script that breaks off leaves its remaining cases without a verdict, which fails them.
-fn run(script: &str, broker: &Broker, environment: &[(&str, String)]) -> Verdicts {
+fn run(script: &str, url: &str, environment: &[(&str, String)]) -> Verdicts {
     let mut command = python(script);
     command
         .envs(environment.iter().map(|(name, value)| (name, value)))
-        .args(["--url", &broker.url()]);
+        .args(["--url", url]);
     let lines = output(&mut command).unwrap_or_else(|error| format!("{error:#}"));
     lines.lines().filter_map(verdict).collect()
 }

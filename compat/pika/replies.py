@@ -531,6 +531,49 @@ def _(broker):
     _, got, _ = get(channel, "r-own")
     assert (got.user_id, got.expiration) == ("guest", "60000"), got
 
+# -- which method was at fault: some clients build their messages from it
+
+def blames(name, ids, use):
+    """The close that follows names this class and method."""
+
+    @passes(f"the close blames {name}")
+    def _(broker):
+        channel = broker.channel()
+        queue(channel, "r-blamed")
+        blamed = []
+        note = lambda frame: blamed.append((frame.method.class_id, frame.method.method_id))
+        callbacks = channel.connection._impl.callbacks
+        callbacks.add(channel.channel_number, spec.Channel.Close, note)
+        callbacks.add(0, spec.Connection.Close, note)
+        try:
+            use(channel)
+            settle(channel)
+            raise AssertionError("nothing was closed")
+        except exceptions.AMQPError:
+            assert blamed == [ids], blamed
+
+
+blames("exchange.declare", (40, 10), lambda channel: channel.exchange_declare("amq.direct", "fanout"))
+blames("a passive exchange.declare", (40, 10), lambda channel: channel.exchange_declare("nope", passive=True))
+blames("exchange.delete", (40, 20), lambda channel: channel.exchange_delete("amq.direct"))
+blames("exchange.bind", (40, 30), lambda channel: channel.exchange_bind("nope", "amq.direct"))
+blames("queue.declare", (50, 10), lambda channel: channel.queue_declare("r-blamed", auto_delete=True))
+blames("a passive queue.declare", (50, 10), lambda channel: channel.queue_declare("nope", passive=True))
+blames("queue.bind", (50, 20), lambda channel: channel.queue_bind("nope", "amq.direct"))
+blames("queue.purge", (50, 30), lambda channel: channel.queue_purge("nope"))
+blames("queue.delete", (50, 40), lambda channel: (
+    channel.connection.channel().basic_consume("r-blamed", print), channel.queue_delete("r-blamed", if_unused=True)
+))
+blames("basic.qos", (60, 10), lambda channel: channel.basic_qos(prefetch_size=1))
+blames("basic.consume", (60, 20), lambda channel: (
+    channel.connection.channel().basic_consume("r-blamed", print, exclusive=True), channel.basic_consume("r-blamed", print)
+))
+blames("basic.publish", (60, 40), lambda channel: channel.basic_publish("nope", "", b"x"))
+blames("basic.get", (60, 70), lambda channel: channel.basic_get("nope"))
+blames("basic.ack", (60, 80), lambda channel: channel.basic_ack(7))
+blames("confirm.select", (85, 10), lambda channel: (channel.tx_select(), channel.confirm_delivery()))
+blames("tx.commit", (90, 20), lambda channel: channel.tx_commit())
+
 
 def get(channel, name):
     wait_for_messages(channel, name, 1)

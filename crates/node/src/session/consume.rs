@@ -229,9 +229,10 @@ impl Session {
             self.answer_nobody_wants(answer);
             return;
         };
+        let cause = waiting.cause();
         let handled = self.match_answer(channel, waiting, answer);
         if let Err(error) = handled {
-            self.fail_channel(channel, error);
+            self.fail_channel(channel, error.caused_by(cause));
         }
     }
 
@@ -295,7 +296,9 @@ impl Session {
             (Waiting::CheckDelete { queue, nowait }, Answer::QueueMissing) => {
                 return self.delete_allowed(channel, &queue, nowait, 0);
             }
-            (Waiting::CheckDelete { queue, .. }, refused) => self.delete_refused(channel, &queue, &refused),
+            (Waiting::CheckDelete { queue, .. }, refused) => {
+                return Err(Self::delete_refused(&queue, &refused));
+            }
             (Waiting::Purge { nowait, .. }, Answer::Purged { messages }) => {
                 self.purge_ok(channel, messages, nowait)
             }

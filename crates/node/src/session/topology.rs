@@ -16,7 +16,7 @@ use everack_broker::name::Name;
 
 use super::Session;
 use super::replies::means_replies;
-use super::waiting::Waiting;
+use super::waiting::{Cause, Waiting};
 use crate::catalog_service::{CatalogAnswer, CatalogRequest};
 use crate::notice::Answer;
 use crate::request::{Reply, Request};
@@ -38,7 +38,8 @@ impl Session {
             arguments: from_amqp::arguments(&declare.arguments),
         });
         let ok = (!declare.nowait).then_some(Method::ExchangeDeclareOk(exchange::DeclareOk {}));
-        self.command(channel, command, Waiting::Topology { ok })
+        let cause = (exchange::Declare::CLASS, exchange::Declare::METHOD);
+        self.command(channel, command, Waiting::Topology { ok, cause })
     }
 
     pub(super) fn exchange_delete(&mut self, channel: u16, delete: exchange::Delete) -> Handled {
@@ -48,7 +49,8 @@ impl Session {
             if_unused: delete.if_unused,
         };
         let ok = (!delete.nowait).then_some(Method::ExchangeDeleteOk(exchange::DeleteOk {}));
-        self.command(channel, command, Waiting::Topology { ok })
+        let cause = (exchange::Delete::CLASS, exchange::Delete::METHOD);
+        self.command(channel, command, Waiting::Topology { ok, cause })
     }
 
     pub(super) fn exchange_bind(&mut self, channel: u16, bind: exchange::Bind) -> Handled {
@@ -59,7 +61,8 @@ impl Session {
             arguments: from_amqp::arguments(&bind.arguments),
         };
         let ok = (!bind.nowait).then_some(Method::ExchangeBindOk(exchange::BindOk {}));
-        self.bind(channel, binding, ok)
+        let cause = (exchange::Bind::CLASS, exchange::Bind::METHOD);
+        self.bind(channel, binding, ok, cause)
     }
 
     pub(super) fn exchange_unbind(&mut self, channel: u16, unbind: exchange::Unbind) -> Handled {
@@ -70,7 +73,8 @@ impl Session {
             arguments: from_amqp::arguments(&unbind.arguments),
         };
         let ok = (!unbind.nowait).then_some(Method::ExchangeUnbindOk(exchange::UnbindOk {}));
-        self.unbind(channel, binding, ok)
+        let cause = (exchange::Unbind::CLASS, exchange::Unbind::METHOD);
+        self.unbind(channel, binding, ok, cause)
     }
 
     pub(super) fn queue_bind(&mut self, channel: u16, bind: queue::Bind) -> Handled {
@@ -88,7 +92,8 @@ impl Session {
             arguments: from_amqp::arguments(&bind.arguments),
         };
         let ok = (!bind.nowait).then_some(Method::QueueBindOk(queue::BindOk {}));
-        self.bind(channel, binding, ok)
+        let cause = (queue::Bind::CLASS, queue::Bind::METHOD);
+        self.bind(channel, binding, ok, cause)
     }
 
     pub(super) fn queue_unbind(&mut self, channel: u16, unbind: queue::Unbind) -> Handled {
@@ -104,10 +109,12 @@ impl Session {
             routing_key,
             arguments: from_amqp::arguments(&unbind.arguments),
         };
-        self.unbind(channel, binding, Some(Method::QueueUnbindOk(queue::UnbindOk {})))
+        let ok = Some(Method::QueueUnbindOk(queue::UnbindOk {}));
+        let cause = (queue::Unbind::CLASS, queue::Unbind::METHOD);
+        self.unbind(channel, binding, ok, cause)
     }
 
-    fn bind(&mut self, channel: u16, binding: Binding, ok: Option<Method>) -> Handled {
+    fn bind(&mut self, channel: u16, binding: Binding, ok: Option<Method>, cause: Cause) -> Handled {
         let (vhost, connection) = (self.vhost_name.clone(), Some(self.link.connection));
         self.command(
             channel,
@@ -116,11 +123,11 @@ impl Session {
                 binding,
                 connection,
             },
-            Waiting::Topology { ok },
+            Waiting::Topology { ok, cause },
         )
     }
 
-    fn unbind(&mut self, channel: u16, binding: Binding, ok: Option<Method>) -> Handled {
+    fn unbind(&mut self, channel: u16, binding: Binding, ok: Option<Method>, cause: Cause) -> Handled {
         let (vhost, connection) = (self.vhost_name.clone(), Some(self.link.connection));
         self.command(
             channel,
@@ -129,7 +136,7 @@ impl Session {
                 binding,
                 connection,
             },
-            Waiting::Topology { ok },
+            Waiting::Topology { ok, cause },
         )
     }
 
@@ -249,14 +256,17 @@ impl Session {
         };
         match answer {
             CatalogAnswer::Done { queue, changed } => self.topology_done(channel, waiting, queue, changed),
-            CatalogAnswer::Refused(refusal) => self.fail_channel(channel, to_amqp::error(refusal)),
+            CatalogAnswer::Refused(refusal) => {
+                let error = to_amqp::error(refusal).caused_by(waiting.cause());
+                self.fail_channel(channel, error);
+            }
             CatalogAnswer::Skipped => (),
         }
     }
 
     fn topology_done(&mut self, channel: u16, waiting: Waiting, queue: Option<Arc<Queue>>, created: bool) {
         match (waiting, queue) {
-            (Waiting::Topology { ok: Some(ok) }, _) => self.connection.reply(channel, &ok),
+            (Waiting::Topology { ok: Some(ok), .. }, _) => self.connection.reply(channel, &ok),
             (Waiting::QueueDeclare { nowait }, Some(queue)) => {
                 self.queue_declared(channel, queue, created, nowait)
             }
@@ -322,14 +332,14 @@ impl Session {
         self.command(channel, command, Waiting::QueueDelete { nowait, messages })
     }
 
-    pub(super) fn delete_refused(&mut self, channel: u16, queue: &Queue, answer: &Answer) {
+    pub(super) fn delete_refused(queue: &Queue, answer: &Answer) -> Error {
         let why = if matches!(answer, Answer::InUse) {
             "in use"
         } else {
             "not empty"
         };
         let text = format!("queue '{}' in vhost '{}' {why}", queue.name, queue.vhost);
-        self.fail_channel(channel, Error::new(ReplyCode::PreconditionFailed, text));
+        Error::new(ReplyCode::PreconditionFailed, text)
     }
 
     /// The queue that a method means: the one it names, or the last one declared on the channel.

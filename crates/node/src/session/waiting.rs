@@ -6,16 +6,19 @@
 use std::sync::Arc;
 
 use everack_amqp::error::Error;
-use everack_amqp::wire::method::Method;
+use everack_amqp::wire::method::{Method, basic, queue, tx};
 use everack_amqp::wire::primitive::ShortString;
 use everack_broker::catalog::Queue;
 use everack_broker::ids::ConsumerId;
+
+/// Class and method of what was asked. A close names them, and some clients build their messages from that.
+pub(super) type Cause = (u16, u16);
 
 /// One expected answer.
 #[derive(Debug)]
 pub(super) enum Waiting {
     /// A change of the topology that has nothing to tell but `ok`, or not even that.
-    Topology { ok: Option<Method> },
+    Topology { ok: Option<Method>, cause: Cause },
     /// The catalog's answer to `queue.declare`.
     QueueDeclare { nowait: bool },
     /// The counts of a queue that was there already.
@@ -48,6 +51,25 @@ pub(super) enum Waiting {
 }
 
 impl Waiting {
+    /// The method that gets the blame if the answer is a refusal.
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Self::Topology { cause, .. } => *cause,
+            Self::QueueDeclare { .. } | Self::Status { .. } => {
+                (queue::Declare::CLASS, queue::Declare::METHOD)
+            }
+            Self::CheckDelete { .. } | Self::QueueDelete { .. } => {
+                (queue::Delete::CLASS, queue::Delete::METHOD)
+            }
+            Self::Purge { .. } => (queue::Purge::CLASS, queue::Purge::METHOD),
+            Self::Consume { .. } => (basic::Consume::CLASS, basic::Consume::METHOD),
+            Self::Cancel { .. } => (basic::Cancel::CLASS, basic::Cancel::METHOD),
+            Self::Get { .. } => (basic::Get::CLASS, basic::Get::METHOD),
+            Self::Commit { .. } => (tx::Commit::CLASS, tx::Commit::METHOD),
+            Self::Refused { error } => (error.class, error.method),
+        }
+    }
+
     /// Whether it is the catalog that has to answer.
     pub(super) fn is_topology(&self) -> bool {
         matches!(

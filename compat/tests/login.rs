@@ -84,6 +84,7 @@ type ByHand = (&'static str, fn(&Broker) -> anyhow::Result<()>);
 
 /// What pika cannot do.
 const BY_HAND: &[ByHand] = &[
+    ("what the broker proposes is what RabbitMQ proposes", proposed),
     ("AMQPLAIN", amqplain),
     ("AMQPLAIN with a wrong password", amqplain_refused),
     (
@@ -92,6 +93,10 @@ const BY_HAND: &[ByHand] = &[
     ),
     ("an unknown mechanism", unknown_mechanism),
     ("PLAIN that is no PLAIN", broken_plain),
+    (
+        "a client that has asked to close may send what it still has",
+        closes_too_early,
+    ),
     ("the broker sends heartbeats", heartbeats_arrive),
     (
         "a client that falls silent is noticed, and what it held goes on",
@@ -110,6 +115,14 @@ fn start(broker: &Broker, properties: &[u8], mechanism: &str, response: &[u8]) -
 fn credentials(password: &str) -> Vec<u8> {
     let login = Fields::default().name("LOGIN").octet(b'S').bytes(b"guest");
     login.name("PASSWORD").octet(b'S').bytes(password.as_bytes()).0
+}
+
+/// Channels, the size of frames, and heartbeats: clients that take whatever is offered depend on it.
+fn proposed(broker: &Broker) -> anyhow::Result<()> {
+    let tune = start(broker, &[], "PLAIN", b"\0guest\0guest")?.expect(10, 30)?;
+    let expected = Fields::of(10, 30).short(2047).long(131_072).short(60).0;
+    ensure!(tune == expected, "{tune:?} instead of {expected:?}");
+    Ok(())
 }
 
 fn amqplain(broker: &Broker) -> anyhow::Result<()> {
@@ -152,6 +165,23 @@ fn broken_plain(broker: &Broker) -> anyhow::Result<()> {
             "{response:?} ended with {ending:?}"
         );
     }
+    Ok(())
+}
+
+/// amqplib sends its close past publishes that it has in its buffers. If the broker closed its socket with unread bytes in it, a reset would take
+/// the answer away.
+fn closes_too_early(broker: &Broker) -> anyhow::Result<()> {
+    let mut raw = Raw::login(broker.address())?;
+    raw.send(&Fields::of(10, 50).short(200).name("bye").short(0).short(0).on(0))?;
+    raw.expect(10, 51)?;
+    for _ in 0..10 {
+        raw.send(&raw::message(1, &raw::publish("nobody"), &[7; 10_000]))?;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    ensure!(
+        raw.is_silent(Duration::from_millis(100))?,
+        "the broker has closed its side before the client did"
+    );
     Ok(())
 }
 

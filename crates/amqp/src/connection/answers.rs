@@ -42,11 +42,13 @@ impl Connection {
         }
     }
 
-    /// Agrees to [`crate::event::Event::CloseRequested`]: sends `connection.close-ok` and finishes.
+    /// Agrees to [`crate::event::Event::CloseRequested`]: sends `connection.close-ok`. The client closes its socket then; until it does, for a
+    /// moment, what it had still to send is thrown away.
     pub fn closed(&mut self) {
         if self.phase == Phase::CloseRequested {
             self.send(0, &connection::CloseOk {}.into());
-            self.finish();
+            self.drop_channels();
+            self.become_deaf();
         }
     }
 

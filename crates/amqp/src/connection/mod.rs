@@ -37,8 +37,8 @@ use crate::wire::method::{Method, channel as channel_class, connection as connec
 
 /// How long to wait for `connection.close-ok`, at most.
 const CLOSE_MS_MAX: u64 = 30_000;
-/// How long to keep a socket open after the last word to a client that cannot be understood, so that the word
-/// is not lost to a reset.
+/// How long to keep a socket open after the last word to a client that cannot be understood, or that has asked to close, so that the
+/// word is not lost to a reset.
 const LINGER_MS: u64 = 1_000;
 
 /// The server side of a connection.
@@ -95,7 +95,7 @@ enum Phase {
     CloseRequested,
     /// We sent `connection.close`; everything but the answer is ignored.
     CloseSent,
-    /// The client cannot be understood any more; whatever it sends is thrown away.
+    /// The client cannot be understood any more, or has said that it closes; whatever it sends is thrown away.
     Deaf,
     Finished,
 }

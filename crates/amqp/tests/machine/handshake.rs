@@ -323,6 +323,7 @@ fn a_client_may_leave_before_it_is_in() {
     ));
     peer.connection.closed();
     assert_eq!(peer.sent(), ["0 connection.close-ok"]);
+    peer.connection.disconnected();
     assert!(peer.connection.is_finished());
 }
 

@@ -232,6 +232,29 @@ def missing(broker, look):
         raise AssertionError("it is still there")
 
 
+@case("exchanges: passive, without waiting, if unused, and internal ones behind others")
+def _(broker):
+    channel = broker.channel()
+    fresh_exchange(channel, "s-front", "fanout")
+    fresh_exchange(channel, "s-inner", "fanout", internal=True)
+    channel.exchange_declare("s-inner", passive=True)
+    channel.exchange_bind("s-inner", "s-front")
+    queue = fresh_queue(channel)
+    channel.queue_bind(queue, "s-inner")
+    publish(channel, "", b"x", exchange="s-front")
+    assert drain(channel, queue) == [b"x"]
+    for method in (
+        spec.Exchange.Unbind(destination="s-inner", source="s-front", nowait=True),
+        spec.Exchange.Delete(exchange="s-front", if_unused=True, nowait=True),
+        spec.Exchange.Declare(exchange="s-quiet", type="direct", nowait=True),
+    ):
+        channel.connection._impl._send_method(channel.channel_number, method)
+    channel.exchange_declare("s-quiet", passive=True)
+    channel.exchange_delete("s-quiet", if_unused=True)
+    for gone in ("s-front", "s-quiet"):
+        missing(broker, lambda other: other.exchange_declare(gone, passive=True))
+
+
 # -- queues
 
 @case("a server-named queue, and its name as the default of later methods")
@@ -273,6 +296,14 @@ def _(broker):
     queue = fresh_queue(channel)
     publish(channel, queue, b"1", b"2")
     assert channel.queue_delete(queue).method.message_count == 2
+
+
+@case("a queue that is empty and unused is deleted with if-empty and if-unused")
+def _(broker):
+    channel = broker.channel()
+    queue = fresh_queue(channel, exclusive=False)
+    assert channel.queue_delete(queue, if_unused=True, if_empty=True).method.message_count == 0
+    missing(broker, lambda other: other.queue_declare(queue, passive=True))
 
 
 @case("an exclusive queue goes with its connection")
@@ -379,6 +410,20 @@ def _(broker):
     channel = broker.channel()
     channel.confirm_delivery()
     channel.basic_publish("amq.direct", "s-nowhere", b"x")
+
+
+@case("what was published is there for the next get, purge and delete of its channel")
+def _(broker):
+    channel = broker.channel()
+    queue = fresh_queue(channel, exclusive=False, durable=True)
+    for number in range(30):
+        channel.basic_publish("", queue, b"%d" % number, PERSISTENT)
+        method, _, body = channel.basic_get(queue, auto_ack=True)
+        assert method is not None and body == b"%d" % number, f"round {number}: {body}"
+        channel.basic_publish("", queue, b"purged", PERSISTENT)
+        assert channel.queue_purge(queue).method.message_count == 1, number
+    channel.basic_publish("", queue, b"deleted", PERSISTENT)
+    assert channel.queue_delete(queue).method.message_count == 1
 
 
 @case("messages of one channel keep their order")
@@ -632,6 +677,39 @@ def _(broker):
     assert made[0].startswith("amq.ctag-"), made
 
 
+@case("a consumer tag is taken on its channel only")
+def _(broker):
+    connection = broker.connection()
+    first, second = connection.channel(), connection.channel()
+    queue = fresh_queue(first)
+    got = []
+    for channel in (first, second):
+        channel.basic_consume(queue, lambda channel, method, *_: got.append((channel, method)), consumer_tag="same")
+    publish(first, queue, b"1", b"2")
+    wait(first, lambda: len(got) == 2)
+    # Each has a message of its own, with the first tag of its channel.
+    assert {channel.channel_number for channel, _ in got} == {first.channel_number, second.channel_number}
+    assert [(method.consumer_tag, method.delivery_tag) for _, method in got] == [("same", 1)] * 2, got
+    first.basic_cancel("same")
+    publish(first, queue, b"3")
+    wait(first, lambda: len(got) == 3)
+    assert got[2][0].channel_number == second.channel_number
+
+
+@case("no-local is accepted and changes nothing")
+def _(broker):
+    channel = broker.channel()
+    queue = fresh_queue(channel)
+    got = []
+    channel._impl.add_callback(lambda *_: None, [spec.Basic.ConsumeOk])
+    channel._impl._consumers["own"] = lambda _, *message: got.append(message)
+    consume = spec.Basic.Consume(queue=queue, consumer_tag="own", no_local=True, no_ack=True)
+    channel.connection._impl._send_method(channel.channel_number, consume)
+    publish(channel, queue, b"my own")
+    wait(channel, lambda: got)
+    assert bodies(got) == [b"my own"]
+
+
 # -- transactions
 
 @case("tx: nothing is seen before commit, everything after")
@@ -704,7 +782,7 @@ def _(broker):
     assert [int(part) for part in server["version"].split(".")[:2]] >= [3, 8], server
     for capability in (
         "publisher_confirms", "exchange_exchange_bindings", "basic.nack", "consumer_cancel_notify", "connection.blocked",
-        "consumer_priorities", "authentication_failure_close", "per_consumer_qos",
+        "consumer_priorities", "authentication_failure_close", "per_consumer_qos", "direct_reply_to",
     ):
         assert server["capabilities"].get(capability) is True, f"{capability}: {server}"
 
@@ -724,6 +802,20 @@ def _(broker):
     channel = connection.channel()
     queue = fresh_queue(channel)
     connection.sleep(3.5)
+    publish(channel, queue, b"x")
+    assert drain(channel, queue) == [b"x"]
+
+
+@case("a connection takes a new secret and goes on")
+def _(broker):
+    connection = broker.connection()
+    channel = connection.channel()
+    answered = []
+    connection._impl.callbacks.add(0, spec.Connection.UpdateSecretOk, lambda _: answered.append(True))
+    method = spec.Connection.UpdateSecret(new_secret="guest", reason="it was time")
+    connection._impl._send_method(0, method)
+    wait(channel, lambda: answered)
+    queue = fresh_queue(channel)
     publish(channel, queue, b"x")
     assert drain(channel, queue) == [b"x"]
 

@@ -36,6 +36,7 @@ pub struct Link {
     dirty: AtomicBool,
     publish_bytes: AtomicUsize,
     publisher_waits: AtomicBool,
+    asker_waits: AtomicBool,
     reply_bytes: AtomicUsize,
     wake: Box<dyn Wake>,
 }
@@ -51,6 +52,7 @@ impl Link {
             dirty: AtomicBool::new(false),
             publish_bytes: AtomicUsize::new(0),
             publisher_waits: AtomicBool::new(false),
+            asker_waits: AtomicBool::new(false),
             reply_bytes: AtomicUsize::new(0),
             wake,
         }
@@ -101,11 +103,14 @@ impl Link {
         self.publish_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Counts bytes that a partition has accepted; true if the publisher waits for that and has to be woken.
+    /// Counts bytes that a partition has accepted; true if the connection waits for that and has to be woken.
     pub fn publish_ends(&self, bytes: usize) -> bool {
         let before = self.publish_bytes.fetch_sub(bytes, Ordering::AcqRel);
         debug_assert!(before >= bytes, "more publish bytes came back than went out");
-        before - bytes < PUBLISH_WINDOW_BYTES && self.publisher_waits.swap(false, Ordering::AcqRel)
+        let left = before - bytes;
+        let has_room = left < PUBLISH_WINDOW_BYTES && self.publisher_waits.swap(false, Ordering::AcqRel);
+        let has_arrived = left == 0 && self.asker_waits.swap(false, Ordering::AcqRel);
+        has_room || has_arrived
     }
 
     /// Whether a direct reply would be taken.
@@ -138,6 +143,16 @@ impl Link {
         // plain store the processor may look at the bytes first.
         self.publisher_waits.swap(true, Ordering::AcqRel);
         self.publish_bytes.load(Ordering::Acquire) < PUBLISH_WINDOW_BYTES
+    }
+
+    /// Whether everything that was handed to partitions has been accepted; if not, the connection is woken when it is.
+    pub fn has_arrived(&self) -> bool {
+        if self.publish_bytes.load(Ordering::Acquire) == 0 {
+            return true;
+        }
+        // As above.
+        self.asker_waits.swap(true, Ordering::AcqRel);
+        self.publish_bytes.load(Ordering::Acquire) == 0
     }
 }
 

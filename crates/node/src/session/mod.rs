@@ -61,8 +61,7 @@ use consume::Consumer;
 use growth::COMMANDS_MAX;
 use large::Large;
 use outgoing::Outgoing;
-use replies::means_replies;
-use waiting::Waiting;
+use waiting::{Waiting, asks_for_contents, is_topology, means_the_last_queue};
 
 /// What a session is born into.
 pub struct Setting {
@@ -358,6 +357,12 @@ impl Session {
     fn must_wait(&self, event: &Event) -> bool {
         if self.get_waits {
             return !matches!(event, Event::Failed { .. });
+        }
+        if let Event::Method { method, .. } = event
+            && asks_for_contents(method)
+            && !self.link.has_arrived()
+        {
+            return true;
         }
         if self.waiting.is_empty() {
             return false;
@@ -657,32 +662,6 @@ impl Session {
         if self.exclusive {
             self.catalog.push(Self::connection_closed(self.link.connection));
         }
-    }
-}
-
-fn is_topology(method: &Method) -> bool {
-    matches!(
-        method,
-        Method::ExchangeDeclare(_)
-            | Method::ExchangeDelete(_)
-            | Method::ExchangeBind(_)
-            | Method::ExchangeUnbind(_)
-            | Method::QueueDeclare(_)
-            | Method::QueueBind(_)
-            | Method::QueueUnbind(_)
-    )
-}
-
-/// Whether a method leaves out the queue's name, and so waits for the declaration that may be right before it; or names one
-/// that the catalog does not know, so that its answer would come too early.
-fn means_the_last_queue(method: &Method) -> bool {
-    match method {
-        Method::QueueDeclare(declare) => {
-            (declare.passive && declare.queue.is_empty()) || means_replies(declare.queue.as_bytes())
-        }
-        Method::QueueBind(bind) => bind.queue.is_empty(),
-        Method::QueueUnbind(unbind) => unbind.queue.is_empty(),
-        _ => false,
     }
 }
 

@@ -11,6 +11,8 @@ use everack_amqp::wire::primitive::ShortString;
 use everack_broker::catalog::Queue;
 use everack_broker::ids::ConsumerId;
 
+use super::replies::means_replies;
+
 /// Class and method of what was asked. A close names them, and some clients build their messages from that.
 pub(super) type Cause = (u16, u16);
 
@@ -76,5 +78,41 @@ impl Waiting {
             self,
             Self::Topology { .. } | Self::QueueDeclare { .. } | Self::QueueDelete { .. }
         )
+    }
+}
+
+/// Whether it is a command for the catalog.
+pub(super) fn is_topology(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::ExchangeDeclare(_)
+            | Method::ExchangeDelete(_)
+            | Method::ExchangeBind(_)
+            | Method::ExchangeUnbind(_)
+            | Method::QueueDeclare(_)
+            | Method::QueueBind(_)
+            | Method::QueueUnbind(_)
+    )
+}
+
+/// Whether a method is about what queues hold, so that it has to find what its client has published before. Durable messages are not in
+/// their queue before their sync.
+pub(super) fn asks_for_contents(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::BasicGet(_) | Method::QueuePurge(_) | Method::QueueDelete(_)
+    )
+}
+
+/// Whether a method leaves out the queue's name, and so waits for the declaration that may be right before it; or names one
+/// that the catalog does not know, so that its answer would come too early.
+pub(super) fn means_the_last_queue(method: &Method) -> bool {
+    match method {
+        Method::QueueDeclare(declare) => {
+            (declare.passive && declare.queue.is_empty()) || means_replies(declare.queue.as_bytes())
+        }
+        Method::QueueBind(bind) => bind.queue.is_empty(),
+        Method::QueueUnbind(unbind) => unbind.queue.is_empty(),
+        _ => false,
     }
 }

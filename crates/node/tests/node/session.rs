@@ -54,6 +54,36 @@ fn pipelined_commands_are_answered_in_their_order() {
 }
 
 #[test]
+fn who_asks_for_contents_finds_what_it_has_published() {
+    let purge = queue::Purge {
+        queue: short("q"),
+        ..queue::Purge::default()
+    };
+    let delete = queue::Delete {
+        queue: short("q"),
+        ..queue::Delete::default()
+    };
+    let desk = Desk::new();
+    desk.declare("q");
+    let mut talk = Talk::begin(&desk, "guest");
+    talk.publish(1, "q", b"got");
+    talk.say(1, get("q"));
+    talk.turn();
+    assert!(talk.heard().is_empty(), "it is not durable yet");
+    talk.settle();
+    assert_eq!(talk.heard(), ["1 got 1", "got"]);
+
+    talk.publish(1, "q", b"purged");
+    talk.say(1, purge);
+    talk.settle();
+    assert_eq!(talk.heard(), ["1 purged 1"]);
+    talk.publish(1, "q", b"deleted");
+    talk.say(1, delete);
+    talk.settle();
+    assert_eq!(talk.heard(), ["1 deleted 1"]);
+}
+
+#[test]
 fn an_empty_name_is_the_queue_declared_right_before() {
     let desk = Desk::new();
     let mut talk = Talk::begin(&desk, "guest");

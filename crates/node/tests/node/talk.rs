@@ -192,6 +192,8 @@ fn words(method: &Method) -> String {
         Method::ChannelClose(close) => format!("close {}", close.reply_code),
         Method::ConnectionClose(close) => format!("connection close {}", close.reply_code),
         Method::QueueDeclareOk(ok) => format!("declared {} {}", ok.queue, ok.message_count),
+        Method::QueuePurgeOk(ok) => format!("purged {}", ok.message_count),
+        Method::QueueDeleteOk(ok) => format!("deleted {}", ok.message_count),
         Method::BasicDeliver(deliver) => format!("deliver {}", deliver.delivery_tag),
         Method::BasicGetOk(got) => format!("got {}", got.delivery_tag),
         Method::BasicAck(ack) => format!("ack {}", ack.delivery_tag),

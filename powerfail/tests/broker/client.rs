@@ -140,6 +140,58 @@ async fn publish(
     Ok(())
 }
 
+/// Takes everything that comes in a thread of its own, and acknowledges nothing, until the connection dies.
+pub(crate) struct Holder {
+    seen: Arc<Mutex<BTreeSet<u64>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Holder {
+    pub(crate) fn start(url: &str) -> Self {
+        let seen = Arc::default();
+        let (note, url) = (Arc::clone(&seen), url.to_owned());
+        let thread = std::thread::spawn(move || {
+            // However the connection ends: what counts is what was seen before.
+            let _ = runtime().block_on(hold(&url, &note));
+        });
+        Self { seen, thread }
+    }
+
+    /// Waits until it has seen so many.
+    pub(crate) fn wait_for(&self, count: usize) -> anyhow::Result<()> {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let seen = || self.seen.lock().expect("no consumer panics").len();
+        while seen() < count {
+            ensure!(
+                std::time::Instant::now() < deadline,
+                "only {} of {count} were delivered",
+                seen()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of its connection; what it saw.
+    pub(crate) fn finish(self) -> BTreeSet<u64> {
+        self.thread.join().expect("no consumer panics");
+        std::mem::take(&mut self.seen.lock().expect("no consumer panics"))
+    }
+}
+
+async fn hold(url: &str, note: &Mutex<BTreeSet<u64>>) -> anyhow::Result<()> {
+    let (_connection, channel) = connect(url).await?;
+    let options = BasicConsumeOptions::default();
+    let mut deliveries = channel
+        .basic_consume(QUEUE.into(), "".into(), options, FieldTable::default())
+        .await?;
+    while let Some(delivery) = deliveries.next().await {
+        let number = identify(&delivery?.data).context("a damaged message")?;
+        note.lock().expect("no consumer panics").insert(number);
+    }
+    Ok(())
+}
+
 /// What a consumer was given.
 #[derive(Debug, Default)]
 pub(crate) struct Received {

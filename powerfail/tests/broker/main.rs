@@ -4,9 +4,10 @@
 mod client;
 
 use anyhow::{Context, ensure};
-use client::{Publisher, drain, take, take_what_comes};
+use client::{Holder, Publisher, drain, take, take_what_comes};
 use everack_compat::binary;
 use everack_compat::broker::{Broker, Settings};
+use everack_compat::raw::{self, Raw};
 use everack_powerfail::{Mode, Mounted, Outcome, disk};
 use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
@@ -54,6 +55,14 @@ fn main() {
         trial("a bit that turns over on its way is not believed", flipped_reads),
         trial("short writes are written to their end", short_writes),
         trial("a slow disk keeps its promises", slow_disk),
+        trial(
+            "what a consumer has seen is on disk, whether it was confirmed yet or not",
+            seen_is_durable,
+        ),
+        trial(
+            "a slow sync is felt by the publisher's socket, and nothing is said",
+            back_pressure,
+        ),
         trial(
             "settlements are durable in time where syncs are slow",
             settlements,
@@ -304,6 +313,62 @@ fn slow_disk(lab: &mut Lab) -> anyhow::Result<()> {
     let confirmed = publisher.finish();
     lab.set("normal")?;
     lab.expect(&confirmed)
+}
+
+/// A message is delivered after its sync: power that goes while others wait for theirs takes nothing that anybody has seen.
+fn seen_is_durable(lab: &mut Lab) -> anyhow::Result<()> {
+    for run in 0..4 {
+        *lab = Lab::new()?;
+        lab.set("slow-sync:20")?;
+        let publisher = lab.publisher(0, 500);
+        let holder = Holder::start(&lab.broker.url());
+        holder.wait_for(200)?;
+        lab.cut(Outcome::Nothing, run)?;
+        publisher.finish();
+        let seen = holder.finish();
+        lab.set("normal")?;
+        lab.expect(&seen)?;
+    }
+    Ok(())
+}
+
+/// The first answer to a publisher that is too fast is that its socket is not read, without an alarm and without a word.
+fn back_pressure(lab: &mut Lab) -> anyhow::Result<()> {
+    let capability = raw::capability("connection.blocked");
+    let mut raw = Raw::connect(lab.broker.address())?.logged_in(b"\0guest\0guest", &capability)?;
+    let declare = raw::declare("pressed", 2, &[]).on(1);
+    raw.send(&declare)?;
+    raw.expect(50, 11)?;
+    lab.set("slow-sync:3000")?;
+    let message = raw::message(1, &raw::publish("pressed"), &[7; 10_000]);
+    let taken = raw.send_until_stuck(&message, 64 << 20)?;
+    // The window of a publisher is 1 MiB; the rest is what the kernel takes for both sockets.
+    ensure!(
+        taken < 24 << 20,
+        "{taken} bytes were taken while nothing was durable"
+    );
+    ensure!(
+        raw.is_silent(Duration::from_millis(200))?,
+        "it was told something"
+    );
+    lab.set("normal")?;
+    let rest = (message.len() - taken % message.len()) % message.len();
+    raw.send(&message[message.len() - rest..])?;
+    let sent = taken.div_ceil(message.len());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while ready(&mut raw, &declare)? < sent {
+        ensure!(Instant::now() < deadline, "some of {sent} messages never came in");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// How many ready messages the answer to this declaration of the queue `pressed` tells of.
+fn ready(raw: &mut Raw, declare: &[u8]) -> anyhow::Result<usize> {
+    raw.send(declare)?;
+    let answer = raw.expect(50, 11)?;
+    let counts = &answer[5 + "pressed".len()..];
+    Ok(u32::from_be_bytes(counts[..4].try_into()?) as usize)
 }
 
 /// What a settlement waits for at most: the sync that is running when it comes, and then its own.

@@ -155,6 +155,32 @@ def _(broker, kind):
     assert [each["active"] for each in listed if each["consumer_tag"] == second.tag] == [True]
 
 
+@of_each_kind("consumers of the highest priority get everything while they can take it, equals take turns")
+def _(broker, kind):
+    connection = broker.connection()
+    channel = connection.channel()
+    queue = declare(channel, f"d-consumers-{kind}", queue_type=kind)
+    low = Consumer(connection, queue)
+    high = [Consumer(connection, queue, prefetch=2, priority=10) for _ in range(2)]
+    publish(channel, queue, *[b"%d" % number for number in range(6)])
+    wait(low.channel, lambda: len(low.got) == 2)
+    wait(low.channel, lambda: all(len(one.got) == 2 for one in high))
+    assert low.bodies() == [b"4", b"5"], low.bodies()
+    assert sorted(high[0].bodies() + high[1].bodies()) == [b"0", b"1", b"2", b"3"]
+    high[1].ack()
+    publish(channel, queue, b"6")
+    high[1].expect(b"6")
+    # A negative priority is below those who have none.
+    for one in high:
+        one.channel.close()
+    low.ack()
+    lowest = Consumer(connection, queue, priority=-5)
+    publish(channel, queue, b"7")
+    wait(low.channel, lambda: b"7" in low.bodies())
+    quiet(lowest.channel)
+    assert lowest.bodies() == []
+
+
 @case("on a quorum queue a higher priority takes over once the active consumer holds nothing")
 def _(broker):
     connection = broker.connection()

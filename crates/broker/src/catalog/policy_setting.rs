@@ -71,9 +71,12 @@ const fn idle(name: &'static str, suits: Suits, holds: fn(&Value) -> bool, what:
     }
 }
 
-/// An own one of queues, which no declaration can set.
-const fn own(name: &'static str, holds: fn(&Value) -> bool, what: &'static str) -> Setting {
-    idle(name, Suits::All, holds, what)
+/// A limit of queues that is no argument of a declaration.
+const fn bound(name: &'static str, what: &'static str) -> Setting {
+    Setting {
+        meeting: Meeting::Lower { from: 0 },
+        ..idle(name, Suits::All, is_not_negative, what)
+    }
 }
 
 /// As [`idle`], of mirrored queues, whose values were many.
@@ -260,18 +263,13 @@ const SETTINGS: &[Setting] = &[
         },
         "filter size. Valid range is 16-255",
     ),
-    own(GUARD, is_guard, "no-ack guard"),
-    own(RETENTION, is_not_negative, "no-ack retention"),
-    own(
-        RETENTION_MESSAGES,
-        is_not_negative,
-        "maximum length of what is retained",
-    ),
-    own(
-        RETENTION_BYTES,
-        is_not_negative,
-        "maximum length in bytes of what is retained",
-    ),
+    Setting {
+        meeting: Meeting::Operator,
+        ..idle(GUARD, Suits::All, is_guard, "no-ack guard")
+    },
+    bound(RETENTION, "no-ack retention"),
+    bound(RETENTION_MESSAGES, "maximum length of what is retained"),
+    bound(RETENTION_BYTES, "maximum length in bytes of what is retained"),
     mirrored("queue-master-locator"),
     mirrored("ha-mode"),
     mirrored("ha-params"),

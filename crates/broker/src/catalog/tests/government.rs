@@ -722,4 +722,8 @@ fn consumers_that_do_not_acknowledge_are_guarded_against() {
     let restarted = Harness::restarted(harness.catalog.facts());
     assert_eq!(restarted.dump(), harness.dump());
     assert_eq!(guard_of(&restarted, "b"), (Guard::Retain, Some(5000)));
+    // The operator's word stands.
+    let deny = [("no-ack-guard", "deny".into())];
+    harness.done(set(OPERATOR, "o", definition("^b$", 0, &deny)));
+    assert_eq!(guard_of(&harness, "b"), (Guard::Deny, None));
 }

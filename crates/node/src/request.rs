@@ -203,7 +203,7 @@ pub struct RoutedRun {
 }
 
 /// See [`Request::Publish`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Publish {
     /// The messages.
     pub messages: Messages,

@@ -163,11 +163,18 @@ impl<C: Content> Partition<C> {
         }
     }
 
+    /// As [`Command::Enqueue`]. It comes with every message, so it has a way of its own.
+    #[inline]
+    pub fn apply_enqueue(&mut self, queue: QueueId, run: Run<C>, now: Millis) {
+        self.now = now;
+        self.enqueue(queue, run, 0);
+    }
+
     /// Takes one command. Deliveries follow when the round ends. `now` is for what waits or may be held for so long only.
     pub fn apply(&mut self, command: Command<C>, now: Millis) {
         self.now = now;
         match command {
-            Command::Enqueue { queue, run } => self.enqueue(queue, run, 0),
+            Command::Enqueue { queue, run } => self.apply_enqueue(queue, run, now),
             Command::EnqueueRanked { queue, run, rank } => self.enqueue(queue, run, rank),
             Command::Settle {
                 consumer,

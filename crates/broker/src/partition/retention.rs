@@ -116,6 +116,7 @@ impl<C: Content> Partition<C> {
         }
     }
 
+    #[inline(never)]
     fn retain(&mut self, slot: Slot, run: Run<C>, marks: Marks, retention: Retention) {
         let count = u64::from(run.count());
         let queue = &mut self.queues[slot];

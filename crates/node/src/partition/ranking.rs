@@ -20,14 +20,14 @@ impl Partition {
         if ranked {
             self.enter_ranked(queue, run, now);
         } else {
-            self.machine.apply(Command::Enqueue { queue, run }, now);
+            self.machine.apply_enqueue(queue, run, now);
         }
     }
 
     fn enter_ranked(&mut self, queue: QueueId, run: Run<Messages>, now: Millis) {
         let ranks = self.queues.get(&queue).and_then(|stage| stage.ranks);
         let (Some(ranks), Some(messages)) = (ranks, run.content.clone()) else {
-            return self.machine.apply(Command::Enqueue { queue, run }, now);
+            return self.machine.apply_enqueue(queue, run, now);
         };
         let rank = |index: &u16| ranks.rank(messages.view(usize::from(*index)).priority);
         let indices: Vec<u16> = (run.from..run.to).collect();

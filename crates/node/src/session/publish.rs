@@ -23,7 +23,7 @@ use super::transaction::to_gather;
 use crate::messages::Messages;
 use crate::replies::REPLY_NAME;
 use crate::report::Published;
-use crate::request::{Publish, Reply, Request, RoutedRun};
+use crate::request::{Publish, Request, RoutedRun};
 use crate::translate::to_amqp;
 
 /// Class and method of `basic.publish`.
@@ -47,6 +47,7 @@ pub(super) struct Routed {
 
 impl Routed {
     /// Adds neighbours that go the same way, to those before them if they go on there.
+    #[inline]
     pub(super) fn push(&mut self, route: Arc<Route>, from: u16, to: u16) {
         match self.runs.last_mut() {
             Some(last) if last.to == from && Arc::ptr_eq(&last.route, &route) => last.to = to,
@@ -93,7 +94,7 @@ impl Session {
                 self.answer_askers(channel, &messages, routed.answering);
             }
             let (runs, refused) = (routed.runs, &routed.refused);
-            self.hand_over(channel, &messages, runs, refused, first_number, end);
+            self.hand_over(channel, messages, runs, refused, first_number, end);
         }
         if let Some((_, error)) = failed {
             self.fail_channel(channel, error.caused_by(PUBLISH));
@@ -400,7 +401,7 @@ impl Session {
     fn hand_over(
         &mut self,
         channel: u16,
-        messages: &Messages,
+        messages: Messages,
         runs: Vec<RoutedRun>,
         refused: &[(u16, u16)],
         first_number: u64,
@@ -420,23 +421,25 @@ impl Session {
             }
             confirm = id.map(|id| id.0);
         }
-        let runs: Arc<[RoutedRun]> = runs.into();
-        let bytes = messages.chunk.len();
-        for partition in partitions {
-            self.link.publish_begins(bytes);
-            let reply = Reply {
-                link: self.link.clone(),
-                channel,
-            };
-            let publish = Publish {
-                messages: messages.clone(),
-                runs: runs.clone(),
-                reply,
-                confirm,
-                bytes,
-            };
-            self.requests.push((partition, Request::Publish(publish)));
+        let Some((last, others)) = partitions.split_last() else {
+            return;
+        };
+        let publish = Publish {
+            bytes: messages.chunk.len(),
+            messages,
+            runs: runs.into(),
+            reply: self.reply(channel),
+            confirm,
+        };
+        for partition in others {
+            self.publish_to(*partition, publish.clone());
         }
+        self.publish_to(*last, publish);
+    }
+
+    fn publish_to(&mut self, partition: PartitionId, publish: Publish) {
+        self.link.publish_begins(publish.bytes);
+        self.requests.push((partition, Request::Publish(publish)));
     }
 
     /// Sends back what nobody wants (312 NO_ROUTE).

@@ -19,6 +19,11 @@ use crate::outbox::Outbox;
 use crate::record;
 use crate::request::{Reply, Request};
 
+/// So many facts are framed before the round ends.
+const FACTS_TOGETHER: usize = 1024;
+/// A job that has grown beyond this is handed out before the round ends: the log takes up to 1 GiB at once.
+const JOB_BYTES_MAX: usize = 32 << 20;
+
 /// What can be asked of the catalog.
 #[derive(Debug)]
 pub enum CatalogRequest {
@@ -224,6 +229,42 @@ impl CatalogService {
         }
     }
 
+    fn frame_facts(&mut self) {
+        record::encode_topology(&mut self.frames, &self.facts);
+        self.facts.clear();
+    }
+
+    /// Closes this round's job, if there is anything for the log, and gives out what waits for nothing.
+    fn seal(&mut self, outbox: &mut Outbox) {
+        if self.round.is_empty() {
+            return;
+        }
+        self.frame_facts();
+        let job = (!self.frames.is_empty()).then_some(self.job_next);
+        let lane = self.lane();
+        if let Some(job) = job {
+            self.job_next = JobId(job.0 + 1);
+            outbox.jobs.push(AppendJob {
+                frames: std::mem::take(&mut self.frames),
+                shares: vec![Share {
+                    origin: Origin::Catalog,
+                    job,
+                }],
+                lane,
+                urgent: true,
+            });
+        }
+        let pending = std::mem::take(&mut self.round);
+        let snapshot = std::mem::take(&mut self.changed).then(|| self.catalog.snapshot());
+        self.jobs.push_back(Job {
+            job,
+            lane,
+            pending,
+            snapshot,
+        });
+        self.release(outbox);
+    }
+
     fn committed(&mut self, job: JobId, end: Position, outbox: &mut Outbox) {
         self.applied = self.applied.max(end);
         let done = self.jobs.iter_mut().find(|waiting| waiting.job == Some(job));
@@ -286,39 +327,15 @@ impl Machine for CatalogService {
             }
             CatalogRequest::Committed { job, end } => self.committed(job, end, outbox),
         }
+        if self.facts.len() >= FACTS_TOGETHER {
+            self.frame_facts();
+        }
+        if self.frames.bytes() > JOB_BYTES_MAX {
+            self.seal(outbox);
+        }
     }
 
     fn finish(&mut self, _now: Millis, outbox: &mut Outbox) {
-        if self.round.is_empty() {
-            return;
-        }
-        let mut job = None;
-        if !self.facts.is_empty() {
-            record::encode_topology(&mut self.frames, &self.facts);
-            self.facts.clear();
-            job = Some(self.job_next);
-            self.job_next = JobId(self.job_next.0 + 1);
-        }
-        let lane = self.lane();
-        if let Some(job) = job {
-            outbox.jobs.push(AppendJob {
-                frames: std::mem::take(&mut self.frames),
-                shares: vec![Share {
-                    origin: Origin::Catalog,
-                    job,
-                }],
-                lane,
-                urgent: true,
-            });
-        }
-        let pending = std::mem::take(&mut self.round);
-        let snapshot = std::mem::take(&mut self.changed).then(|| self.catalog.snapshot());
-        self.jobs.push_back(Job {
-            job,
-            lane,
-            pending,
-            snapshot,
-        });
-        self.release(outbox);
+        self.seal(outbox);
     }
 }

@@ -15,6 +15,7 @@
 pub mod session;
 
 pub mod alarms;
+pub mod charge;
 mod growth;
 pub mod large;
 pub mod ledger;

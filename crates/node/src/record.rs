@@ -21,6 +21,7 @@
 //!                                                          set aside, or back again: see [`aside`]
 //!               place 0 back, failures forgotten; parked since: 1 delivered too often, 2 rejected, 3 expired, 4 no room; 5 retained
 //!               until, in milliseconds since 1970: retained, or expires; 2^64-1 never
+//! 14 Rejected   as Settled, but not yet: rejected by a client, and to go through the dead-letter exchange of their queue
 //!
 //! 3, 9, 10 and 11 are read, and no longer written.
 //!
@@ -35,6 +36,7 @@
 
 mod aside;
 mod kept;
+mod lists;
 
 use bytes::Bytes;
 use everack_amqp::content::{Batch, Entry, Group, flags};
@@ -46,7 +48,11 @@ use everack_storage::Frames;
 
 use crate::partition::admission::Deadline;
 pub use aside::{Counted, SetAside, aside_code, aside_of, encode_aside, encode_counted};
-pub use kept::{encode_entering, encode_expiring, sizes};
+pub use kept::{DEADLINE_BYTES, encode_entering, encode_expiring, sizes};
+pub use lists::{
+    encode_failed, encode_parked, encode_quarantined, encode_rejected, encode_returned, encode_settled,
+    encode_topology, encode_unparked, pack_facts, pieces,
+};
 
 const VERSION: u8 = 1;
 const FLAG_TRANSACTION: u8 = 1;
@@ -66,6 +72,7 @@ const KIND_PARKED: u8 = 10;
 const KIND_UNPARKED: u8 = 11;
 const KIND_COUNTED: u8 = 12;
 const KIND_ASIDE: u8 = 13;
+const KIND_REJECTED: u8 = 14;
 
 /// Entries `from..to` of a record are the messages `first..` of `queue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +134,8 @@ pub enum RecordFact {
     Counted(Vec<Counted>),
     /// Messages are set aside within their queue, or are back in their places.
     Aside(Vec<SetAside>),
+    /// Messages were rejected: their queue has them until they are through its dead-letter exchange.
+    Rejected(Vec<Range>),
     /// The topology changed.
     Topology(Vec<Fact>),
     /// The record's transaction is whole.
@@ -161,8 +170,16 @@ pub enum RecordError {
 /// Messages are numbered from 1 upwards: a number as large as this was never given to one, and arithmetic with it would fail.
 pub const SEQ_END: u64 = 1 << 62;
 
+/// Most targets of one record, and most ranges or deadlines: some 30 MiB of them. A record of both as many targets and the
+/// largest message is still well below what the log takes ([`everack_storage`] refuses more than 256 MiB, and with it the process).
+/// What is more goes into several records.
+pub const ITEMS_MAX: usize = 1 << 20;
+
 /// What a target takes.
-const TARGET_BYTES: usize = 20;
+pub const TARGET_BYTES: usize = 20;
+
+/// What a range takes.
+pub const RANGE_BYTES: usize = 20;
 
 /// Bytes that a message takes in a record besides its header and body, rounded up: lengths and flags.
 const ENTRY_OVERHEAD_BYTES: u64 = 6;
@@ -306,68 +323,6 @@ fn slice(chunk: &[u8], from: u32, length: u32) -> &[u8] {
     &chunk[from as usize..from as usize + length as usize]
 }
 
-/// Frames ranges of settled messages.
-pub fn encode_settled(
-    frames: &mut Frames,
-    partition: PartitionId,
-    transaction: Option<u64>,
-    ranges: &[Range],
-) {
-    encode_ranges(frames, KIND_SETTLED, partition, transaction, ranges);
-}
-
-/// Frames ranges of returned messages. As earlier builds did, for tests of what is read.
-pub fn encode_returned(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
-    encode_ranges(frames, KIND_RETURNED, partition, None, ranges);
-}
-
-/// Frames ranges of messages that were returned, and that counts as a failed delivery. As earlier builds did, for tests of what is read.
-pub fn encode_failed(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
-    encode_ranges(frames, KIND_FAILED, partition, None, ranges);
-}
-
-/// Frames ranges of messages that are parked. As earlier builds did, for tests of what is read.
-pub fn encode_parked(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
-    encode_ranges(frames, KIND_PARKED, partition, None, ranges);
-}
-
-/// Frames ranges of messages that are parked no more. As earlier builds did, for tests of what is read.
-pub fn encode_unparked(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
-    encode_ranges(frames, KIND_UNPARKED, partition, None, ranges);
-}
-
-/// Frames ranges of messages whose content cannot be read.
-pub fn encode_quarantined(frames: &mut Frames, partition: PartitionId, ranges: &[Range]) {
-    encode_ranges(frames, KIND_QUARANTINED, partition, None, ranges);
-}
-
-fn encode_ranges(
-    frames: &mut Frames,
-    kind: u8,
-    partition: PartitionId,
-    transaction: Option<u64>,
-    ranges: &[Range],
-) {
-    frame(frames, |out| {
-        head(out, kind, FORMAT_NONE, partition, transaction);
-        out.extend_from_slice(&(ranges.len() as u32).to_le_bytes());
-        for range in ranges {
-            out.extend_from_slice(&range.queue.0.to_le_bytes());
-            out.extend_from_slice(&range.first.0.to_le_bytes());
-            out.extend_from_slice(&range.count.to_le_bytes());
-        }
-    });
-}
-
-/// Frames changes of the topology.
-pub fn encode_topology(frames: &mut Frames, facts: &[Fact]) {
-    frame(frames, |out| {
-        head(out, KIND_TOPOLOGY, FORMAT_NONE, PartitionId(0), None);
-        let facts = postcard::to_allocvec(facts).expect("facts are plain data");
-        out.extend_from_slice(&facts);
-    });
-}
-
 /// Frames the record that makes a transaction count.
 pub fn encode_transaction_end(frames: &mut Frames, transaction: u64) {
     frame(frames, |out| {
@@ -423,6 +378,7 @@ pub fn decode(payload: &[u8]) -> Result<Record, RecordError> {
         KIND_UNPARKED => RecordFact::Unparked(take_ranges(&mut cursor)?),
         KIND_COUNTED => RecordFact::Counted(aside::take_counted(&mut cursor)?),
         KIND_ASIDE => RecordFact::Aside(aside::take_asides(&mut cursor)?),
+        KIND_REJECTED => RecordFact::Rejected(take_ranges(&mut cursor)?),
         KIND_TOPOLOGY => {
             let facts = postcard::from_bytes(cursor.rest()).map_err(|_| RecordError::Malformed)?;
             RecordFact::Topology(facts)
@@ -459,7 +415,7 @@ fn take_head(cursor: &mut Cursor<'_>) -> Result<(u8, PartitionId, Option<u64>), 
 
 fn take_ranges(cursor: &mut Cursor<'_>) -> Result<Vec<Range>, RecordError> {
     let count = cursor.u32()? as usize;
-    if count > cursor.rest().len() / 20 {
+    if count > cursor.rest().len() / RANGE_BYTES {
         return Err(RecordError::Malformed);
     }
     let mut ranges = Vec::with_capacity(count);

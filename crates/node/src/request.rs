@@ -11,6 +11,7 @@ use everack_broker::routing::Route;
 use everack_storage::Position;
 
 use crate::append::JobId;
+use crate::charge::Charge;
 use crate::link::Link;
 use crate::messages::Messages;
 use crate::record::Range;
@@ -337,6 +338,8 @@ pub struct MovePart {
     pub runs: Arc<[RoutedRun]>,
     /// What they were in the queue that they leave; only the partition that holds it is told.
     pub source: Vec<Range>,
+    /// What their publisher is charged until they are durable, if no queue had them before.
+    pub charge: Option<Arc<Charge>>,
 }
 
 /// See [`Request::Rescue`].

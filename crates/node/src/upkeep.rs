@@ -286,7 +286,7 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         let committed = self.machines.progress().committed_position();
         let (applied, facts) = self.machines.catalog(|catalog| catalog.capture(committed));
         let mut covers = applied;
-        let mut records = vec![checkpoint::encode_topology(applied, &facts)];
+        let mut records = checkpoint::encode_topology(applied, &facts);
         for index in 0..self.machines.partitions() {
             for queue in self
                 .machines

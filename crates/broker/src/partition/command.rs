@@ -161,6 +161,16 @@ pub enum Command<C> {
         /// What becomes of them.
         outcome: SettleOutcome,
     },
+    /// A transaction that settles these deliveries is on its way to the log: a `Settle` of the same ones follows. Until then they stay
+    /// with their consumer, also if it ends, or asks for `Recover`.
+    Commit {
+        /// Whose deliveries.
+        consumer: ConsumerId,
+        /// The consumer's own number of the first.
+        first: u64,
+        /// How many.
+        count: u32,
+    },
     /// All that a consumer has not settled returns to its queue; the consumer goes on (`basic.recover`).
     Recover {
         /// Which.

@@ -1,5 +1,6 @@
 //! One consumer: what it may still get, and what it holds.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId};
@@ -37,6 +38,8 @@ pub(super) struct Consumer<C> {
     pub(super) unsettled: u64,
     /// What was delivered and is not settled, by delivery number.
     pub(super) window: Spans<Unsettled<C>>,
+    /// Deliveries, first and behind the last, that a transaction on its way to the log settles.
+    pub(super) committing: VecDeque<(u64, u64)>,
 }
 
 /// What a consumer is to its queue.
@@ -95,6 +98,31 @@ impl<C> Consumer<C> {
             },
             _ => Ok(count as u16),
         }
+    }
+}
+
+impl<C: Content> Consumer<C> {
+    /// A transaction settles these deliveries now, if one was to.
+    pub(super) fn commit_ends(&mut self, first: u64, end: u64) {
+        if self.committing.front() == Some(&(first, end)) {
+            self.committing.pop_front();
+        } else if !self.committing.is_empty() {
+            self.committing.retain(|span| *span != (first, end));
+        }
+    }
+
+    /// Takes out of the window what a transaction on its way settles.
+    pub(super) fn take_committing(&mut self) -> Vec<Unsettled<C>> {
+        let mut taken = Vec::new();
+        for &(first, end) in &self.committing {
+            self.window
+                .take(first, end, Keep::Content, |held| taken.push(held));
+        }
+        taken
+    }
+
+    pub(super) fn put_back(&mut self, taken: Vec<Unsettled<C>>) {
+        taken.into_iter().for_each(|held| self.window.insert(held));
     }
 }
 

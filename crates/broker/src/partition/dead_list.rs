@@ -15,6 +15,7 @@ use super::command::SettleReason;
 use super::delivery::kept_in_window;
 use super::effect::Effect;
 use super::marks::Marks;
+use super::query::LiveRun;
 use super::run::{Content, Run};
 use super::spans::{Keep, Span, Spans};
 
@@ -78,9 +79,9 @@ pub(super) struct DeadList<C> {
     probe_from: Seq,
 }
 
-/// Messages of a queue that are on their way to their targets at a time; one run may go beyond.
+/// Messages of a queue that are on their way to their targets at a time.
 const MOVING_MESSAGES_MAX: u64 = 256;
-/// The same in bytes.
+/// The same in bytes; one run may go beyond.
 const MOVING_BYTES_MAX: u64 = 1 << 20;
 /// Stuck messages that are tried again at a time, each for itself.
 const PROBES: u64 = 64;
@@ -132,17 +133,21 @@ impl<C: Content> DeadList<C> {
     ) {
         self.messages += u64::from(run.count());
         self.bytes += u64::from(run.bytes);
-        let dead = Dead {
+        let mut dead = Dead {
             run,
             marks,
             death,
             probe: false,
         };
         if self.has_room() && self.waiting.front().is_none() {
-            self.send(queue, dead, effects);
-        } else {
-            self.waiting.insert(dead.kept());
+            let room = MOVING_MESSAGES_MAX - self.moving_messages;
+            if u64::from(dead.run.count()) <= room {
+                return self.send(queue, dead, effects);
+            }
+            let front = dead.cut(room as u16, Keep::Content);
+            self.send(queue, front, effects);
         }
+        self.waiting.insert(dead.kept());
     }
 
     /// Sends on what there is room for, and tries the stuck again when it is time.
@@ -350,6 +355,14 @@ impl<C: Content> DeadList<C> {
 }
 
 impl<C: Content> Dead<C> {
+    /// The part of it within `first..end` for a checkpoint. What died of something else than a rejection is as if it lived: it dies
+    /// again after a restart, if the reason still holds.
+    pub(super) fn live(&self, first: Seq, end: Seq) -> Option<LiveRun> {
+        let live = LiveRun::within(&self.run, self.marks, first, end)?;
+        let rejected = self.death == Death::Rejected;
+        Some(LiveRun { rejected, ..live })
+    }
+
     /// As it is kept in a list.
     fn kept(&self) -> Self {
         Self {

@@ -100,6 +100,17 @@ pub enum Effect<C> {
         /// When they expire now.
         expires: Option<Millis>,
     },
+    /// Messages were rejected by their consumer. They leave the queue when they are through its dead-letter exchange.
+    Rejected {
+        /// Where.
+        queue: QueueId,
+        /// The first.
+        first: Seq,
+        /// How many.
+        count: u32,
+        /// Whether they are in the log.
+        durable: bool,
+    },
     /// The consumer has begun.
     ConsumeOk {
         /// Who asked.

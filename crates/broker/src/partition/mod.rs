@@ -182,6 +182,11 @@ impl<C: Content> Partition<C> {
                 count,
                 outcome,
             } => self.settle(consumer, first, count, outcome),
+            Command::Commit {
+                consumer,
+                first,
+                count,
+            } => self.commit(consumer, first, count),
             Command::Resume { consumer } => self.resume(consumer),
             Command::Consume {
                 consumer,

@@ -69,6 +69,8 @@ pub struct LiveRun {
     pub marks: Marks,
     /// Whether they are set aside, and why.
     pub aside: Option<Aside>,
+    /// Whether they were rejected, and are not through the dead-letter exchange of their queue.
+    pub rejected: bool,
 }
 
 /// Messages in a row.
@@ -190,7 +192,7 @@ impl<C: Content> Partition<C> {
         if let Some(lifecycle) = &self.queues[slot].lifecycle {
             let dead = lifecycle.dead.lists().into_iter();
             let dead = dead.flat_map(|list| list.iter_seqs(first.0, stop.0));
-            live.extend(dead.filter_map(|dead| LiveRun::within(&dead.run, dead.marks, first, stop)));
+            live.extend(dead.filter_map(|dead| dead.live(first, stop)));
         }
         live[begin..].sort_unstable_by_key(|run| run.first);
         (stop < end).then_some(stop)
@@ -340,6 +342,7 @@ impl LiveRun {
             to,
             marks,
             aside: None,
+            rejected: false,
         })
     }
 }

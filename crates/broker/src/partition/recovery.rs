@@ -3,6 +3,7 @@
 use crate::ids::{QueueId, Seq};
 
 use super::Partition;
+use super::dead_list::Death;
 use super::lifecycle::{Kept, Lifecycle};
 use super::marks::Marks;
 use super::parking::Parked;
@@ -45,6 +46,7 @@ impl<C: Content> Partition<C> {
             !self.queue_slots.contains_key(&id),
             "queue {id} is restored twice"
         );
+        let mut rejected = Vec::new();
         let mut queue = Queue::new(id, durable, auto_delete, &rules);
         if queue.lifecycle.is_some() || !kept.deadlines.is_empty() {
             let lifecycle = queue
@@ -60,6 +62,7 @@ impl<C: Content> Partition<C> {
             to,
             marks,
             aside,
+            rejected: was_rejected,
         } in runs
         {
             let run = Run {
@@ -75,6 +78,7 @@ impl<C: Content> Partition<C> {
                 lifecycle.measure(&run);
             }
             match aside {
+                _ if was_rejected => rejected.push((run, marks)),
                 Some(why) => queue.set_aside(Parked { run, marks, why }),
                 None if rules.terms.scheduled => queue.put_on_schedule(run, marks),
                 None => {
@@ -87,6 +91,14 @@ impl<C: Content> Partition<C> {
         queue.fresh = 0;
         let slot = self.queues.insert(queue);
         self.queue_slots.insert(id, slot);
+        for (run, marks) in rejected {
+            if self.queues[slot].dead_letters() {
+                self.die(slot, run, marks, Death::Rejected);
+            } else {
+                // Its dead-letter exchange went, and nobody has given these up.
+                self.park(slot, run, marks, Death::Rejected);
+            }
+        }
     }
 
     /// The replay is over. Everything that is there may have been delivered before, and is flagged so.

@@ -18,6 +18,7 @@ impl<C: Content> Partition<C> {
             return;
         };
         let end = first.saturating_add(u64::from(count));
+        self.consumers[slot].commit_ends(first, end);
         let count = match outcome {
             SettleOutcome::Done => self.settle_range(slot, first, end, SettleReason::Done),
             SettleOutcome::Discard => self.reject_range(slot, first, end),
@@ -31,8 +32,19 @@ impl<C: Content> Partition<C> {
         let Some(&slot) = self.consumer_slots.get(&consumer) else {
             return;
         };
+        let committing = self.consumers[slot].take_committing();
         let count = self.return_range(slot, 0, u64::MAX, false);
+        self.consumers[slot].put_back(committing);
         self.release(slot, count);
+    }
+
+    /// A transaction that is on its way to the log settles these deliveries. Until it does they stay with their consumer, whatever
+    /// becomes of that one: nobody else gets them, and they do not die of anything.
+    pub(super) fn commit(&mut self, consumer: ConsumerId, first: u64, count: u32) {
+        if let Some(&slot) = self.consumer_slots.get(&consumer) {
+            let end = first.saturating_add(u64::from(count));
+            self.consumers[slot].committing.push_back((first, end));
+        }
     }
 
     pub(super) fn return_all(&mut self, consumer: ConsumerId) {
@@ -45,11 +57,13 @@ impl<C: Content> Partition<C> {
     /// A consumer ends, and what it holds returns; `failed` says that it failed with what it had in work.
     pub(super) fn end_consumer(&mut self, slot: Slot, failed: bool) {
         self.withdraw(slot);
+        let committing = self.consumers[slot].take_committing();
         let count = if failed {
             self.return_of_dead(slot)
         } else {
             self.return_range(slot, 0, u64::MAX, false)
         };
+        self.consumers[slot].put_back(committing);
         self.consumers[slot].kind = Kind::Cancelled;
         self.release(slot, count);
     }
@@ -88,7 +102,13 @@ impl<C: Content> Partition<C> {
             total += u64::from(held.run.count());
             rejected.push((held.run, held.marks));
         });
-        self.queues[queue_slot].unsettled -= total;
+        let queue = &mut self.queues[queue_slot];
+        queue.unsettled -= total;
+        if queue.dead_letters() {
+            rejected
+                .iter()
+                .for_each(|(run, _)| tell_rejected(&mut self.effects, queue.id, run));
+        }
         for (run, marks) in rejected {
             self.die(queue_slot, run, marks, Death::Rejected);
         }
@@ -268,5 +288,29 @@ pub(super) fn tell_returned<C>(
         failed,
         deliveries: marks.deliveries,
         failures: marks.failures,
+    });
+}
+
+/// Tells of rejected messages, together with their neighbours if those were the last effect.
+fn tell_rejected<C>(effects: &mut Vec<Effect<C>>, queue: QueueId, run: &Run<C>) {
+    let is_durable = run.location.is_durable();
+    if let Some(Effect::Rejected {
+        queue: last,
+        first,
+        count,
+        durable,
+    }) = effects.last_mut()
+        && (*last, *durable) == (queue, is_durable)
+        && first.plus(u64::from(*count)) == run.first
+        && let Some(sum) = count.checked_add(u32::from(run.count()))
+    {
+        *count = sum;
+        return;
+    }
+    effects.push(Effect::Rejected {
+        queue,
+        first: run.first,
+        count: u32::from(run.count()),
+        durable: is_durable,
     });
 }

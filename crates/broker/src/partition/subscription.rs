@@ -1,5 +1,6 @@
 //! Consumers come and go; single messages are taken.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, QueueId, Ticket};
@@ -169,6 +170,7 @@ impl<C: Content> Partition<C> {
             next_delivery: 0,
             unsettled: 0,
             window: Spans::default(),
+            committing: VecDeque::new(),
         });
         self.queues[queue].members.push(slot);
         self.consumer_slots.insert(id, slot);

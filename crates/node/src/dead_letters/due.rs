@@ -12,7 +12,8 @@ use everack_amqp::wire::table::{Table, Value};
 use everack_broker::catalog::{Snapshot, Unroutable, VhostView};
 use everack_broker::routing::{Headers as _, Route, Undelayed};
 
-use super::{DeadLetter, Letter, Sorted, push_range, range};
+use super::moving::Letter;
+use super::{DeadLetter, Way};
 use crate::messages::Messages;
 use crate::session::message::Message;
 use crate::shared::Shared;
@@ -21,59 +22,54 @@ const DELAY: &str = "x-delay";
 const CC: &str = "CC";
 const BCC: &str = "BCC";
 
-/// Finds the way of each message.
-pub(super) fn sort(shared: &Shared, snapshot: &Snapshot, letter: &DeadLetter, messages: &Messages) -> Sorted {
-    let mut sorted = Sorted::default();
-    let room = snapshot.queue(letter.queue);
-    let exchange = room.and_then(|room| room.waits_for());
-    let vhost = room.and_then(|room| snapshot.vhost(&room.vhost));
-    for index in letter.run.from..letter.run.to {
-        let one = range(letter, index, index + 1);
-        let (Some(exchange), Some(vhost)) = (exchange, &vhost) else {
-            push_range(&mut sorted.kept, one);
-            continue;
+/// Where messages waited, and finds the way of each.
+pub(super) struct Room<'a> {
+    shared: &'a Shared,
+    messages: &'a Messages,
+    /// The exchange that held them back, and its virtual host; none if they are gone.
+    exchange: Option<(&'a [u8], VhostView)>,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        snapshot: &'a Snapshot,
+        letter: &DeadLetter,
+        messages: &'a Messages,
+    ) -> Self {
+        let room = snapshot.queue(letter.queue);
+        let exchange = room.and_then(|room| Some((room.waits_for()?, snapshot.vhost(&room.vhost)?)));
+        Self {
+            shared,
+            messages,
+            exchange,
+        }
+    }
+
+    pub(super) fn way(&self, index: u16) -> Way<'a> {
+        let Some((exchange, vhost)) = &self.exchange else {
+            return Way::Nowhere;
         };
-        let index = usize::from(index);
-        let message = Message::new(messages, index, shared);
+        let (messages, index) = (self.messages, usize::from(index));
+        let message = Message::new(messages, index, self.shared);
         let written = write(messages, index, message.delay_millis());
         let keys: Vec<&[u8]> = written.keys.iter().map(Vec::as_slice).collect();
         let route = vhost.route_due(exchange, &keys, &Undelayed(&message));
-        match way(shared, vhost, route) {
-            Way::To(route) => {
-                sorted.push(
-                    messages.exchange(index),
-                    &written.letter,
-                    messages.body(index),
-                    route,
-                );
-                push_range(&mut sorted.moved, one);
-            }
-            Way::Away => push_range(&mut sorted.unroutable, one),
-            Way::Nowhere => push_range(&mut sorted.kept, one),
-        }
+        way(self.shared, vhost, route, written.letter)
     }
-    sorted
 }
 
-/// Where a message goes.
-enum Way {
-    To(Arc<Route>),
-    /// Nobody wants it, and the virtual host does not keep such messages.
-    Away,
-    /// Nobody wants it, and there is nobody left to refuse it to: it waits for somebody who does.
-    Nowhere,
-}
-
-/// What becomes of a message that nobody wants is what would have become of it when it was published.
-fn way(shared: &Shared, vhost: &VhostView, route: Option<Arc<Route>>) -> Way {
+/// What becomes of a message that nobody wants is what would have become of it when it was published: if nobody is left to refuse it
+/// to, it waits for somebody who wants it.
+fn way<'a>(shared: &Shared, vhost: &VhostView, route: Option<Arc<Route>>, letter: Letter<'a>) -> Way<'a> {
     if let Some(route) = route.filter(|route| !route.is_empty()) {
-        return Way::To(route);
+        return Way::To(route, letter);
     }
     let counters = &shared.counters;
     match (vhost.unroutable(), vhost.route_to_store()) {
         (Unroutable::Keep { .. }, Some(store)) => {
             counters.unroutable_kept.fetch_add(1, Ordering::Relaxed);
-            Way::To(store)
+            Way::To(store, letter)
         }
         (Unroutable::Drop, _) => {
             counters.unroutable_dropped.fetch_add(1, Ordering::Relaxed);
@@ -84,12 +80,12 @@ fn way(shared: &Shared, vhost: &VhostView, route: Option<Arc<Route>>) -> Way {
 }
 
 /// A message as it goes on, and its routing keys.
-struct Written {
-    letter: Letter,
+struct Written<'a> {
+    letter: Letter<'a>,
     keys: Vec<Vec<u8>>,
 }
 
-fn write(messages: &Messages, index: usize, delay_millis: Option<u64>) -> Written {
+fn write(messages: &Messages, index: usize, delay_millis: Option<u64>) -> Written<'_> {
     let mut properties = Properties::decode(messages.properties(index)).unwrap_or_default();
     let own_key = messages.routing_key(index).to_vec();
     let before = properties.headers.take();
@@ -101,6 +97,7 @@ fn write(messages: &Messages, index: usize, delay_millis: Option<u64>) -> Writte
     let mut header = messages.header(index)[..ContentHeader::FIXED_BYTES].to_vec();
     properties.encode(&mut header);
     let letter = Letter {
+        exchange: messages.exchange(index),
         header,
         headers: headers.unwrap_or_default(),
         flags: messages.flags(index) & !flags::MANDATORY,

@@ -3,6 +3,9 @@
 //! `x-death` is an array of tables, one for each pair of queue and reason, the latest first: `count`, `reason`, `queue`, `time`
 //! (of the first such death), `exchange`, `routing-keys`, and `original-expiration` if the message had one. The first and the last death also
 //! have headers of their own.
+//!
+//! RabbitMQ lets the array grow with every further queue and reason. Here it has a bound, so that a message on a long way still fits a
+//! frame that clients take: the oldest deaths are forgotten first ([`DEATHS_BYTES_MAX`]). The first one is told by its own headers.
 
 use everack_amqp::wire::primitive::ShortString;
 use everack_amqp::wire::table::{Table, Value};
@@ -25,6 +28,14 @@ pub struct DeathNote<'a> {
     pub time_s: u64,
 }
 
+/// What `x-death` may take, in bytes. The latest death is always told.
+const DEATHS_BYTES_MAX: usize = 64 << 10;
+/// What all headers together may take before `x-death` gets less: they share a frame of 128 KiB, the usual limit, with the other
+/// properties, which take 3 KiB at most.
+const HEADERS_BYTES_MAX: usize = 124 << 10;
+/// What the routing keys of one death may take, in bytes. The first one is always told.
+const KEYS_BYTES_MAX: usize = 1 << 10;
+
 /// The reason as headers name it.
 pub fn reason(death: Death) -> &'static [u8] {
     match death {
@@ -46,9 +57,6 @@ pub fn record_death(headers: Table, note: &DeathNote<'_>) -> Table {
         .filter(|(name, _)| !is_replaced(name.as_bytes(), first))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let mut add = |name: &str, value: Value| {
-        values.push((ShortString::new(name).expect("a name in code is short"), value));
-    };
     let parts = [
         ("exchange", note.exchange),
         ("queue", note.queue),
@@ -56,11 +64,18 @@ pub fn record_death(headers: Table, note: &DeathNote<'_>) -> Table {
     ];
     for which in if first { &["first", "last"][..] } else { &["last"] } {
         for (part, value) in parts {
-            add(&format!("x-{which}-death-{part}"), Value::String(value.to_vec()));
+            let name = short(&format!("x-{which}-death-{part}"));
+            values.push((name, Value::String(value.to_vec())));
         }
     }
     let routing_keys = routing_keys(&headers, note.routing_key);
-    add("x-death", Value::Array(merged(deaths, note, routing_keys)));
+    let deaths = merged(deaths, note, routing_keys);
+    let taken: usize = values
+        .iter()
+        .map(|(name, value)| name.as_bytes().len() + 1 + size(value))
+        .sum();
+    let room = HEADERS_BYTES_MAX.saturating_sub(taken).min(DEATHS_BYTES_MAX);
+    values.push((short("x-death"), Value::Array(latest(deaths, room))));
     // RabbitMQ's tables are sorted once it has written into them.
     values.sort_by(|(left, _), (right, _)| left.as_bytes().cmp(right.as_bytes()));
     values.into_iter().collect()
@@ -119,7 +134,29 @@ pub fn copies(headers: &Table) -> impl Iterator<Item = &[u8]> {
 /// The key of the publish and the further ones.
 fn routing_keys(headers: &Table, routing_key: &[u8]) -> Vec<Value> {
     let keys = std::iter::once(routing_key).chain(copies(headers));
-    keys.map(|key| Value::String(key.to_vec())).collect()
+    latest(
+        keys.map(|key| Value::String(key.to_vec())).collect(),
+        KEYS_BYTES_MAX,
+    )
+}
+
+/// The first of these, and as many behind it as fit into `room` bytes with it.
+fn latest(mut values: Vec<Value>, room: usize) -> Vec<Value> {
+    let mut taken = 0;
+    let fitting = values.iter().take_while(|value| {
+        taken += size(value);
+        taken <= room
+    });
+    let fitting = fitting.count().max(1);
+    values.truncate(fitting);
+    values
+}
+
+/// What a value takes on the wire, in bytes.
+fn size(value: &Value) -> usize {
+    let mut encoded = Vec::new();
+    value.encode(&mut encoded);
+    encoded.len()
 }
 
 /// The deaths with the latest in front: the same queue and reason counts once more, anything else is new.
@@ -284,6 +321,63 @@ mod tests {
             headers.get("x-death"),
             Some(&Value::Array(vec![Value::Table(death)]))
         );
+    }
+
+    /// The longest names there are, and as many keys as a frame holds.
+    #[test]
+    fn headers_do_not_outgrow_a_frame_on_a_long_way() {
+        let copies = vec![Value::String(vec![b'c'; 200]); 500];
+        for own in [
+            Value::Void,
+            Value::Array(copies),
+            Value::String(vec![b'o'; 120 << 10]),
+        ] {
+            let mut headers = Table::new().with("CC", own);
+            let mut own_bytes = Vec::new();
+            headers.encode(&mut own_bytes);
+            for hop in 0..200 {
+                let queue = format!("{hop:0>255}");
+                let note = DeathNote {
+                    queue: queue.as_bytes(),
+                    exchange: &[b'x'; 255],
+                    routing_key: &[b'k'; 255],
+                    expiration: Some(b"86400000"),
+                    ..NOTE
+                };
+                headers = record_death(headers, &note);
+                let mut bytes = Vec::new();
+                headers.encode(&mut bytes);
+                let bound = (own_bytes.len() + 4096).max(HEADERS_BYTES_MAX + 4096);
+                assert!(bytes.len() <= bound, "{} bytes after {hop} deaths", bytes.len());
+                let told = deaths(&headers);
+                assert_eq!(
+                    string(&told[0], "queue"),
+                    Some(queue.as_bytes()),
+                    "the latest is told"
+                );
+                assert!(is_cycle(&headers, queue.as_bytes()));
+            }
+            let first = headers.get("x-first-death-queue");
+            assert_eq!(first, Some(&Value::String(format!("{:0>255}", 0).into_bytes())));
+            assert!(
+                !is_cycle(&headers, &[b'0'; 255]),
+                "what was long ago is forgotten"
+            );
+        }
+    }
+
+    #[test]
+    fn a_usual_way_is_told_in_full() {
+        let queues: Vec<_> = (0..300).map(|hop| format!("orders.stage-{hop}")).collect();
+        let notes = queues.iter().map(|queue| DeathNote {
+            queue: queue.as_bytes(),
+            exchange: b"orders.dlx",
+            routing_key: b"order.created",
+            ..NOTE
+        });
+        let headers = notes.fold(Table::new(), |headers, note| record_death(headers, &note));
+        assert_eq!(deaths(&headers).len(), 300);
+        assert!(is_cycle(&headers, b"orders.stage-0"));
     }
 
     #[test]

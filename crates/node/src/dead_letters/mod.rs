@@ -12,11 +12,11 @@
 
 mod due;
 pub mod headers;
+mod moving;
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use everack_amqp::content::{Batch, Entry, Group, flags};
+use everack_amqp::content::flags;
 use everack_amqp::wire::frame::ContentHeader;
 use everack_amqp::wire::properties::Properties;
 use everack_amqp::wire::table::Table;
@@ -25,17 +25,19 @@ use everack_broker::ids::{Millis, PartitionId, QueueId};
 use everack_broker::partition::{Death, Run, SettleReason};
 use everack_broker::routing::Route;
 
+use crate::charge::Charge;
 use crate::machine::Machine;
 use crate::messages::Messages;
 use crate::outbox::Outbox;
 use crate::recall::Recall;
 use crate::record::Range;
-use crate::request::{MovePart, Request, RoutedRun};
+use crate::request::{MovePart, Request};
 use crate::shared::Shared;
 use crate::space::Pin;
 use crate::transaction::Assembly;
 use crate::translate::from_amqp;
 use headers::DeathNote;
+use moving::{Letter, MOVE_BYTES_MAX, Moving};
 
 /// Messages that have died.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct DeadLetter {
     pub run: Run<Messages>,
     /// Keeps the segment that they are read from.
     pub pin: Option<Pin>,
+    /// What their publisher is charged until they are elsewhere, if their queue does not own them.
+    pub charge: Option<Arc<Charge>>,
 }
 
 /// See the module documentation.
@@ -61,25 +65,12 @@ pub struct DeadLetters {
     recall: Arc<Recall>,
 }
 
-/// What becomes of the messages of one run.
+/// What does not go on.
 #[derive(Default)]
-struct Sorted {
-    chunk: BytesMut,
-    entries: Vec<Entry>,
-    groups: Vec<Group>,
-    runs: Vec<RoutedRun>,
-    moved: Vec<Range>,
+struct Staying {
     cycles: Vec<Range>,
     unroutable: Vec<Range>,
     kept: Vec<Range>,
-}
-
-/// One message on its way.
-struct Letter {
-    header: Vec<u8>,
-    headers: Table,
-    flags: u16,
-    routing_key: Vec<u8>,
 }
 
 impl DeadLetters {
@@ -89,50 +80,79 @@ impl DeadLetters {
     }
 
     fn send_on(&self, letter: &DeadLetter, now: Millis, outbox: &mut Outbox) {
-        let run = &letter.run;
-        let messages = match &run.content {
-            Some(messages) => messages.clone(),
-            None => match self.recall.messages(run.location) {
-                Ok(messages) if usize::from(run.to) <= messages.len() => messages,
-                Err(error) if error.may_pass() => {
-                    tracing::warn!(%error, "dead messages cannot be read now; they are tried again");
-                    return answer(letter, [range(letter, run.from, run.to)], Request::keep, outbox);
-                }
-                unreadable => {
-                    let error = unreadable.err().map(|error| error.to_string());
-                    tracing::error!(
-                        ?error,
-                        first = run.first.0,
-                        "dead messages are damaged and set aside"
-                    );
-                    let damaged = [range(letter, run.from, run.to)];
-                    return answer(letter, damaged, Request::damaged, outbox);
-                }
-            },
+        let Some(messages) = self.content(letter, outbox) else {
+            return;
         };
         let snapshot = self.shared.snapshot();
-        let mut sorted = match letter.death {
-            Death::Due => due::sort(&self.shared, &snapshot, letter, &messages),
-            _ => sort(&snapshot, letter, &messages, now),
-        };
-        let kept = std::mem::take(&mut sorted.kept);
-        let cycles = std::mem::take(&mut sorted.cycles);
-        let unroutable = std::mem::take(&mut sorted.unroutable);
-        answer(letter, kept, Request::keep, outbox);
-        answer(letter, cycles, Request::cycle, outbox);
-        answer(letter, unroutable, Request::unroutable, outbox);
-        self.move_on(letter, sorted, outbox);
+        let sorter = Sorter::new(&snapshot, letter, &messages, now);
+        let room = due::Room::new(&self.shared, &snapshot, letter, &messages);
+        let (mut staying, mut moving) = (Staying::default(), Moving::default());
+        for index in letter.run.from..letter.run.to {
+            let one = range(letter, index, index + 1);
+            let way = match letter.death {
+                Death::Due => room.way(index),
+                _ => sorter.way(index),
+            };
+            match way {
+                Way::To(route, written) => {
+                    let body = messages.body(usize::from(index));
+                    if !moving.has_room_for(&written, body, &route) {
+                        self.move_on(letter, std::mem::take(&mut moving), outbox);
+                    }
+                    moving.push(&written, body, route, one);
+                }
+                Way::Circle => push_range(&mut staying.cycles, one),
+                Way::Away => push_range(&mut staying.unroutable, one),
+                Way::Nowhere => push_range(&mut staying.kept, one),
+            }
+        }
+        answer(letter, staying.kept, Request::keep, outbox);
+        answer(letter, staying.cycles, Request::cycle, outbox);
+        answer(letter, staying.unroutable, Request::unroutable, outbox);
+        self.move_on(letter, moving, outbox);
+    }
+
+    /// The messages, from memory or from the log; none if they cannot be read, and then their queue has been told.
+    fn content(&self, letter: &DeadLetter, outbox: &mut Outbox) -> Option<Messages> {
+        let run = &letter.run;
+        if let Some(messages) = &run.content {
+            return Some(messages.clone());
+        }
+        let all = [range(letter, run.from, run.to)];
+        match self.recall.messages(run.location) {
+            Ok(messages) if usize::from(run.to) <= messages.len() => return Some(messages),
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, "dead messages cannot be read now; they are tried again");
+                answer(letter, all, Request::keep, outbox);
+            }
+            unreadable => {
+                let error = unreadable.err().map(|error| error.to_string());
+                tracing::error!(
+                    ?error,
+                    first = run.first.0,
+                    "dead messages are damaged and set aside"
+                );
+                answer(letter, all, Request::damaged, outbox);
+            }
+        }
+        None
     }
 
     /// Has all partitions concerned do their part of the move.
-    fn move_on(&self, letter: &DeadLetter, sorted: Sorted, outbox: &mut Outbox) {
-        if sorted.runs.is_empty() {
+    fn move_on(&self, letter: &DeadLetter, moving: Moving, outbox: &mut Outbox) {
+        let Some((messages, runs, moved)) = moving.into_parts() else {
             return;
-        }
-        let batch = Batch::from_parts(sorted.chunk.freeze(), sorted.entries, sorted.groups);
-        let messages = Messages::new(batch.expect("the parts were put together side by side"));
-        let runs: Arc<[RoutedRun]> = sorted.runs.into();
+        };
         let mut partitions = crate::session::partitions_of(&runs);
+        if messages.chunk.len() * partitions.len() > MOVE_BYTES_MAX {
+            tracing::error!(
+                queue = letter.queue.0,
+                bytes = messages.chunk.len(),
+                partitions = partitions.len(),
+                "a dead message is too large to be written for queues in that many partitions at once; its queue keeps it"
+            );
+            return answer(letter, moved, Request::keep, outbox);
+        }
         if letter.owned && !partitions.contains(&letter.partition) {
             partitions.push(letter.partition);
         }
@@ -140,16 +160,12 @@ impl DeadLetters {
         let assembly = Arc::new(Assembly::new(transaction, partitions.len()));
         for partition in partitions {
             let is_source = letter.owned && partition == letter.partition;
-            let source = if is_source {
-                sorted.moved.clone()
-            } else {
-                Vec::new()
-            };
             let part = MovePart {
                 assembly: assembly.clone(),
                 messages: messages.clone(),
                 runs: runs.clone(),
-                source,
+                source: if is_source { moved.clone() } else { Vec::new() },
+                charge: letter.charge.clone(),
             };
             outbox.requests.push((partition, Request::Move(part)));
         }
@@ -218,36 +234,9 @@ fn range(letter: &DeadLetter, from: u16, to: u16) -> Range {
     }
 }
 
-/// Finds the way of each message.
-fn sort(snapshot: &Snapshot, letter: &DeadLetter, messages: &Messages, now: Millis) -> Sorted {
-    let mut sorted = Sorted::default();
-    let queue = snapshot.queue(letter.queue);
-    let settings = queue.map(|queue| &queue.settings);
-    let exchange = settings.and_then(|settings| settings.dead_letter_exchange.as_ref());
-    let vhost = queue.and_then(|queue| snapshot.vhost(&queue.vhost));
-    for index in letter.run.from..letter.run.to {
-        let one = range(letter, index, index + 1);
-        let (Some(queue), Some(exchange), Some(vhost)) = (queue, exchange, &vhost) else {
-            push_range(&mut sorted.kept, one);
-            continue;
-        };
-        let written = write_letter(queue, letter.death, messages, usize::from(index), now);
-        let route = route(vhost, exchange, &written);
-        match way(snapshot, vhost, route, &written.headers) {
-            Way::To(route) => {
-                sorted.push(exchange, &written, messages.body(usize::from(index)), route);
-                push_range(&mut sorted.moved, one);
-            }
-            Way::Circle => push_range(&mut sorted.cycles, one),
-            Way::Nowhere => push_range(&mut sorted.kept, one),
-        }
-    }
-    sorted
-}
-
 /// Where the dead-letter exchange leads the message. One that keeps its key goes to the further ones that it was published with as
 /// well; where the queue has given it another key, these are off it.
-fn route(vhost: &VhostView, exchange: &[u8], letter: &Letter) -> Option<Arc<Route>> {
+fn route(vhost: &VhostView, exchange: &[u8], letter: &Letter<'_>) -> Option<Arc<Route>> {
     let arguments = from_amqp::arguments(&letter.headers);
     let mut keys = vec![letter.routing_key.as_slice()];
     keys.extend(headers::copies(&letter.headers));
@@ -258,36 +247,88 @@ fn route(vhost: &VhostView, exchange: &[u8], letter: &Letter) -> Option<Arc<Rout
 }
 
 /// Where a message goes.
-enum Way {
-    To(Arc<Route>),
+enum Way<'a> {
+    To(Arc<Route>, Letter<'a>),
     /// Only back to where it died before.
     Circle,
+    /// Nobody wants it, and the virtual host does not keep such messages.
+    Away,
     /// The exchange is missing, or nobody is bound.
     Nowhere,
 }
 
-fn way(snapshot: &Snapshot, vhost: &VhostView, route: Option<Arc<Route>>, headers: &Table) -> Way {
-    let Some(route) = route.filter(|route| !route.is_empty()) else {
-        return Way::Nowhere;
-    };
-    let circles = |queue: QueueId| {
-        let queue = snapshot.queue(queue).filter(|queue| queue.vhost == *vhost.name());
-        queue.is_some_and(|queue| headers::is_cycle(headers, &queue.name))
-    };
-    let targets = route.targets.iter().filter(|target| !circles(target.queue));
-    let targets: Box<[_]> = targets.copied().collect();
-    match targets.len() {
-        0 => Way::Circle,
-        all if all == route.targets.len() => Way::To(route),
-        _ => Way::To(Arc::new(Route {
-            targets,
-            by_headers: true,
-        })),
+/// Finds the way of each message of a run.
+struct Sorter<'a> {
+    snapshot: &'a Snapshot,
+    /// None if there is nowhere to go.
+    source: Option<Source<'a>>,
+    death: Death,
+    messages: &'a Messages,
+    now: Millis,
+}
+
+/// Where the messages come from, and which exchange they go through.
+struct Source<'a> {
+    queue: &'a Queue,
+    vhost: VhostView,
+    exchange: &'a [u8],
+}
+
+impl<'a> Sorter<'a> {
+    fn new(snapshot: &'a Snapshot, letter: &DeadLetter, messages: &'a Messages, now: Millis) -> Self {
+        let queue = snapshot.queue(letter.queue);
+        let source = queue.and_then(|queue| {
+            Some(Source {
+                queue,
+                vhost: snapshot.vhost(&queue.vhost)?,
+                exchange: queue.settings.dead_letter_exchange.as_ref()?,
+            })
+        });
+        Self {
+            snapshot,
+            source,
+            death: letter.death,
+            messages,
+            now,
+        }
+    }
+
+    fn way(&self, index: u16) -> Way<'a> {
+        let Some(from) = &self.source else {
+            return Way::Nowhere;
+        };
+        let written = write_letter(from, self.death, self.messages, usize::from(index), self.now);
+        let route = route(&from.vhost, from.exchange, &written);
+        let Some(route) = route.filter(|route| !route.is_empty()) else {
+            return Way::Nowhere;
+        };
+        let circles = |queue: QueueId| {
+            let queue = self.snapshot.queue(queue);
+            let queue = queue.filter(|queue| queue.vhost == *from.vhost.name());
+            queue.is_some_and(|queue| headers::is_cycle(&written.headers, &queue.name))
+        };
+        let targets = route.targets.iter().filter(|target| !circles(target.queue));
+        let targets: Box<[_]> = targets.copied().collect();
+        match targets.len() {
+            0 => Way::Circle,
+            all if all == route.targets.len() => Way::To(route, written),
+            _ => {
+                let by_headers = true;
+                Way::To(Arc::new(Route { targets, by_headers }), written)
+            }
+        }
     }
 }
 
 /// The message as it goes on: what it died of is in its headers, its expiration is off it.
-fn write_letter(queue: &Queue, death: Death, messages: &Messages, index: usize, now: Millis) -> Letter {
+fn write_letter<'a>(
+    from: &Source<'a>,
+    death: Death,
+    messages: &Messages,
+    index: usize,
+    now: Millis,
+) -> Letter<'a> {
+    let queue = from.queue;
     let mut properties = Properties::decode(messages.properties(index)).unwrap_or_default();
     let own_key = messages.routing_key(index);
     let expiration = properties.expiration.take();
@@ -310,6 +351,7 @@ fn write_letter(queue: &Queue, death: Death, messages: &Messages, index: usize, 
     properties.encode(&mut header);
     let kept = messages.flags(index) & !(flags::HAS_EXPIRATION | flags::MANDATORY);
     Letter {
+        exchange: from.exchange,
         header,
         headers,
         flags: kept | flags::HAS_HEADERS,
@@ -320,45 +362,6 @@ fn write_letter(queue: &Queue, death: Death, messages: &Messages, index: usize, 
 fn without_copies(headers: &Table) -> Table {
     let kept = headers.iter().filter(|(name, _)| name.as_bytes() != b"CC");
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-impl Sorted {
-    fn push(&mut self, exchange: &[u8], letter: &Letter, body: &[u8], route: Arc<Route>) {
-        let index = self.entries.len() as u16;
-        let address_off = self.chunk.len() as u32;
-        for part in [exchange, &letter.routing_key] {
-            // Names and keys that are longer than a short string were refused when they came in.
-            let part = &part[..part.len().min(255)];
-            self.chunk.extend_from_slice(&[part.len() as u8]);
-            self.chunk.extend_from_slice(part);
-        }
-        let header_off = self.chunk.len() as u32;
-        self.chunk.extend_from_slice(&letter.header);
-        self.chunk.extend_from_slice(body);
-        self.entries.push(Entry {
-            address_off,
-            address_len: (header_off - address_off) as u16,
-            header_off,
-            header_len: letter.header.len() as u32,
-            body_off: header_off + letter.header.len() as u32,
-            body_len: body.len() as u32,
-            flags: letter.flags,
-        });
-        // Each in a group of its own: no two need share an address.
-        self.groups.push(Group {
-            from: index,
-            to: index + 1,
-            mandatory: false,
-        });
-        match self.runs.last_mut() {
-            Some(last) if last.to == index && last.route.targets == route.targets => last.to = index + 1,
-            _ => self.runs.push(RoutedRun {
-                route,
-                from: index,
-                to: index + 1,
-            }),
-        }
-    }
 }
 
 fn push_range(ranges: &mut Vec<Range>, one: Range) {

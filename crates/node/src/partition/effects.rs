@@ -1,9 +1,7 @@
 //! From effects of the queue machine to notices, log records and accounting.
 
 use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq, Ticket};
-use everack_broker::partition::{
-    Aside, Command, Death, Delivery, Effect, Refusal, Run, SeqRange, SettleReason,
-};
+use everack_broker::partition::{Aside, Command, Death, Delivery, Effect, Refusal, Run, SettleReason};
 use everack_storage::Position;
 
 use super::ranking::has_priorities;
@@ -85,7 +83,16 @@ impl Partition {
                 durable: true,
                 expires,
             } => self.log_aside(Range { queue, first, count }, None, expires),
-            Effect::Returned { .. } | Effect::Parked { .. } | Effect::Unparked { .. } => (),
+            Effect::Rejected {
+                queue,
+                first,
+                count,
+                durable: true,
+            } => push_range(&mut self.rejected, Range { queue, first, count }),
+            Effect::Returned { .. }
+            | Effect::Parked { .. }
+            | Effect::Unparked { .. }
+            | Effect::Rejected { .. } => (),
             Effect::Relocated {
                 count,
                 old,
@@ -179,6 +186,7 @@ impl Partition {
             death,
             run,
             pin,
+            charge: None,
         });
     }
 
@@ -300,16 +308,9 @@ impl Partition {
                 self.set_deadlines(&deadlines, now);
                 self.enqueue_transient(&targets, &messages, now);
             }
-            Staged::TransactionEnd {
-                settles,
-                settled,
-                reply,
-            } => {
-                let all_held = settles.iter().all(|settle| self.machine.knows(settle.consumer));
+            Staged::TransactionEnd { settles, reply } => {
+                // Whoever holds the messages still does, unless they are gone with their queue (`Command::Commit`).
                 settles.into_iter().for_each(|settle| self.settle(settle, now));
-                if !all_held {
-                    self.end_where_they_are(settled, now);
-                }
                 outbox.notify(
                     &reply.link,
                     Notice::Answer {
@@ -318,7 +319,10 @@ impl Partition {
                     },
                 );
             }
-            Staged::Moved { source } => self.moved(source, now),
+            Staged::Moved { source, charge } => {
+                self.moved(source, now);
+                drop(charge);
+            }
             Staged::Told { inquirer, report } => outbox.seldom().reports.push((inquirer, report)),
             Staged::Rescued {
                 offset,
@@ -326,28 +330,8 @@ impl Partition {
                 done,
             } => {
                 self.relocate(staged::location(base, offset), &targets, now);
-                outbox.seldom().rescued.push(done);
+                outbox.seldom().rescued.extend(done);
             }
-        }
-    }
-
-    /// The connection of a transaction went before it was durable, and its messages back to their queues or on to others. The log
-    /// says that they are done with, so they are: a transaction counts as a whole.
-    fn end_where_they_are(&mut self, settled: Vec<SeqRange>, now: Millis) {
-        for SeqRange {
-            queue, first, count, ..
-        } in settled
-        {
-            let reason = SettleReason::Done;
-            self.machine.apply(
-                Command::ReplaySettled {
-                    queue,
-                    first,
-                    count,
-                    reason,
-                },
-                now,
-            );
         }
     }
 

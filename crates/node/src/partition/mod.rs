@@ -15,39 +15,39 @@
 pub mod admission;
 pub mod capture;
 mod effects;
+mod jobs;
 mod moves;
 mod numbering;
 mod parking;
+mod publishes;
 mod ranking;
 mod rescue;
 mod schedule;
 mod staged;
+mod transactions;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use everack_broker::catalog::Queue;
 use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
-use everack_broker::partition::{
-    Command, Effect, Partition as Machine, Ranks, Restored, Rules, Run, SettleOutcome,
-};
+use everack_broker::partition::{Command, Effect, Partition as Machine, Ranks, Restored, Rules, Run};
 use everack_storage::{Frames, Position};
 use rustc_hash::FxHashMap;
 
-use crate::append::{AppendJob, JobId, Lane, Origin, Share};
+use crate::append::JobId;
 use crate::link::Link;
 use crate::machine::Machine as Passive;
 use crate::messages::Messages;
-use crate::notice::Notice;
 use crate::outbox::Outbox;
-use crate::record::{self, Counted, Range, SetAside, Target};
+use crate::record::{Counted, Range, SetAside, Target};
 use crate::recovery::queue_image::QueueImage;
 use crate::report::{Inquirer, PartitionReport, Report, UnscheduledReport};
-use crate::request::{Consume, Publish, Reply, Request, Settle, TransactionPart};
+use crate::request::{Consume, Reply, Request, Settle};
 use crate::space::Space;
 use admission::Admission;
-use numbering::{Full, Numbered};
-use staged::{Accept, Extras, Staged, StagedJob};
+use numbering::Numbered;
+use staged::{Staged, StagedJob};
 
 /// See the module documentation.
 pub struct Partition {
@@ -70,6 +70,7 @@ pub struct Partition {
     settled: Vec<Range>,
     counted: Vec<Counted>,
     asides: Vec<SetAside>,
+    rejected: Vec<Range>,
     quarantined: Vec<Range>,
     called_off: Vec<(Arc<dyn Inquirer>, UnscheduledReport)>,
     jobs: VecDeque<StagedJob>,
@@ -91,15 +92,6 @@ struct QueueStage {
     ranks: Option<Ranks>,
     admission: Option<Box<Admission>>,
 }
-
-/// A publish to more queues than this becomes several records.
-const RECORD_TARGETS_MAX: usize = 1 << 16;
-
-/// A job that has grown beyond this is handed out before the round ends; one segment has to hold it.
-const JOB_BYTES_MAX: usize = 32 << 20;
-
-/// The largest buffer that a round begins with, in bytes.
-const FRAMES_BYTES_KEPT: usize = 1 << 20;
 
 /// Ready bytes of a partition beyond which its publishers are slowed to the pace of its consumers.
 const READY_BYTES_SLOW: u64 = 8 << 20;
@@ -124,6 +116,7 @@ impl Partition {
             settled: Vec::new(),
             counted: Vec::new(),
             asides: Vec::new(),
+            rejected: Vec::new(),
             quarantined: Vec::new(),
             called_off: Vec::new(),
             jobs: VecDeque::new(),
@@ -359,68 +352,6 @@ impl Partition {
         ticket
     }
 
-    fn publish(&mut self, publish: Publish, now: Millis, outbox: &mut Outbox) {
-        let mut numbered = self.numbered.take().unwrap_or_default();
-        numbered.clear();
-        let expires = admission::expires(&publish.messages);
-        for run in publish.runs.iter() {
-            let before = numbered.durable.len();
-            self.number(&publish.messages, run, expires, Full::Refuses, now, &mut numbered);
-            if before > RECORD_TARGETS_MAX && numbered.durable.len() > before {
-                // Thousands of queues by thousands of keys: one record would outgrow what the log takes.
-                let rest = numbered.durable.split_off(before);
-                self.stage(&publish.messages, &numbered.durable, None, None);
-                numbered.durable = rest;
-            }
-        }
-        if !numbered.transient.is_empty() {
-            self.set_deadlines(&numbered.fleeting, now);
-            self.enqueue_transient(&numbered.transient, &publish.messages, now);
-        }
-        if !numbered.dead.is_empty() {
-            outbox.seldom().dead.append(&mut numbered.dead);
-        }
-        let accept = Accept {
-            reply: publish.reply,
-            confirm: publish.confirm,
-            bytes: publish.bytes,
-            refused: (*numbered.refused).into(),
-        };
-        if numbered.durable.is_empty() {
-            self.release_room(&numbered.reserved);
-            self.accept(accept, outbox);
-        } else {
-            let (deadlines, reserved) = (&mut numbered.deadlines, &mut numbered.reserved);
-            let extras = Extras::of(std::mem::take(deadlines), std::mem::take(reserved));
-            self.stage(&publish.messages, &numbered.durable, Some(accept), extras);
-            if self.frames.bytes() > JOB_BYTES_MAX {
-                self.seal_job(outbox);
-            }
-        }
-        self.numbered = Some(numbered);
-    }
-
-    /// Frames a record of these messages; they enter their queues, and their publisher is told, when it is durable.
-    fn stage(
-        &mut self,
-        messages: &Messages,
-        targets: &[Target],
-        accept: Option<Accept>,
-        extras: Option<Box<Extras>>,
-    ) {
-        let deadlines = extras.as_ref().map_or(&[][..], |extras| &extras.deadlines);
-        let offset = record::encode_entering(&mut self.frames, self.id, None, messages, targets, deadlines);
-        let (targets, messages) = (targets.into(), messages.clone());
-        self.staged.push(Staged::Publish {
-            offset,
-            targets,
-            messages,
-            accept,
-            extras,
-        });
-        self.urgent = true;
-    }
-
     /// A queue follows other rules from now on.
     fn amend(&mut self, queue: QueueId, rules: Box<Rules>, now: Millis) {
         if let Some(stage) = self.queues.get_mut(&queue) {
@@ -431,43 +362,6 @@ impl Partition {
             }
         }
         self.machine.apply(Command::Amend { queue, rules }, now);
-    }
-
-    /// The publish is where it has to be: confirms it, and gives its bytes back to the publisher's window, now or when the
-    /// queues have caught up.
-    fn accept(&mut self, accept: Accept, outbox: &mut Outbox) {
-        let Accept {
-            reply,
-            confirm,
-            bytes,
-            refused,
-        } = accept;
-        if let Some(confirm) = confirm {
-            let channel = reply.channel;
-            let notice = if refused.is_empty() {
-                Notice::Confirm { channel, confirm }
-            } else {
-                Notice::Refused {
-                    channel,
-                    confirm,
-                    refused,
-                }
-            };
-            outbox.notify(&reply.link, notice);
-        }
-        if self.machine.ready_bytes() > READY_BYTES_SLOW && self.machine.consumer_count() > 0 {
-            self.held.push((reply.link, bytes));
-        } else if reply.link.publish_ends(bytes) {
-            outbox.touch(&reply.link);
-        }
-    }
-
-    fn release_held(&mut self, outbox: &mut Outbox) {
-        for (link, bytes) in self.held.drain(..) {
-            if link.publish_ends(bytes) {
-                outbox.touch(&link);
-            }
-        }
     }
 
     fn settle(&mut self, settle: Settle, now: Millis) {
@@ -520,135 +414,6 @@ impl Partition {
             },
             now,
         );
-    }
-
-    /// Frames this partition's part of a transaction. Its settlements and messages take effect when it is durable.
-    fn transaction(&mut self, part: TransactionPart, now: Millis, outbox: &mut Outbox) {
-        let TransactionPart {
-            assembly,
-            publishes,
-            settles,
-            reply,
-        } = part;
-        // What the transaction puts back into its queue stays alive; its return is logged when it takes effect. What it rejects is
-        // done with when it has gone through the queue's dead-letter exchange, if there is one.
-        let ends = settles.iter().filter(|settle| match settle.outcome {
-            SettleOutcome::Done => true,
-            SettleOutcome::Discard => !self.machine.dead_letters(settle.consumer),
-            SettleOutcome::Requeue | SettleOutcome::RequeueFailed => false,
-        });
-        let ends = ends.map(|settle| (settle.consumer, settle.first, settle.count));
-        let settled = self.machine.settled_by(ends);
-        let durable = settled.iter().filter(|range| range.durable);
-        let ranges = durable.map(|range| Range {
-            queue: range.queue,
-            first: range.first,
-            count: range.count,
-        });
-        let ranges: Vec<Range> = ranges.collect();
-        let numbered: Vec<_> = publishes
-            .into_iter()
-            .map(|(messages, runs)| {
-                // Transient targets wait for the transaction too.
-                let mut numbered = Numbered::default();
-                let expires = admission::expires(&messages);
-                for run in runs.iter() {
-                    self.number(&messages, run, expires, Full::Takes, now, &mut numbered);
-                }
-                (messages, numbered)
-            })
-            .collect();
-        let job = self.next_job();
-        let mut staged = Vec::with_capacity(numbered.len() + 1);
-        let (id, transaction) = (self.id, assembly.transaction);
-        let origin = Origin::Partition(id);
-        let contribution = assembly.contribute(origin, job, |frames| {
-            for (messages, numbered) in numbered {
-                let Numbered {
-                    durable: targets,
-                    transient,
-                    deadlines,
-                    fleeting,
-                    ..
-                } = numbered;
-                let offset =
-                    record::encode_entering(frames, id, Some(transaction), &messages, &targets, &deadlines);
-                staged.push(Staged::Publish {
-                    offset,
-                    targets: targets.into(),
-                    messages: messages.clone(),
-                    accept: None,
-                    extras: Extras::of(deadlines, Vec::new()),
-                });
-                staged.push(Staged::Transient {
-                    targets: transient,
-                    messages,
-                    deadlines: fleeting,
-                });
-            }
-            if !ranges.is_empty() {
-                record::encode_settled(frames, id, Some(transaction), &ranges);
-            }
-        });
-        staged.push(Staged::TransactionEnd {
-            settles,
-            settled,
-            reply,
-        });
-        self.jobs.push_back(StagedJob { job, staged });
-        self.contributed(contribution, outbox);
-    }
-
-    fn next_job(&mut self) -> JobId {
-        let job = self.job_next;
-        self.job_next = JobId(job.0 + 1);
-        job
-    }
-
-    /// How often messages came back, then what is set aside or is so no more: whoever would write it the other way round calls this
-    /// in between.
-    fn frame_returns(&mut self) {
-        if !self.counted.is_empty() {
-            record::encode_counted(&mut self.frames, self.id, &self.counted);
-            self.counted.clear();
-        }
-        if !self.asides.is_empty() {
-            record::encode_aside(&mut self.frames, self.id, &self.asides);
-            self.asides.clear();
-        }
-    }
-
-    /// Closes this round's job, if it has anything for the log.
-    fn seal_job(&mut self, outbox: &mut Outbox) {
-        if !self.settled.is_empty() {
-            record::encode_settled(&mut self.frames, self.id, None, &self.settled);
-            self.settled.clear();
-        }
-        self.frame_returns();
-        if !self.quarantined.is_empty() {
-            record::encode_quarantined(&mut self.frames, self.id, &self.quarantined);
-            self.quarantined.clear();
-        }
-        if self.frames.is_empty() {
-            return;
-        }
-        // The next round will need about as much; growing there from nothing would copy everything twice.
-        let next_frames = Frames::with_capacity(self.frames.bytes().min(FRAMES_BYTES_KEPT));
-        let job = self.next_job();
-        let lane = if self.urgent { Lane::Publish } else { Lane::Settle };
-        outbox.jobs.push(AppendJob {
-            frames: std::mem::replace(&mut self.frames, next_frames),
-            shares: vec![Share {
-                origin: Origin::Partition(self.id),
-                job,
-            }],
-            lane,
-            urgent: std::mem::take(&mut self.urgent),
-        });
-        self.jobs.push_back(StagedJob {
-            job,
-            staged: std::mem::take(&mut self.staged),
-        });
     }
 }
 

@@ -7,7 +7,7 @@ use everack_broker::partition::{Command, SettleReason};
 use super::Partition;
 use super::admission::{self, Taken};
 use super::numbering::{Full, Numbered};
-use super::staged::{Extras, Staged, StagedJob};
+use super::staged::{Framing, Staged, StagedJob};
 use crate::append::{JobId, Origin};
 use crate::messages::Messages;
 use crate::outbox::Outbox;
@@ -48,47 +48,21 @@ impl Partition {
         );
         let job = self.next_job();
         let mut staged = Vec::with_capacity(3);
-        let (id, transaction) = (self.id, part.assembly.transaction);
+        let (id, transaction) = (self.id, Some(part.assembly.transaction));
         let durable_source: Vec<Range> = part
             .source
             .iter()
             .copied()
             .filter(|range| self.queues.get(&range.queue).is_some_and(|stage| stage.durable))
             .collect();
-        let Numbered {
-            durable,
-            transient,
-            deadlines,
-            fleeting,
-            reserved,
-            ..
-        } = numbered;
         let contribution = part.assembly.contribute(Origin::Partition(id), job, |frames| {
-            let offset = record::encode_entering(
-                frames,
-                id,
-                Some(transaction),
-                &part.messages,
-                &durable,
-                &deadlines,
-            );
+            Framing::within(frames, &mut staged, id, transaction).enter_together(&part.messages, numbered);
             if !durable_source.is_empty() {
-                record::encode_settled(frames, id, Some(transaction), &durable_source);
+                record::encode_settled(frames, id, transaction, &durable_source);
             }
-            staged.push(Staged::Publish {
-                offset,
-                targets: durable.into(),
-                messages: part.messages.clone(),
-                accept: None,
-                extras: Extras::of(deadlines, reserved),
-            });
-            staged.push(Staged::Transient {
-                targets: transient,
-                messages: part.messages.clone(),
-                deadlines: fleeting,
-            });
         });
-        staged.push(Staged::Moved { source: part.source });
+        let (source, charge) = (part.source, part.charge);
+        staged.push(Staged::Moved { source, charge });
         self.jobs.push_back(StagedJob { job, staged });
         self.contributed(contribution, outbox);
     }
@@ -147,7 +121,7 @@ impl Partition {
                 Staged::Publish {
                     extras: Some(extras), ..
                 } => self.release_room(&extras.reserved),
-                Staged::Moved { source } => {
+                Staged::Moved { source, .. } => {
                     for Range { queue, first, count } in source {
                         self.machine.apply(Command::Keep { queue, first, count }, now);
                     }

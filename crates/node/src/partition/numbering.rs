@@ -188,5 +188,6 @@ fn refused_letter(
             to,
         },
         pin: None,
+        charge: None,
     }
 }

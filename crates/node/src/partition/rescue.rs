@@ -19,19 +19,30 @@ impl Partition {
             outbox.seldom().rescued.push(rescue.done);
             return;
         }
-        let offset = record::encode_placed(
-            &mut self.frames,
-            Placement::Moved,
-            self.id,
-            None,
-            &rescue.messages,
-            &targets,
-        );
-        self.staged.push(Staged::Rescued {
-            offset,
-            targets,
-            done: rescue.done,
-        });
+        // What was one record may have come to be very many slices: then its messages are written once for each part of them.
+        let mut pieces = record::pieces(&targets).peekable();
+        let mut done = Some(rescue.done);
+        while let Some(piece) = pieces.next() {
+            let offset = record::encode_placed(
+                &mut self.frames,
+                Placement::Moved,
+                self.id,
+                None,
+                &rescue.messages,
+                piece,
+            );
+            let done = if pieces.peek().is_none() {
+                done.take()
+            } else {
+                None
+            };
+            self.staged.push(Staged::Rescued {
+                offset,
+                targets: piece.to_vec(),
+                done,
+            });
+            self.hand_out_if_large(outbox);
+        }
     }
 
     /// The slices of `targets` that are alive and still lie at `location`.

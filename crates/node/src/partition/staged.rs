@@ -1,15 +1,18 @@
 //! What waits for its job to become durable.
 
-use everack_broker::ids::Location;
-use everack_broker::partition::SeqRange;
+use std::sync::Arc;
+
+use everack_broker::ids::{Location, PartitionId};
+use everack_storage::Frames;
 
 use super::admission::{Deadline, Reserved};
+use super::numbering::Numbered;
 use crate::append::JobId;
+use crate::charge::Charge;
 use crate::messages::Messages;
-use crate::record::{Range, Target};
+use crate::record::{self, Range, Target};
 use crate::report::{Inquirer, Report};
 use crate::request::{Reply, RescueDone, Settle};
-use std::sync::Arc;
 
 /// A job on its way, and what it will bring about.
 #[derive(Debug)]
@@ -35,14 +38,13 @@ pub(super) enum Staged {
         messages: Messages,
         deadlines: Vec<Deadline>,
     },
-    /// The rest of a transaction: its settlements, the messages that its records say are done with, and who is told.
-    TransactionEnd {
-        settles: Vec<Settle>,
-        settled: Vec<SeqRange>,
-        reply: Reply,
+    /// The rest of a transaction: its settlements, and who is told.
+    TransactionEnd { settles: Vec<Settle>, reply: Reply },
+    /// The rest of a move: what the queues of this partition are rid of, and what a publisher is charged until then.
+    Moved {
+        source: Vec<Range>,
+        charge: Option<Arc<Charge>>,
     },
-    /// The rest of a move: what the queues of this partition are rid of.
-    Moved { source: Vec<Range> },
     /// Whoever gave an order is told once it is durable.
     Told {
         inquirer: Arc<dyn Inquirer>,
@@ -52,7 +54,8 @@ pub(super) enum Staged {
     Rescued {
         offset: u32,
         targets: Vec<Target>,
-        done: Arc<dyn RescueDone>,
+        /// With the last part of a record's survivors.
+        done: Option<Arc<dyn RescueDone>>,
     },
 }
 
@@ -77,6 +80,83 @@ impl Extras {
     pub(super) fn of(deadlines: Vec<Deadline>, reserved: Vec<Reserved>) -> Option<Box<Self>> {
         let any = !deadlines.is_empty() || !reserved.is_empty();
         any.then(|| Box::new(Self { deadlines, reserved }))
+    }
+}
+
+/// Where messages that are to enter queues are framed, and where they wait until that is durable.
+pub(super) struct Framing<'a> {
+    pub(super) partition: PartitionId,
+    pub(super) transaction: Option<u64>,
+    pub(super) frames: &'a mut Frames,
+    pub(super) staged: &'a mut Vec<Staged>,
+}
+
+impl<'a> Framing<'a> {
+    pub(super) fn within(
+        frames: &'a mut Frames,
+        staged: &'a mut Vec<Staged>,
+        partition: PartitionId,
+        transaction: Option<u64>,
+    ) -> Self {
+        Self {
+            partition,
+            transaction,
+            frames,
+            staged,
+        }
+    }
+
+    /// Messages for durable queues, in as many records as it takes: their deadlines with the first, whom to tell with the last.
+    pub(super) fn enter(
+        &mut self,
+        messages: &Messages,
+        targets: &[Target],
+        mut accept: Option<Accept>,
+        mut extras: Option<Box<Extras>>,
+    ) {
+        let mut pieces = record::pieces(targets).peekable();
+        while let Some(piece) = pieces.next() {
+            let (partition, transaction) = (self.partition, self.transaction);
+            let extras = extras.take();
+            let deadlines = extras.as_ref().map_or(&[][..], |extras| &extras.deadlines);
+            let offset =
+                record::encode_entering(self.frames, partition, transaction, messages, piece, deadlines);
+            let accept = if pieces.peek().is_none() {
+                accept.take()
+            } else {
+                None
+            };
+            self.staged.push(Staged::Publish {
+                offset,
+                targets: piece.into(),
+                messages: messages.clone(),
+                accept,
+                extras,
+            });
+        }
+    }
+
+    /// All messages of a batch that have their numbers. Those for transient queues wait for the others.
+    pub(super) fn enter_together(&mut self, messages: &Messages, numbered: Numbered) {
+        let Numbered {
+            durable,
+            transient,
+            deadlines,
+            fleeting,
+            reserved,
+            ..
+        } = numbered;
+        let extras = Extras::of(deadlines, reserved);
+        if !durable.is_empty() || extras.is_some() {
+            self.enter(messages, &durable, None, extras);
+        }
+        if !transient.is_empty() {
+            self.staged.push(Staged::Transient {
+                targets: transient,
+                messages: messages.clone(),
+                deadlines: fleeting,
+            });
+        }
     }
 }
 

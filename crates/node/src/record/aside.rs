@@ -4,7 +4,7 @@ use everack_broker::ids::{Millis, PartitionId, QueueId, Seq};
 use everack_broker::partition::{Aside, Death};
 use everack_storage::Frames;
 
-use super::{Cursor, FORMAT_NONE, KIND_ASIDE, KIND_COUNTED, RecordError, frame, head};
+use super::{Cursor, FORMAT_NONE, KIND_ASIDE, KIND_COUNTED, RecordError, frame, head, pieces};
 
 /// Messages `first..first + count` of `queue` have been handed out and came back, so often by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,29 +91,33 @@ impl SetAside {
 
 /// Frames how often messages came back.
 pub fn encode_counted(frames: &mut Frames, partition: PartitionId, counted: &[Counted]) {
-    frame(frames, |out| {
-        head(out, KIND_COUNTED, FORMAT_NONE, partition, None);
-        out.extend_from_slice(&(counted.len() as u32).to_le_bytes());
-        for counted in counted {
-            put_range(out, counted.queue, counted.first, counted.count);
-            out.extend_from_slice(&counted.deliveries.to_le_bytes());
-            out.extend_from_slice(&counted.failures.to_le_bytes());
-        }
-    });
+    for counted in pieces(counted) {
+        frame(frames, |out| {
+            head(out, KIND_COUNTED, FORMAT_NONE, partition, None);
+            out.extend_from_slice(&(counted.len() as u32).to_le_bytes());
+            for counted in counted {
+                put_range(out, counted.queue, counted.first, counted.count);
+                out.extend_from_slice(&counted.deliveries.to_le_bytes());
+                out.extend_from_slice(&counted.failures.to_le_bytes());
+            }
+        });
+    }
 }
 
 /// Frames which messages are set aside, or are so no more. The order counts.
 pub fn encode_aside(frames: &mut Frames, partition: PartitionId, asides: &[SetAside]) {
-    frame(frames, |out| {
-        head(out, KIND_ASIDE, FORMAT_NONE, partition, None);
-        out.extend_from_slice(&(asides.len() as u32).to_le_bytes());
-        for aside in asides {
-            put_range(out, aside.queue, aside.first, aside.count);
-            out.push(aside_code(aside.aside));
-            let until = aside.until.map_or(NEVER, |until| until.0);
-            out.extend_from_slice(&until.to_le_bytes());
-        }
-    });
+    for asides in pieces(asides) {
+        frame(frames, |out| {
+            head(out, KIND_ASIDE, FORMAT_NONE, partition, None);
+            out.extend_from_slice(&(asides.len() as u32).to_le_bytes());
+            for aside in asides {
+                put_range(out, aside.queue, aside.first, aside.count);
+                out.push(aside_code(aside.aside));
+                let until = aside.until.map_or(NEVER, |until| until.0);
+                out.extend_from_slice(&until.to_le_bytes());
+            }
+        });
+    }
 }
 
 fn put_range(out: &mut Vec<u8>, queue: QueueId, first: Seq, count: u32) {

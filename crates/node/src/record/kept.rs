@@ -4,17 +4,17 @@ use everack_broker::ids::{Millis, PartitionId, QueueId};
 use everack_storage::Frames;
 
 use super::{
-    Cursor, FORMAT_NONE, KIND_EXPIRING, Placement, RecordError, Target, encode_placed, frame, head,
+    Cursor, FORMAT_NONE, KIND_EXPIRING, Placement, RecordError, Target, encode_placed, frame, head, pieces,
     take_addresses, take_head, take_targets,
 };
 use crate::messages::Messages;
 use crate::partition::admission::Deadline;
 
 /// What a deadline takes.
-const DEADLINE_BYTES: usize = 28;
+pub const DEADLINE_BYTES: usize = 28;
 
 /// Frames messages that enter queues, and in front of them when they expire, so that a torn end never leaves one without its deadline.
-/// Returns the offset of their record; 0 if they enter none.
+/// Returns the offset of their record; 0 if they enter none. There may be [`super::ITEMS_MAX`] targets.
 pub fn encode_entering(
     frames: &mut Frames,
     partition: PartitionId,
@@ -39,23 +39,25 @@ pub fn encode_entering(
     )
 }
 
-/// Frames when messages expire.
+/// Frames when messages expire; more than [`super::ITEMS_MAX`] deadlines become several records.
 pub fn encode_expiring(
     frames: &mut Frames,
     partition: PartitionId,
     transaction: Option<u64>,
     deadlines: &[Deadline],
 ) {
-    frame(frames, |out| {
-        head(out, KIND_EXPIRING, FORMAT_NONE, partition, transaction);
-        out.extend_from_slice(&(deadlines.len() as u32).to_le_bytes());
-        for deadline in deadlines {
-            out.extend_from_slice(&deadline.queue.0.to_le_bytes());
-            out.extend_from_slice(&deadline.first.0.to_le_bytes());
-            out.extend_from_slice(&deadline.count.to_le_bytes());
-            out.extend_from_slice(&deadline.at.0.to_le_bytes());
-        }
-    });
+    for deadlines in pieces(deadlines) {
+        frame(frames, |out| {
+            head(out, KIND_EXPIRING, FORMAT_NONE, partition, transaction);
+            out.extend_from_slice(&(deadlines.len() as u32).to_le_bytes());
+            for deadline in deadlines {
+                out.extend_from_slice(&deadline.queue.0.to_le_bytes());
+                out.extend_from_slice(&deadline.first.0.to_le_bytes());
+                out.extend_from_slice(&deadline.count.to_le_bytes());
+                out.extend_from_slice(&deadline.at.0.to_le_bytes());
+            }
+        });
+    }
 }
 
 /// The ranges of an Expiring record.

@@ -1,13 +1,13 @@
 //! What a checkpoint holds, record by record (the storage layer adds magic, version, blocks and checksums around them).
 //!
 //! ```text
-//! 1 topology    kind u8 = 1 | catalog_applied u64 | postcard of Vec<broker::catalog::Fact>          once, first
+//! 1 topology    kind u8 = 1 | catalog_applied u64 | postcard of Vec<broker::catalog::Fact>          first, as often as its facts need
 //! 2 queue       kind u8 = 2 | id u64 | next u64 | applied u64 | run*                                as often as its runs need
 //! 3 kept        kind u8 = 3 | id u64 | count u32 | deadline* | size*                       for queues that have any
 //! deadline      first u64 | count u32 | at u64           they expire at this time, in milliseconds since 1970
 //! size          first u64 | count u32 | bytes u32        of each body, where the queue's terms count them
-//! 4 marked      as queue, for a piece in which messages have failed, are set aside or have a priority; each run goes on:
-//!               | varint failures | varint place, as records write it | zigzag varint rank
+//! 4 marked      as queue, for a piece in which messages have failed, are set aside, rejected or have a priority; each run goes on:
+//!               | varint failures | varint place, as records write it, or 64: rejected | zigzag varint rank
 //! run           varint first - end of the run before in the record | zigzag varint location - location before
 //!               | varint bytes | varint from | varint count | varint returns
 //! ```
@@ -21,7 +21,7 @@ use everack_storage::Position;
 use rustc_hash::FxHashMap;
 
 use super::queue_image::{ImageRun, QueueImage};
-use crate::record::{self, SEQ_END};
+use crate::record::{self, ITEMS_MAX, SEQ_END};
 
 /// A checkpoint, read back.
 #[derive(Debug, Default)]
@@ -49,12 +49,23 @@ const KIND_QUEUE: u8 = 2;
 const KIND_KEPT: u8 = 3;
 const KIND_MARKED: u8 = 4;
 
-/// The record of the topology.
-pub fn encode_topology(catalog_applied: Position, facts: &[Fact]) -> Vec<u8> {
-    let mut out = vec![KIND_TOPOLOGY];
-    out.extend_from_slice(&catalog_applied.0.to_le_bytes());
-    out.extend(postcard::to_allocvec(facts).expect("facts are plain data"));
-    out
+/// Stands for the place of what was rejected, and is not through the dead-letter exchange.
+const PLACE_REJECTED: u64 = 64;
+
+/// The records of the topology: a checkpoint's record has a largest size too.
+pub fn encode_topology(catalog_applied: Position, facts: &[Fact]) -> Vec<Vec<u8>> {
+    let record = |facts: Vec<u8>| {
+        let mut out = vec![KIND_TOPOLOGY];
+        out.extend_from_slice(&catalog_applied.0.to_le_bytes());
+        out.extend(facts);
+        out
+    };
+    let mut records: Vec<_> = record::pack_facts(facts).map(record).collect();
+    if records.is_empty() {
+        // An empty list.
+        records.push(record(vec![0]));
+    }
+    records
 }
 
 /// A record of some of a queue's messages, in rising order.
@@ -76,7 +87,7 @@ pub fn encode_queue(queue: QueueId, next: Seq, applied: Position, runs: &[LiveRu
         put_varint(&mut out, u64::from(run.marks.deliveries));
         if marked {
             put_varint(&mut out, u64::from(run.marks.failures));
-            put_varint(&mut out, u64::from(record::aside_code(run.aside)));
+            put_varint(&mut out, place_code(run));
             put_varint(&mut out, zigzag(i64::from(run.marks.rank)));
         }
         (end, location) = (run.first.0 + count, run.location.0);
@@ -84,23 +95,33 @@ pub fn encode_queue(queue: QueueId, next: Seq, applied: Position, runs: &[LiveRu
     out
 }
 
-/// A record of what is kept of a queue besides its messages; none if there is nothing.
-pub fn encode_kept(queue: QueueId, kept: &Kept) -> Option<Vec<u8>> {
-    if kept.deadlines.is_empty() && kept.body_sizes.is_empty() {
-        return None;
-    }
-    let mut out = vec![KIND_KEPT];
-    out.extend_from_slice(&queue.0.to_le_bytes());
-    out.extend_from_slice(&(kept.deadlines.iter().count() as u32).to_le_bytes());
-    for (low, high, at) in kept.deadlines.iter() {
-        put_span(&mut out, low, high);
-        out.extend_from_slice(&at.0.to_le_bytes());
-    }
-    for (low, high, size) in kept.body_sizes.iter() {
-        put_span(&mut out, low, high);
-        out.extend_from_slice(&size.to_le_bytes());
-    }
-    Some(out)
+/// Records of what is kept of a queue besides its messages; none if there is nothing.
+pub fn encode_kept(queue: QueueId, kept: &Kept) -> Vec<Vec<u8>> {
+    let deadlines: Vec<_> = kept.deadlines.iter().collect();
+    let sizes: Vec<_> = kept.body_sizes.iter().collect();
+    let begin = |deadlines: usize| {
+        let mut out = vec![KIND_KEPT];
+        out.extend_from_slice(&queue.0.to_le_bytes());
+        out.extend_from_slice(&(deadlines as u32).to_le_bytes());
+        out
+    };
+    let deadlines = deadlines.chunks(ITEMS_MAX).map(|deadlines| {
+        let mut out = begin(deadlines.len());
+        for &(low, high, at) in deadlines {
+            put_span(&mut out, low, high);
+            out.extend_from_slice(&at.0.to_le_bytes());
+        }
+        out
+    });
+    let sizes = sizes.chunks(ITEMS_MAX).map(|sizes| {
+        let mut out = begin(0);
+        for &(low, high, size) in sizes {
+            put_span(&mut out, low, high);
+            out.extend_from_slice(&size.to_le_bytes());
+        }
+        out
+    });
+    deadlines.chain(sizes).collect()
 }
 
 fn put_span(out: &mut Vec<u8>, low: u64, high: u64) {
@@ -188,7 +209,15 @@ impl Checkpoint {
 
 /// Whether there is more to say of a run than where it is and how often it came back.
 fn is_marked(run: &LiveRun) -> bool {
-    run.aside.is_some() || run.marks.failures > 0 || run.marks.rank != 0
+    run.aside.is_some() || run.rejected || run.marks.failures > 0 || run.marks.rank != 0
+}
+
+fn place_code(run: &LiveRun) -> u64 {
+    if run.rejected {
+        PLACE_REJECTED
+    } else {
+        u64::from(record::aside_code(run.aside))
+    }
 }
 
 fn take_marks(
@@ -201,9 +230,14 @@ fn take_marks(
     if failures > 0 {
         image.count_failures(first, count, u32::from(failures));
     }
-    let place = record::aside_of(cursor.varint()?).ok_or_else(|| cursor.error())?;
-    if place.is_some() {
-        image.place(first, count, place);
+    match cursor.varint()? {
+        PLACE_REJECTED => image.reject(first, count),
+        code => {
+            let place = record::aside_of(code).ok_or_else(|| cursor.error())?;
+            if place.is_some() {
+                image.place(first, count, place);
+            }
+        }
     }
     let rank = unzigzag(cursor.varint()?);
     image.rank(first, count, i16::try_from(rank).map_err(|_| cursor.error())?);
@@ -296,6 +330,7 @@ mod tests {
                 ..Marks::default()
             },
             aside: None,
+            rejected: false,
         };
         let mut runs = [
             run(5, 1 << 32, 700, 0, 7, 0),
@@ -304,9 +339,10 @@ mod tests {
             run(42, 640, 1, 0, 1, 3),
         ];
         (runs[2].marks.failures, runs[3].aside) = (2, Some(Aside::Retained));
+        runs[1].rejected = true;
         (runs[2].marks.rank, runs[3].marks.rank) = (-4, 255);
         let mut read = Checkpoint::default();
-        read.take(&encode_topology(Position(77), &[])).unwrap();
+        read.take(&encode_topology(Position(77), &[])[0]).unwrap();
         read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[..2]))
             .unwrap();
         read.take(&encode_queue(QueueId(3), Seq(90), Position(78), &runs[2..]))
@@ -330,18 +366,18 @@ mod tests {
         kept.deadlines.set(3, 7, Millis(1 << 41));
         kept.deadlines.set(9, 10, Millis(5));
         kept.body_sizes.set(3, 10, 800);
-        let record = encode_kept(QueueId(3), &kept).expect("there is something");
+        let records = encode_kept(QueueId(3), &kept);
         let mut read = Checkpoint::default();
-        read.take(&record).unwrap();
+        records.iter().for_each(|record| read.take(record).unwrap());
         let image = &read.queues[&QueueId(3)].kept;
         assert!(image.deadlines.iter().eq(kept.deadlines.iter()));
         assert!(image.body_sizes.iter().eq(kept.body_sizes.iter()));
-        assert_eq!(encode_kept(QueueId(3), &Kept::default()), None);
-        for cut in [1, 8, 12, 20, 32, record.len() - 1] {
-            assert!(
-                Checkpoint::default().take(&record[..cut]).is_err(),
-                "cut at {cut}"
-            );
+        assert!(encode_kept(QueueId(3), &Kept::default()).is_empty());
+        for record in &records {
+            for cut in [1, 8, 12, 20, record.len() - 1] {
+                let cut = Checkpoint::default().take(&record[..cut]);
+                assert!(cut.is_err());
+            }
         }
     }
 
@@ -356,6 +392,7 @@ mod tests {
             to: 2,
             marks: Marks::default(),
             aside: None,
+            rejected: false,
         };
         let mut read = Checkpoint::default();
         read.take(&encode_queue(QueueId(3), Seq(10), Position(78), &[run]))

@@ -238,6 +238,9 @@ impl Recovery {
                     }
                 }
             }
+            RecordFact::Rejected(ranges) => {
+                self.each(position, &ranges, QueueImage::reject);
+            }
             RecordFact::Expiring(deadlines) => {
                 deadlines
                     .iter()

@@ -69,6 +69,8 @@ pub struct QueueImage {
     pub failures: Returns,
     /// Which messages are set aside: how records write their places ([`record::aside_code`]).
     pub parked: Returns,
+    /// Which messages were rejected and are not through the dead-letter exchange: those with a count.
+    rejected: Returns,
     /// How urgent messages are, for those that are not as usual: their rank above [`RANK_LOWEST`].
     ranks: Returns,
     /// Deadlines of messages and sizes of their bodies, as far as they matter. May be of messages that are not there.
@@ -121,6 +123,7 @@ impl QueueImage {
             &mut self.returns,
             &mut self.failures,
             &mut self.parked,
+            &mut self.rejected,
             &mut self.ranks,
         ];
         for marks in all {
@@ -264,10 +267,11 @@ impl QueueImage {
         }
     }
 
-    /// Messages `first..first + count` are set aside so, or are not.
+    /// Messages `first..first + count` are set aside so, or are not; rejected before or not, that is where they are from then on.
     pub fn place(&mut self, first: Seq, count: u32, aside: Option<Aside>) {
         let (low, high) = (first.0, first.0 + u64::from(count));
         self.parked.remove(low, high);
+        self.rejected.remove(low, high);
         if aside.is_some() {
             self.parked.add(low, high, u32::from(record::aside_code(aside)));
         }
@@ -283,6 +287,13 @@ impl QueueImage {
         let (low, high) = (first.0, first.0 + u64::from(count));
         self.parked.remove(low, high);
         self.failures.remove(low, high);
+    }
+
+    /// Messages `first..first + count` were rejected, and go through the dead-letter exchange of their queue.
+    pub fn reject(&mut self, first: Seq, count: u32) {
+        let (low, high) = (first.0, first.0 + u64::from(count));
+        self.rejected.remove(low, high);
+        self.rejected.add(low, high, 1);
     }
 
     /// What is kept of the live messages, and of no others: some never came to be.
@@ -320,6 +331,7 @@ impl QueueImage {
             returns: std::mem::take(&mut self.returns),
             failures: std::mem::take(&mut self.failures),
             parked: std::mem::take(&mut self.parked),
+            rejected: std::mem::take(&mut self.rejected),
             ranks: std::mem::take(&mut self.ranks),
         };
         self.into_runs().flat_map(move |run| known.cut(run))
@@ -340,6 +352,7 @@ struct Known {
     returns: Returns,
     failures: Returns,
     parked: Returns,
+    rejected: Returns,
     ranks: Returns,
 }
 
@@ -348,7 +361,14 @@ impl Known {
     fn cut(&self, run: ImageRun) -> Vec<LiveRun> {
         let (start, end) = (run.first.0, run.end());
         let mut cuts = vec![start];
-        for ranges in [&self.returns, &self.failures, &self.parked, &self.ranks] {
+        let all = [
+            &self.returns,
+            &self.failures,
+            &self.parked,
+            &self.rejected,
+            &self.ranks,
+        ];
+        for ranges in all {
             cuts.extend(ranges.within(start, end).flat_map(|(low, high, _)| [low, high]));
         }
         cuts.retain(|&cut| cut < end);
@@ -359,11 +379,12 @@ impl Known {
         let ends = marked.iter().skip(1).map(|(low, _)| *low).chain([end]);
         let pieces = marked.iter().zip(ends);
         pieces
-            .map(|(&(low, (marks, aside)), high)| live_run(run.slice(low, high), marks, aside))
+            .map(|(&(low, place), high)| live_run(run.slice(low, high), place))
             .collect()
     }
 
-    fn marks(&self, seq: u64) -> (Marks, Option<Aside>) {
+    /// Their marks, whether they are set aside, and whether they were rejected.
+    fn marks(&self, seq: u64) -> (Marks, Option<Aside>, bool) {
         let failures = self.failures.of(Seq(seq));
         let marks = Marks {
             deliveries: self.returns.of(Seq(seq)),
@@ -374,11 +395,11 @@ impl Known {
             },
         };
         let place = record::aside_of(u64::from(self.parked.of(Seq(seq))));
-        (marks, place.flatten())
+        (marks, place.flatten(), self.rejected.of(Seq(seq)) > 0)
     }
 }
 
-fn live_run(run: ImageRun, marks: Marks, aside: Option<Aside>) -> LiveRun {
+fn live_run(run: ImageRun, (marks, aside, rejected): (Marks, Option<Aside>, bool)) -> LiveRun {
     let ImageRun {
         first,
         location,
@@ -394,6 +415,7 @@ fn live_run(run: ImageRun, marks: Marks, aside: Option<Aside>) -> LiveRun {
         to,
         marks,
         aside,
+        rejected,
     }
 }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use everack_broker::arguments::{Arguments, Value};
 use everack_broker::catalog::Queue;
+use everack_broker::ids::ConsumerId;
 use everack_broker::partition::SettleOutcome;
 use everack_node::notice::Notice;
-use everack_node::request::{Publish, Request, RoutedRun, Settle};
+use everack_node::request::{Publish, Request, RoutedRun, Settle, TransactionPart};
+use everack_node::transaction::Assembly;
 
 use crate::desk::{Desk, arguments, batch};
+use crate::parking::depth;
 
 fn text(text: &str) -> Value {
     Value::LongString(text.as_bytes().into())
@@ -66,11 +69,19 @@ fn a_dead_letter_is_in_one_place_at_any_time() {
     publish(&desk, &[b"one", b"two"], &source);
     desk.commit();
     reject(&desk, &source);
-    // The move is framed, and nobody has seen it: after a crash it never was.
-    assert_eq!(desk.jobs.borrow().len(), 1, "one append for both partitions");
+    // The rejection and the move are framed, and nobody has seen them: after a crash they never were.
+    assert_eq!(desk.jobs.borrow().len(), 2, "one append for both partitions");
     assert_eq!((desk.ready(&source), desk.ready(&target)), (1, 0));
     assert_eq!((again(&desk, &source).1, again(&desk, &target).1), (2, 0));
-    // It is written, and nobody has been told.
+    // The rejection is written: it is still the source's, and nobody gets it.
+    desk.write(1);
+    let (rejected, ready) = again(&desk, &source);
+    assert_eq!(
+        (ready, dead(&rejected, &source), rejected.ready(&target)),
+        (1, 1, 0)
+    );
+    desk.tell();
+    // The move is written, and nobody has been told.
     desk.write(1);
     assert_eq!((desk.ready(&source), desk.ready(&target)), (1, 0));
     assert_eq!((again(&desk, &source).1, again(&desk, &target).1), (1, 1));
@@ -100,7 +111,12 @@ fn a_full_target_keeps_all_of_a_move_from_happening() {
     reject(&desk, &source);
     desk.commit();
     assert_eq!((desk.ready(&source), desk.ready(&target)), (0, 1));
-    assert_eq!(again(&desk, &source).1, 1, "it is still the source's");
+    let (again_there, ready) = again(&desk, &source);
+    assert_eq!(
+        (ready, dead(&again_there, &source)),
+        (0, 1),
+        "it is still the source's"
+    );
     desk.pass(1000);
     desk.commit();
     assert_eq!(desk.ready(&target), 1, "there is no room yet");
@@ -114,18 +130,41 @@ fn a_full_target_keeps_all_of_a_move_from_happening() {
     assert_eq!(again.ready(&target), 2, "the one that was taken is back too");
 }
 
+/// How many messages of a queue are dead and not elsewhere.
+fn dead(desk: &Desk, queue: &Queue) -> u64 {
+    depth(desk, queue).dead
+}
+
+/// A rejection is a settlement: it is durable within milliseconds, and no consumer sees the message again, also if nobody is there
+/// to take it.
 #[test]
-fn what_is_dead_survives_a_checkpoint_in_its_queue() {
+fn what_was_rejected_stays_so_without_a_target() {
     let desk = Desk::new();
-    let letters = [("x-dead-letter-exchange", text("nowhere"))];
+    let letters = [
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text("late")),
+    ];
     let queue = desk.declare_with("queue", arguments(&letters));
     publish(&desk, &[b"one", b"two"], &queue);
     desk.commit();
     reject(&desk, &queue);
+    assert_eq!(again(&desk, &queue).1, 2, "not durable yet");
     desk.commit();
-    assert_eq!(desk.ready(&queue), 1);
-    assert!(desk.look_after(|_| ()));
-    assert_eq!(again(&desk, &queue).1, 2);
+    assert_eq!((desk.ready(&queue), dead(&desk, &queue)), (1, 1));
+    // Once from the log, once from a checkpoint, once from a checkpoint of what came from a checkpoint.
+    let mut desk = desk;
+    for _ in 0..3 {
+        let (again, ready) = again(&desk, &queue);
+        assert_eq!((ready, dead(&again, &queue)), (1, 1));
+        assert!(again.look_after(|_| ()));
+        desk = again;
+    }
+    let target = desk.declare("late");
+    desk.pass(2000);
+    desk.commit();
+    assert_eq!((dead(&desk, &queue), desk.ready(&target)), (0, 1));
+    let (again, ready) = again(&desk, &queue);
+    assert_eq!((ready, dead(&again, &queue), again.ready(&target)), (1, 0, 1));
 }
 
 #[test]
@@ -282,4 +321,177 @@ fn a_queue_that_nobody_uses_is_gone_for_good() {
     desk.commit();
     assert!(desk.queue("queue").is_none());
     assert!(desk.restart().queue("queue").is_none());
+}
+
+/// One write has a bound, however much dies at once.
+#[test]
+fn many_dead_letters_move_in_parts() {
+    let desk = Desk::new();
+    let (source, target) = apart_with(&desk, Arguments::default());
+    let body = vec![7; 100_000];
+    publish(&desk, &vec![&body[..]; 40], &source);
+    desk.commit();
+    let consumer = desk.consumer(&source);
+    while desk.get(&source, consumer).is_some() {}
+    let settle = Settle {
+        consumer,
+        first: 0,
+        count: 40,
+        outcome: SettleOutcome::Discard,
+    };
+    desk.ask_of(&source, Request::Settle(settle));
+    let sizes: Vec<usize> = desk.jobs.borrow().iter().map(|job| job.frames.bytes()).collect();
+    assert!(sizes.iter().all(|bytes| *bytes < 1_200_000), "{sizes:?}");
+    desk.commit();
+    assert_eq!((desk.ready(&source), desk.ready(&target)), (0, 40));
+    let (again, ready) = again(&desk, &source);
+    assert_eq!((ready, again.ready(&target)), (0, 40));
+}
+
+/// A publisher whose messages are refused into a dead-letter exchange gets its window back when they are in the log, not before.
+#[test]
+fn what_is_refused_is_charged_until_it_is_elsewhere() {
+    for target in ["target", "nobody"] {
+        let desk = Desk::new();
+        desk.declare("target");
+        let narrow = [
+            ("x-max-length", Value::Long(1)),
+            ("x-overflow", text("reject-publish-dlx")),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text(target)),
+        ];
+        let queue = desk.declare_with("narrow", arguments(&narrow));
+        publish(&desk, &[b"there"], &queue);
+        desk.commit();
+        let reply = desk.reply();
+        let link = reply.link.clone();
+        let messages = everack_node::messages::Messages::new(batch(&[&vec![7; 2 << 20]]));
+        let bytes = messages.chunk.len();
+        link.publish_begins(bytes);
+        let route = everack_broker::routing::Route {
+            targets: Box::new([queue.target()]),
+            by_headers: false,
+        };
+        let (route, from, to) = (Arc::new(route), 0, 1);
+        let publish = Publish {
+            messages,
+            runs: Arc::new([RoutedRun { route, from, to }]),
+            reply,
+            confirm: Some(1),
+            bytes,
+        };
+        desk.ask_of(&queue, Request::Publish(publish));
+        assert_eq!(
+            link.may_publish(),
+            target == "nobody",
+            "what nobody wants is forgotten at once"
+        );
+        let jobs = desk.jobs.borrow().len();
+        desk.write(jobs);
+        assert_eq!(link.may_publish(), target == "nobody");
+        desk.commit();
+        assert!(link.may_publish(), "it is durable elsewhere");
+    }
+}
+
+/// Takes a message and settles it in a transaction that is framed, and not written.
+fn settle_in_transaction(desk: &Desk, queue: &Queue, outcome: SettleOutcome) -> ConsumerId {
+    let consumer = desk.consumer(queue);
+    desk.get(queue, consumer).expect("there is one");
+    let part = TransactionPart {
+        assembly: Arc::new(Assembly::new(desk.shared.next_transaction(), 1)),
+        publishes: Vec::new(),
+        settles: vec![Settle {
+            consumer,
+            first: 0,
+            count: 1,
+            outcome,
+        }],
+        reply: desk.reply(),
+    };
+    desk.ask_of(queue, Request::Transaction(part));
+    consumer
+}
+
+/// What a transaction has settled is not dead-lettered too, whatever becomes of its connection meanwhile.
+#[test]
+fn what_a_transaction_settles_is_settled_once() {
+    for (outcome, arrived) in [(SettleOutcome::Done, 0), (SettleOutcome::Discard, 1)] {
+        let desk = Desk::new();
+        let target = desk.declare("target");
+        let mortal = [
+            ("x-message-ttl", Value::Long(100)),
+            ("x-dead-letter-exchange", text("")),
+            ("x-dead-letter-routing-key", text("target")),
+        ];
+        let source = desk.declare_with("source", arguments(&mortal));
+        publish(&desk, &[b"one"], &source);
+        desk.commit();
+        let consumer = settle_in_transaction(&desk, &source, outcome);
+        desk.ask_of(&source, Request::Gone { consumer });
+        desk.pass(1000);
+        assert_eq!(desk.ready(&source), 0, "nobody else gets it");
+        desk.write(1);
+        // The transaction is durable, and nobody knows.
+        let again = desk.restart();
+        again.now.set(desk.now.get());
+        for desk in [desk, again] {
+            desk.commit();
+            desk.pass(1000);
+            desk.commit();
+            assert_eq!((desk.ready(&source), dead(&desk, &source)), (0, 0), "{outcome:?}");
+            assert_eq!(desk.ready(&target), arrived, "{outcome:?}");
+        }
+    }
+}
+
+/// `tx.commit-ok` says that rejections are durable as well, also those that have not been moved yet.
+#[test]
+fn a_rejection_is_as_durable_as_its_transaction() {
+    let desk = Desk::new();
+    let (source, target) = apart(&desk);
+    publish(&desk, &[b"one"], &source);
+    desk.commit();
+    settle_in_transaction(&desk, &source, SettleOutcome::Discard);
+    assert_eq!(again(&desk, &source).1, 1, "nothing of it is durable");
+    desk.write(1);
+    let crashed = desk.restart();
+    desk.tell();
+    // The commit has been answered; the move is framed, and not written.
+    assert!(!desk.jobs.borrow().is_empty());
+    for again in [crashed, desk.restart()] {
+        assert_eq!(again.ready(&source), 0, "it does not come back");
+        again.commit();
+        assert_eq!((dead(&again, &source), again.ready(&target)), (0, 1));
+    }
+}
+
+#[test]
+fn what_was_rejected_is_parked_if_the_dead_letter_exchange_is_gone_after_a_restart() {
+    let desk = Desk::new();
+    let queue = desk.declare("queue");
+    let policy = |desk: &Desk, exchange: &str| {
+        let rules = desk.queue("queue").expect("it is there").rules();
+        let mut rules = rules;
+        rules.terms.dead_letters = !exchange.is_empty();
+        desk.ask_of(
+            &queue,
+            Request::Amend {
+                queue: queue.id,
+                rules,
+            },
+        );
+    };
+    policy(&desk, "nowhere");
+    publish(&desk, &[b"one", b"two"], &queue);
+    desk.commit();
+    reject(&desk, &queue);
+    desk.commit();
+    let (again, ready) = again(&desk, &queue);
+    again.commit();
+    for desk in [again.clone(), again.restart()] {
+        let depth = depth(&desk, &queue);
+        assert_eq!((ready, depth.ready, depth.parked, depth.dead), (1, 1, 1, 0));
+        assert_eq!(depth.counters.live(), 2);
+    }
 }

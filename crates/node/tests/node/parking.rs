@@ -30,7 +30,7 @@ fn ask(desk: &Desk, queue: &Queue, request: impl FnOnce(Arc<dyn Inquirer>) -> Re
     report.expect("a partition answers at once")
 }
 
-fn depth(desk: &Desk, queue: &Queue) -> Depth {
+pub(crate) fn depth(desk: &Desk, queue: &Queue) -> Depth {
     let report = ask(desk, queue, |inquirer| Request::Report {
         queues: vec![queue.id],
         inquirer,

@@ -1,10 +1,13 @@
 //! Records: what is written is read, and what is damaged is refused.
 
 use everack_amqp::content::Batch;
+use everack_broker::catalog::Fact;
 use everack_broker::ids::{Millis, PartitionId, QueueId, Seq};
+use everack_broker::name::Name;
 use everack_broker::partition::{Aside, Death};
+use everack_node::partition::admission::Deadline;
 use everack_node::record::{
-    self, Counted, Placed, Placement, Range, Record, RecordError, RecordFact, SetAside, Target,
+    self, Counted, ITEMS_MAX, Placed, Placement, Range, Record, RecordError, RecordFact, SetAside, Target,
     charged_bytes, fanout,
 };
 use everack_storage::Frames;
@@ -201,6 +204,8 @@ fn ranges_are_read_as_they_were_written() {
             let bytes = payload(|frames| record::encode_aside(frames, partition, &asides));
             check(bytes, None, RecordFact::Aside(asides));
         }
+        let rejected = payload(|frames| record::encode_rejected(frames, partition, Some(4), ranges));
+        check(rejected, Some(4), RecordFact::Rejected(ranges.to_vec()));
         let quarantined = payload(|frames| record::encode_quarantined(frames, partition, ranges));
         check(quarantined, None, RecordFact::Quarantined(ranges.to_vec()));
     }
@@ -259,5 +264,63 @@ fn numbers_that_were_never_given_are_refused() {
     ];
     for bytes in records {
         assert_eq!(record::decode(&bytes), Err(RecordError::Malformed));
+    }
+}
+
+/// What the records of `frames` say.
+fn facts(frames: &Frames) -> Vec<RecordFact> {
+    let payloads = frames.payloads();
+    let records =
+        payloads.map(|(_, range)| record::decode(&frames.group()[range]).expect("it was just framed"));
+    records.map(|record| record.fact).collect()
+}
+
+/// A record has a largest size, and who passes it ends the process: so there is a bound on what goes into one.
+#[test]
+fn very_many_items_become_several_records() {
+    let range = |number: usize| Range {
+        queue: QueueId(1),
+        first: Seq(1 + 2 * number as u64),
+        count: 1,
+    };
+    let deadline = |number: usize| Deadline {
+        queue: QueueId(1),
+        first: Seq(1 + number as u64),
+        count: 1,
+        at: Millis(number as u64),
+    };
+    let all = ITEMS_MAX + 1;
+    let (ranges, deadlines): (Vec<_>, Vec<_>) =
+        (0..all).map(|number| (range(number), deadline(number))).unzip();
+    let mut frames = Frames::new();
+    record::encode_settled(&mut frames, PartitionId(0), None, &ranges);
+    record::encode_expiring(&mut frames, PartitionId(0), None, &deadlines);
+    let (mut settled, mut expiring) = (Vec::new(), Vec::new());
+    for fact in facts(&frames) {
+        match fact {
+            RecordFact::Settled(ranges) if ranges.len() <= ITEMS_MAX => settled.extend(ranges),
+            RecordFact::Expiring(deadlines) if deadlines.len() <= ITEMS_MAX => expiring.extend(deadlines),
+            _ => panic!("a record is too large, or not what was framed"),
+        }
+    }
+    assert_eq!((settled, expiring), (ranges, deadlines));
+}
+
+#[test]
+fn a_long_list_of_facts_becomes_several_records() {
+    let user = |number: usize| Fact::UserDeleted {
+        user: Name::from(format!("{number:0>200}").as_str()),
+    };
+    for count in [1, 3, 200_000] {
+        let all: Vec<Fact> = (0..count).map(user).collect();
+        let mut frames = Frames::new();
+        record::encode_topology(&mut frames, &all);
+        let records = facts(&frames);
+        assert_eq!(records.len(), if count == 200_000 { 3 } else { 1 });
+        let read = records.into_iter().flat_map(|fact| match fact {
+            RecordFact::Topology(facts) => facts,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(read.collect::<Vec<_>>(), all);
     }
 }

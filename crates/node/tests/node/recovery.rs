@@ -29,7 +29,7 @@ fn messages_that_become_durable_while_a_queue_is_captured_are_there_once() {
     let facts: Vec<_> = desk.catalog.borrow().catalog().facts().collect();
     let mut checkpoint = Checkpoint::default();
     checkpoint
-        .take(&checkpoint::encode_topology(desk.committed(), &facts))
+        .take(&checkpoint::encode_topology(desk.committed(), &facts)[0])
         .unwrap();
     checkpoint
         .take(&checkpoint::encode_queue(queue.id, cut.next, cut.applied, &runs))

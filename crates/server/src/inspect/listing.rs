@@ -75,6 +75,7 @@ fn describe(record: &Record) -> String {
         RecordFact::Unparked(list) => format!("unparked     {}", ranges(list)),
         RecordFact::Counted(list) => format!("counted      {}", counted(list)),
         RecordFact::Aside(list) => format!("aside        {}", asides(list)),
+        RecordFact::Rejected(list) => format!("rejected     {}", ranges(list)),
         RecordFact::Quarantined(list) => format!("quarantined  {}", ranges(list)),
         RecordFact::Expiring(list) => format!("expiring     {}", deadlines(list)),
         RecordFact::Topology(facts) => {

@@ -37,6 +37,7 @@ pub(super) fn text(survey: &Survey, out: &mut impl Write) -> io::Result<()> {
         ("unparked", kinds.unparked),
         ("counted", kinds.counted),
         ("aside", kinds.aside),
+        ("rejected", kinds.rejected),
         ("quarantined", kinds.quarantined),
         ("expiring", kinds.expiring),
         ("topology", kinds.topology),

@@ -150,6 +150,7 @@ pub fn all() -> Vec<Vec<u8>> {
             ];
             record::encode_aside(frames, partition, &asides);
         }),
+        payload(|frames| record::encode_rejected(frames, partition, Some(8), &[range(5, 1)])),
         payload(|frames| record::encode_quarantined(frames, partition, &[range(4, 1)])),
         payload(|frames| {
             let deadline = Deadline {
@@ -177,6 +178,7 @@ pub fn checkpoint() -> Vec<Vec<u8>> {
             rank: deliveries as i16,
         },
         aside: (deliveries > 2).then_some(Aside::Parked(Death::DeliveryLimit)),
+        rejected: deliveries == 2,
     };
     let runs = [
         run(1, 1 << 32 | 4096, 0, 4, 0),
@@ -184,7 +186,7 @@ pub fn checkpoint() -> Vec<Vec<u8>> {
         run(10, 1 << 32 | 4096, 4, 5, 3),
     ];
     vec![
-        contents::encode_topology(Position(77), &facts()),
+        contents::encode_topology(Position(77), &facts()).remove(0),
         contents::encode_queue(QUEUE, Seq(90), Position(78), &runs[..2]),
         contents::encode_queue(QUEUE, Seq(90), Position(78), &runs[2..]),
         contents::encode_queue(QueueId(2), Seq(1), Position(79), &[]),

@@ -399,6 +399,9 @@ fn describe(effect: &Effect<Batch>) -> String {
             Some(at) => format!("q{queue} {} unparked until {at}", span(*first, *count)),
             None => format!("q{queue} {} unparked", span(*first, *count)),
         },
+        Effect::Rejected {
+            queue, first, count, ..
+        } => format!("q{queue} {} rejected", span(*first, *count)),
         Effect::ConsumeOk { ticket } => format!("{ticket}: consuming"),
         Effect::Cancelled { ticket } => format!("{ticket}: cancelled"),
         Effect::Refused { ticket, refusal } => format!("{ticket}: {refusal:?}"),

@@ -192,6 +192,7 @@ impl Walk {
             Effect::Purged { messages, .. } => answers.push(format!("purged {messages}")),
             Effect::ConsumerGone { .. } => answers.push("consumer gone".into()),
             Effect::Unused { queue } => answers.push(format!("q{queue} unused")),
+            Effect::Rejected { first, .. } => answers.push(format!("rejected {first}")),
             Effect::Died { run, .. } => answers.push(format!("died {}", run.first)),
             Effect::Orphaned { run, .. } => answers.push(format!("orphaned {}", run.first)),
             Effect::LimitFreed { .. } => {}

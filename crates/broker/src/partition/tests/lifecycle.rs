@@ -305,7 +305,7 @@ fn the_dead_are_sent_on_and_stay_until_they_have_arrived() {
     bench.enqueue(run(1, 4, 7));
     bench.round();
     bench.settle(1, 1, 2, SettleOutcome::Discard);
-    assert_eq!(bench.round(), "q1 2..4 died: rejected");
+    assert_eq!(bench.round(), "q1 2..4 rejected\nq1 2..4 died: rejected");
     let depth = bench.partition.depth(QUEUE).unwrap();
     assert_eq!((depth.dead, depth.counters.live(), depth.unsettled), (2, 4, 2));
     assert!(bench.partition.is_dying(QUEUE, Seq(2), 2));
@@ -314,6 +314,82 @@ fn the_dead_are_sent_on_and_stay_until_they_have_arrived() {
     assert_eq!(bench.round(), "q1 2..4 20b @1:7 deadlettered");
     let depth = bench.partition.depth(QUEUE).unwrap();
     assert_eq!((depth.dead, depth.counters.dead_lettered), (0, 2));
+}
+
+/// A run of thousands of messages is not moved at once only because it is the first.
+#[test]
+fn a_large_run_of_the_dead_goes_in_parts() {
+    let mut bench = dead_letters();
+    bench.consume(1, 0);
+    bench.enqueue(run(1, 4096, 7));
+    bench.round();
+    bench.settle(1, 0, 4096, SettleOutcome::Discard);
+    assert_eq!(bench.round(), "q1 1..4097 rejected\nq1 1..257 died: rejected");
+    answer(&mut bench, 1, 256, true);
+    assert_eq!(
+        bench.round(),
+        "q1 1..257 2560b @1:7 deadlettered\nq1 257..513 died: rejected"
+    );
+}
+
+fn commit(bench: &mut Bench, first: u64, count: u32) {
+    bench.apply(Command::Commit {
+        consumer: crate::ids::ConsumerId(1),
+        first,
+        count,
+    });
+}
+
+/// What a transaction on its way settles is settled once, by the transaction, whatever its consumer does.
+#[test]
+fn what_is_being_committed_stays_with_its_consumer() {
+    for outcome in [SettleOutcome::Done, SettleOutcome::Discard] {
+        let settled = |bench: &mut Bench| {
+            let told = bench.round();
+            match outcome {
+                SettleOutcome::Done => assert_eq!(told, "q1 2..4 20b @1:7 done"),
+                _ => assert_eq!(told, "q1 2..4 rejected\nq1 2..4 died: rejected"),
+            }
+        };
+        let committing = || {
+            let mut bench = dead_letters();
+            bench.expire(1, 4, 10);
+            bench.consume(1, 0);
+            bench.enqueue(run(1, 4, 7));
+            bench.round();
+            commit(&mut bench, 1, 2);
+            bench
+        };
+        let mut bench = committing();
+        bench.die(1);
+        assert_eq!(bench.round(), "q1 1 back\nq1 4 back");
+        bench.die(1);
+        bench.pass(20);
+        assert_eq!(bench.round(), "q1 1 died: expired\nq1 4 died: expired");
+        assert_eq!(bench.partition.depth(QUEUE).unwrap().unsettled, 2);
+        bench.settle(1, 1, 2, outcome);
+        settled(&mut bench);
+        assert!(
+            !bench.partition.knows(crate::ids::ConsumerId(1)),
+            "it holds nothing more"
+        );
+
+        let mut bench = committing();
+        bench.apply(Command::Recover {
+            consumer: crate::ids::ConsumerId(1),
+        });
+        bench.settle(1, 1, 2, outcome);
+        assert!(
+            bench.round().contains("q1 1 back\nq1 4 back\nq1 2..4"),
+            "{outcome:?}"
+        );
+        bench.die(1);
+        assert_eq!(
+            bench.round(),
+            "q1 1 back\nq1 4 back",
+            "and no more is held for it"
+        );
+    }
 }
 
 #[test]
@@ -396,12 +472,12 @@ fn only_so_many_are_on_their_way() {
     bench.settle(1, 0, 800, SettleOutcome::Discard);
     assert_eq!(
         bench.round(),
-        "q1 1..201 died: rejected\nq1 201..401 died: rejected"
+        "q1 1..801 rejected\nq1 1..201 died: rejected\nq1 201..257 died: rejected"
     );
     answer(&mut bench, 1, 200, true);
     assert_eq!(
         bench.round(),
-        "q1 1..201 2000b @1:1 deadlettered\nq1 401..457 died: rejected"
+        "q1 1..201 2000b @1:1 deadlettered\nq1 257..401 died: rejected\nq1 401..457 died: rejected"
     );
 }
 

@@ -156,15 +156,6 @@ fn letters_of_copies(arguments: &[(&str, Argument)]) -> [u64; 3] {
         },
     );
     talk.settle();
-    assert_eq!(talk.heard(), ["1 BasicGetEmpty"], "it is not durable yet");
-    talk.say(
-        1,
-        basic::Get {
-            no_ack: false,
-            ..get("own")
-        },
-    );
-    talk.settle();
     assert_eq!(talk.heard(), ["1 got 1", "x"]);
     talk.say(
         1,

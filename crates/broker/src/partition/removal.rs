@@ -108,6 +108,10 @@ impl<C: Content> Partition<C> {
         };
         let mut removed = Vec::new();
         lifecycle.dead.remove(first, end, |run| removed.push(run));
+        if !removed.is_empty() {
+            // Others may have waited for room on the way.
+            self.touch(slot);
+        }
         for run in removed {
             self.leave(slot, &run, reason);
         }

@@ -134,6 +134,27 @@ fn only_so_many_are_on_their_way_and_the_others_keep_their_order() {
 }
 
 #[test]
+fn what_is_damaged_on_its_way_makes_room_for_the_next() {
+    let mut bench = bench();
+    for part in 0..3 {
+        bench.expire(part * 200 + 1, 200, 100);
+        bench.enqueue(run(part * 200 + 1, 200, part + 1));
+    }
+    bench.round();
+    bench.pass(100);
+    assert_eq!(bench.round(), "q1 1..201 died: due\nq1 201..401 died: due");
+    bench.apply(Command::Quarantine {
+        queue: QUEUE,
+        first: Seq(1),
+        count: 200,
+    });
+    assert_eq!(
+        bench.round(),
+        "q1 1..201 2000b @1:1 quarantined\nq1 401..601 died: due"
+    );
+}
+
+#[test]
 fn what_waits_can_be_called_off() {
     let mut bench = bench();
     due(&mut bench, &[100, 200, 300]);

@@ -69,9 +69,23 @@ impl Counters {
 
     /// Messages that were removed by an order, or because nothing was left of them.
     pub fn discarded(&self) -> u64 {
-        let by_order = self.rejected + self.purged + self.deleted + self.parked_discarded;
-        let by_terms = self.expired + self.overflowed + self.delivery_limit + self.cycle + self.unroutable;
-        by_order + by_terms + self.quarantined
+        self.discarded_by_reason().iter().map(|(_, count)| count).sum()
+    }
+
+    /// The same by reason, under the names that the management API gives them. There is no other reason: the balance is made of this.
+    pub fn discarded_by_reason(&self) -> [(&'static str, u64); 10] {
+        [
+            ("rejected", self.rejected),
+            ("purged", self.purged),
+            ("deleted", self.deleted),
+            ("parked", self.parked_discarded),
+            ("expired", self.expired),
+            ("maxlen", self.overflowed),
+            ("delivery_limit", self.delivery_limit),
+            ("cycle", self.cycle),
+            ("unroutable", self.unroutable),
+            ("damaged", self.quarantined),
+        ]
     }
 
     /// Messages that are still there.

@@ -13,6 +13,7 @@
 //! once; whoever brings work runs it. It knows no thread, lock, file or clock.
 
 pub mod admission;
+mod balance;
 pub mod capture;
 mod effects;
 mod jobs;

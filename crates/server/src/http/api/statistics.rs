@@ -23,25 +23,20 @@ pub(super) fn of_queues(counters: &Counters) -> Value {
     })
 }
 
-/// What became of everything that a queue, or many together, ever accepted: `accepted` is the sum of all the others.
+/// What became of everything that a queue, or many together, accepted since the process started: `accepted` is the sum of `live`, `settled`,
+/// `dead_lettered` and what was discarded. It includes `restored`, what the start found there.
 pub(super) fn balance(counters: &Counters) -> Value {
+    let discarded = counters.discarded_by_reason().into_iter();
+    let discarded: serde_json::Map<String, Value> = discarded
+        .map(|(reason, count)| (reason.to_owned(), count.into()))
+        .collect();
     json!({
         "accepted": counters.accepted,
+        "restored": counters.restored,
         "live": counters.live(),
         "settled": counters.settled(),
         "dead_lettered": counters.dead_lettered,
-        "discarded": {
-            "rejected": counters.rejected,
-            "purged": counters.purged,
-            "deleted": counters.deleted,
-            "expired": counters.expired,
-            "maxlen": counters.overflowed,
-            "delivery_limit": counters.delivery_limit,
-            "parked": counters.parked_discarded,
-            "cycle": counters.cycle,
-            "unroutable": counters.unroutable,
-            "damaged": counters.quarantined,
-        },
+        "discarded": discarded,
     })
 }
 

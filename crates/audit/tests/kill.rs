@@ -26,6 +26,11 @@ fn main() {
         fifty_kills,
     )];
     if !is_rabbitmq() {
+        // RabbitMQ's classic queues forget dead letters that are on their way.
+        trials.push(trial(
+            "queues with rules of their own lose nothing through kills",
+            rules_through_kills,
+        ));
         trials.push(trial("a wiped log is found to be a loss", wiped_log));
         trials.push(trial(
             "a removed delivery is found to be a loss",
@@ -179,6 +184,34 @@ fn fifty_kills() -> anyhow::Result<()> {
     for file in ["report.md", "report.html", "report.json"] {
         ensure!(stage.path("report").join(file).exists(), "there is no {file}");
     }
+    Ok(())
+}
+
+/// Moving, expiring, limiting, delaying and failing, through SIGKILLs.
+fn rules_through_kills() -> anyhow::Result<()> {
+    const KILLS: u64 = 12;
+    let stage = Stage::new()?;
+    let faults = format!("kill9*{KILLS}");
+    let (status, json) = outcome(stage.audit(&[
+        "--faults",
+        &faults,
+        "--publishers",
+        "1",
+        "--consumers",
+        "1",
+        "--workloads",
+        "dlx,priority,ttl,limit,delay,retry,poison",
+    ])?)?;
+    ensure!(status.code() == Some(0), "it ended with {status}: {json}");
+    ensure!(json["verdict"] == "clean", "{json}");
+    for broken in ["lost", "damaged", "phantom", "queues_lost", "stuck"] {
+        ensure!(number(&json, broken) == 0, "{broken}: {json}");
+    }
+    ensure!(number(&json, "crashes") == KILLS, "too few crashes: {json}");
+    ensure!(
+        number(&json, "confirmed") > 100 * KILLS,
+        "too little load to mean anything: {json}"
+    );
     Ok(())
 }
 

@@ -204,6 +204,9 @@ impl Consumer {
         if one_in(habits.reject_one_in) {
             return Settlement::Discard;
         }
+        if one_in(habits.fail_one_in) {
+            return Settlement::Reject;
+        }
         let drains = self.bench.ear.now().stage != Stage::Load;
         if drains || redelivered || !one_in(habits.return_one_in) {
             return Settlement::Ack;

@@ -13,8 +13,8 @@ pub(super) const RULES: Rules = Rules {
 
 pub(super) fn plan(setup: &Setup) -> Plan {
     let queues = vec![
-        setup.queue(Kind::Dlx, "0", &onward(setup, "1")),
-        setup.queue(Kind::Dlx, "1", &onward(setup, "2")),
+        setup.queue(Kind::Dlx, "0", &onward(setup, Kind::Dlx, setup.queue_type, "1")),
+        setup.queue(Kind::Dlx, "1", &onward(setup, Kind::Dlx, setup.queue_type, "2")),
         setup.queue(Kind::Dlx, "2", &[]),
     ];
     let publisher = Publisher {
@@ -46,12 +46,17 @@ pub(super) fn plan(setup: &Setup) -> Plan {
 
 /// The arguments of a queue whose dead letters go to another one. A quorum queue is asked for the safe way, which RabbitMQ does
 /// not take by default.
-fn onward(setup: &Setup, part: &str) -> Vec<(&'static str, AMQPValue)> {
+pub(super) fn onward(
+    setup: &Setup,
+    kind: Kind,
+    queue_type: QueueType,
+    part: &str,
+) -> Vec<(&'static str, AMQPValue)> {
     let mut arguments = vec![
         ("x-dead-letter-exchange", text("")),
-        ("x-dead-letter-routing-key", text(&setup.name(Kind::Dlx, part))),
+        ("x-dead-letter-routing-key", text(&setup.name(kind, part))),
     ];
-    if setup.queue_type == QueueType::Quorum {
+    if queue_type == QueueType::Quorum {
         arguments.push(("x-dead-letter-strategy", text("at-least-once")));
         arguments.push(("x-overflow", text("reject-publish")));
     }

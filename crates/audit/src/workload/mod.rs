@@ -9,8 +9,10 @@ mod dlx;
 mod fanout;
 mod large;
 mod limit;
+mod poison;
 mod priority;
 mod requeue;
+mod retry;
 mod ttl;
 mod tx;
 
@@ -44,11 +46,15 @@ pub enum Kind {
     Limit,
     /// Delays by an exchange of type `x-delayed-message`. Not in the default.
     Delay,
+    /// Rejected messages wait and come back to their queue. Not in the default.
+    Retry,
+    /// A delivery limit, and a dead-letter queue behind it. Not in the default.
+    Poison,
 }
 
 impl Kind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Backlog,
         Self::Compete,
         Self::Fanout,
@@ -60,6 +66,8 @@ impl Kind {
         Self::Ttl,
         Self::Limit,
         Self::Delay,
+        Self::Retry,
+        Self::Poison,
     ];
 
     /// Its name on the command line and in queue names.
@@ -76,6 +84,8 @@ impl Kind {
             Self::Ttl => "ttl",
             Self::Limit => "limit",
             Self::Delay => "delay",
+            Self::Retry => "retry",
+            Self::Poison => "poison",
         }
     }
 
@@ -86,6 +96,8 @@ impl Kind {
             Self::Priority => priority::RULES,
             Self::Ttl => ttl::RULES,
             Self::Delay => delay::RULES,
+            Self::Retry => retry::RULES,
+            Self::Poison => poison::RULES,
             _ => Rules::STRICT,
         }
     }
@@ -104,6 +116,8 @@ impl Kind {
             Self::Ttl => vec![ttl::plan(setup)],
             Self::Limit => vec![limit::plan(setup)],
             Self::Delay => vec![delay::plan(setup)],
+            Self::Retry => vec![retry::plan(setup)],
+            Self::Poison => vec![poison::plan(setup)],
         }
     }
 }
@@ -172,8 +186,19 @@ impl Setup {
 
     /// A queue with these arguments beside its type.
     fn queue(&self, kind: Kind, part: &str, arguments: &[(&str, AMQPValue)]) -> Queue {
+        self.queue_of(kind, self.queue_type, part, arguments)
+    }
+
+    /// A queue of this type, whatever the others are.
+    fn queue_of(
+        &self,
+        kind: Kind,
+        queue_type: QueueType,
+        part: &str,
+        arguments: &[(&str, AMQPValue)],
+    ) -> Queue {
         let mut table = FieldTable::default();
-        table.insert("x-queue-type".into(), text(self.queue_type.name()));
+        table.insert("x-queue-type".into(), text(queue_type.name()));
         for (key, value) in arguments {
             table.insert(ShortString::from(*key), value.clone());
         }
@@ -341,6 +366,8 @@ pub(crate) struct Habits {
     pub(crate) return_one_in: u32,
     /// One in so many deliveries is rejected for good; 0 for none.
     pub(crate) reject_one_in: u32,
+    /// One in so many deliveries is rejected back into its queue, as often as it comes; 0 for none.
+    pub(crate) fail_one_in: u32,
     /// One in so many batches is given back whole, with recover; 0 for none.
     pub(crate) recover_one_in: u32,
     /// Its connection is cut after so many deliveries.
@@ -358,6 +385,7 @@ impl Habits {
             prefetch,
             return_one_in: 0,
             reject_one_in: 0,
+            fail_one_in: 0,
             recover_one_in: 0,
             dies_after: None,
             transactional: false,
@@ -394,10 +422,10 @@ mod tests {
                     "{kind:?}"
                 );
                 for queue in 0..plan.queues.len() {
-                    // What waits in the first queue of a delay leaves it by itself.
+                    // What waits in the queue of a delay leaves it by itself.
                     let emptied = plan.consumers.iter().any(|consumer| consumer.queue == queue);
                     assert!(
-                        emptied || kind == Kind::Ttl,
+                        emptied || matches!(kind, Kind::Ttl | Kind::Retry),
                         "{kind:?}: nobody drains queue {queue}"
                     );
                 }

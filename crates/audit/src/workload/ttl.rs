@@ -1,6 +1,6 @@
 //! Delays: messages wait in a queue with a TTL that nobody consumes, and move to a second queue when it has passed.
 
-use super::{Backlog, Consumer, Habits, Kind, Plan, Publisher, QueueType, Rules, Setup, text};
+use super::{Backlog, Consumer, Habits, Kind, Plan, Publisher, Rules, Setup, dlx};
 use crate::journal::Route;
 use lapin::types::AMQPValue;
 
@@ -8,18 +8,11 @@ use lapin::types::AMQPValue;
 const DELAY_MS: i32 = 300;
 
 /// See the chain of dead letters.
-pub(super) const RULES: Rules = super::dlx::RULES;
+pub(super) const RULES: Rules = dlx::RULES;
 
 pub(super) fn plan(setup: &Setup) -> Plan {
-    let mut arguments = vec![
-        ("x-message-ttl", AMQPValue::LongInt(DELAY_MS)),
-        ("x-dead-letter-exchange", text("")),
-        ("x-dead-letter-routing-key", text(&setup.name(Kind::Ttl, "due"))),
-    ];
-    if setup.queue_type == QueueType::Quorum {
-        arguments.push(("x-dead-letter-strategy", text("at-least-once")));
-        arguments.push(("x-overflow", text("reject-publish")));
-    }
+    let mut arguments = dlx::onward(setup, Kind::Ttl, setup.queue_type, "due");
+    arguments.push(("x-message-ttl", AMQPValue::LongInt(DELAY_MS)));
     let publisher = Publisher {
         exchange: String::new(),
         route: Route::Chain,

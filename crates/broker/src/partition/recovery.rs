@@ -54,6 +54,7 @@ impl<C: Content> Partition<C> {
                 .get_or_insert_with(|| Box::new(Lifecycle::new(rules.terms)));
             (lifecycle.deadlines, lifecycle.body_sizes) = (kept.deadlines, kept.body_sizes);
         }
+        let mut failed = Vec::new();
         for LiveRun {
             first,
             location,
@@ -81,6 +82,7 @@ impl<C: Content> Partition<C> {
                 _ if was_rejected => rejected.push((run, marks)),
                 Some(why) => queue.set_aside(Parked { run, marks, why }),
                 None if rules.terms.scheduled => queue.put_on_schedule(run, marks),
+                None if queue.gives_up(marks) => failed.push((run, marks)),
                 None => {
                     self.totals.add_ready(&run);
                     queue.put(run, marks);
@@ -98,6 +100,10 @@ impl<C: Content> Partition<C> {
                 // Its dead-letter exchange went, and nobody has given these up.
                 self.park(slot, run, marks, Death::Rejected);
             }
+        }
+        // They had died of it, and have not gone anywhere yet.
+        for (run, marks) in failed {
+            self.limit_reached(slot, run, marks);
         }
     }
 

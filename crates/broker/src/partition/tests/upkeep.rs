@@ -1,7 +1,10 @@
 //! Small cases about upkeep: removal, relocation, memory, restart.
 
-use crate::ids::{ConsumerId, QueueId, Seq};
-use crate::partition::{Command, Kept, Limits, Partition, Restored, Run, SettleReason};
+use crate::ids::{ConsumerId, Location, QueueId, Seq};
+use crate::partition::{
+    Command, Kept, Limits, LiveRun, Marks, Partition, Restored, Rules, Run, SettleReason,
+};
+use crate::terms::Terms;
 
 use super::harness::{Batch, Bench, QUEUE, TICKET, check, check_with, run};
 
@@ -333,4 +336,51 @@ fn a_restart_brings_back_what_is_durable_and_live() {
             "c1 <- 12 #6 @1:21[0]",
         ]
     );
+}
+
+/// Found by the simulator (its seed 303 of the first runs with delivery limits): a message that had failed too often and still waited for its
+/// dead-letter queue was handed out again after a restart.
+#[test]
+fn what_has_failed_too_often_is_not_ready_after_a_restart() {
+    let live = |first, failures| LiveRun {
+        first: Seq(first),
+        location: Location(1 << 32 | first),
+        bytes: 10,
+        from: 0,
+        to: 1,
+        marks: Marks {
+            deliveries: 2,
+            failures,
+            rank: 0,
+        },
+        aside: None,
+    };
+    for dead_letters in [true, false] {
+        let mut bench = Bench::new();
+        bench.partition = Partition::new(Limits::default());
+        let restored = Restored {
+            queue: QUEUE,
+            durable: true,
+            auto_delete: false,
+            rules: Box::new(Rules {
+                counts_failures: true,
+                delivery_limit: Some(1),
+                terms: Terms {
+                    dead_letters,
+                    ..Terms::default()
+                },
+                ..Rules::default()
+            }),
+            next_seq: Seq(10),
+        };
+        bench
+            .partition
+            .restore_queue(restored, Kept::default(), [live(1, 2), live(2, 1)]);
+        bench.partition.recovered();
+        bench.round();
+        let depth = bench.partition.depth(QUEUE).expect("it is there");
+        let (dead, parked) = (u64::from(dead_letters), u64::from(!dead_letters));
+        assert_eq!((depth.ready, depth.dead, depth.parked), (1, dead, parked));
+        assert_eq!(depth.counters.live(), 2);
+    }
 }

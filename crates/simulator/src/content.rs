@@ -2,8 +2,9 @@
 
 use everack_amqp::wire::primitive::{ShortString, put_short_string};
 use everack_amqp::wire::properties::{Properties, flag};
+use everack_amqp::wire::table::Value;
 
-use crate::book::{Book, Number};
+use crate::book::{Book, Message, Number};
 
 /// The properties of message `number`: flags, delivery mode, message id.
 pub fn properties(number: Number, persistent: bool) -> Vec<u8> {
@@ -11,6 +12,34 @@ pub fn properties(number: Number, persistent: bool) -> Vec<u8> {
     bytes.push(if persistent { 2 } else { 1 });
     put_short_string(&mut bytes, &ShortString::shortened(&number.to_string()));
     bytes
+}
+
+/// The properties of a message that may have a priority and an expiration.
+pub fn properties_of(message: &Message, persistent: bool) -> Vec<u8> {
+    if message.priority.is_none() && message.expiration_ms.is_none() {
+        return properties(message.number, persistent);
+    }
+    let text = |number: u64| ShortString::shortened(&number.to_string());
+    let properties = Properties {
+        delivery_mode: Some(if persistent { 2 } else { 1 }),
+        priority: message.priority,
+        expiration: message.expiration_ms.map(text),
+        message_id: Some(text(message.number)),
+        ..Properties::default()
+    };
+    let mut bytes = Vec::new();
+    properties.encode(&mut bytes);
+    bytes
+}
+
+/// How many deliveries of a message have failed, as its headers say.
+pub fn failures_of(properties: &[u8]) -> Option<u64> {
+    let headers = Properties::decode(properties).ok()?.headers?;
+    match headers.get("x-delivery-count")? {
+        Value::I64(count) => u64::try_from(*count).ok(),
+        Value::I32(count) => u64::try_from(*count).ok(),
+        _ => None,
+    }
 }
 
 /// The number that properties carry.
@@ -33,9 +62,35 @@ pub fn is_intact(book: &Book, number: Number, properties: &[u8], body: &[u8]) ->
         return true;
     };
     let sent = publish.message.bytes == body.len() && self::body(number, body.len()) == body;
-    sent && [true, false]
+    let as_sent = [true, false]
         .iter()
-        .any(|mode| self::properties(number, *mode) == properties)
+        .any(|mode| properties_of(&publish.message, *mode) == properties);
+    sent && (as_sent || has_only_gained_headers(&publish.message, properties))
+}
+
+/// Whether properties are those that were sent but for what the broker adds: counts of deliveries, and, where a message died, headers that
+/// tell of it instead of its expiration.
+fn has_only_gained_headers(message: &Message, properties: &[u8]) -> bool {
+    let Ok(mut properties) = Properties::decode(properties) else {
+        return false;
+    };
+    let Some(headers) = properties.headers.take() else {
+        return false;
+    };
+    let ours = |name: &ShortString| name.as_bytes().starts_with(b"x-");
+    if !headers.iter().all(|(name, _)| ours(name)) {
+        return false;
+    }
+    let died = headers.get("x-death").is_some();
+    let unexpiring = Message {
+        expiration_ms: message.expiration_ms.filter(|_| !died),
+        ..message.clone()
+    };
+    let mut bytes = Vec::new();
+    properties.encode(&mut bytes);
+    [true, false]
+        .iter()
+        .any(|mode| properties_of(&unexpiring, *mode) == bytes)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that ordinary seeds have to reach.
-pub const KINDS: [&str; 68] = [
+pub const KINDS: [&str; 74] = [
     "messages sent",
     "messages confirmed",
     "messages returned",
@@ -72,6 +72,12 @@ pub const KINDS: [&str; 68] = [
     "bit rot in a record",
     "bit rot in a checkpoint",
     "messages set aside as damaged",
+    "messages of queues with rules",
+    "dead letters delivered",
+    "messages refused",
+    "heirs deleted",
+    "failed deliveries",
+    "messages that waited, or were parked",
 ];
 
 /// See the module documentation.

@@ -41,11 +41,35 @@ pub enum Flaw {
     WaitsForLongSyncs,
     /// What is read back from the log is handed out with a bit turned over.
     TurnsBits,
+    /// A dead letter leaves its queue in one write and enters the next one in another.
+    MovesInTwoWrites,
+    /// The log is not told that a dead letter has left its queue.
+    MovesTwice,
+    /// Queues do not know that they have a dead-letter exchange.
+    DropsDeadLetters,
+    /// What finds no room is dropped and confirmed, instead of the oldest.
+    DropsNewest,
+    /// Deadlines are not logged.
+    ForgetsDeadlines,
+    /// Messages live half as long as they may.
+    ExpiresEarly,
+    /// Failed deliveries are not logged.
+    ForgetsFailures,
+    /// That a message is parked is not logged.
+    ForgetsParked,
+    /// Queues that refuse do so one message too soon.
+    RefusesTooSoon,
+    /// Priorities do not count.
+    IgnoresPriorities,
+    /// Every consumer is an active one.
+    ServesAll,
+    /// What came back is handed out at once.
+    RetriesAtOnce,
 }
 
 impl Flaw {
     /// All of them but none.
-    pub const ALL: [Flaw; 17] = [
+    pub const ALL: [Flaw; 29] = [
         Flaw::ConfirmsEarly,
         Flaw::ForgetsSettlements,
         Flaw::RetiresEarly,
@@ -63,7 +87,36 @@ impl Flaw {
         Flaw::DelaysSettlements,
         Flaw::WaitsForLongSyncs,
         Flaw::TurnsBits,
+        Flaw::MovesInTwoWrites,
+        Flaw::MovesTwice,
+        Flaw::DropsDeadLetters,
+        Flaw::DropsNewest,
+        Flaw::ForgetsDeadlines,
+        Flaw::ExpiresEarly,
+        Flaw::ForgetsFailures,
+        Flaw::ForgetsParked,
+        Flaw::RefusesTooSoon,
+        Flaw::IgnoresPriorities,
+        Flaw::ServesAll,
+        Flaw::RetriesAtOnce,
     ];
+
+    /// Queues that a history has if it has this bug: those whose rules it breaks. None for one that may show anywhere.
+    pub fn families(self) -> &'static [&'static str] {
+        match self {
+            Flaw::MovesInTwoWrites | Flaw::MovesTwice | Flaw::DropsDeadLetters => &["w0", "x0"],
+            Flaw::DropsNewest => &["m0"],
+            Flaw::ForgetsDeadlines => &["u0", "x0"],
+            Flaw::ExpiresEarly => &["x1"],
+            Flaw::ForgetsFailures => &["l0", "z0"],
+            Flaw::ForgetsParked => &["l0"],
+            Flaw::RefusesTooSoon => &["r0"],
+            Flaw::IgnoresPriorities => &["p0"],
+            Flaw::ServesAll => &["s0"],
+            Flaw::RetriesAtOnce => &["z0"],
+            _ => &[],
+        }
+    }
 
     /// Its name on the command line: `confirms-early`.
     pub fn name(self) -> String {
@@ -94,5 +147,12 @@ mod tests {
             assert_eq!(Flaw::named(&flaw.name()), Some(flaw));
         }
         assert_eq!(Flaw::named("none"), None);
+    }
+
+    #[test]
+    fn families_of_flaws_are_there() {
+        for name in Flaw::ALL.into_iter().flat_map(Flaw::families) {
+            assert!(crate::book::family::place(name).is_some(), "{name}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
+use everack_broker::partition::Rules;
+use everack_broker::terms::Overflow;
 use everack_node::append::{AppendJob, JobId, Origin, Share};
 use everack_node::opening::{Opened, Plan};
 use everack_node::partition::Partition;
@@ -19,6 +21,9 @@ use crate::flaw::Flaw;
 const SETTLED: u8 = 2;
 pub(crate) const MOVED: u8 = 4;
 const WHOLE: u8 = 6;
+const EXPIRING: u8 = 8;
+const COUNTED: u8 = 12;
+const ASIDE: u8 = 13;
 
 /// What recovery gives back, as a node with this flaw would have it.
 pub(crate) fn opened(mut opened: Opened<Watched>, plan: &Plan, flaw: Flaw) -> Opened<Watched> {
@@ -53,9 +58,78 @@ pub(crate) fn request(flaw: Flaw, mut request: Request) -> Option<Request> {
             consume.prefetch = 0;
             consume.limit = None;
         }
+        (_, Request::CreateQueue { rules, .. } | Request::Amend { rules, .. }) => bend(flaw, rules),
         _ => (),
     }
     Some(request)
+}
+
+/// What a queue would do with a flaw.
+fn bend(flaw: Flaw, rules: &mut Rules) {
+    let terms = &mut rules.terms;
+    match flaw {
+        Flaw::DropsDeadLetters => terms.dead_letters = false,
+        Flaw::DropsNewest if !terms.dead_letters => terms.overflow = Overflow::RejectPublish,
+        Flaw::ExpiresEarly => terms.message_ttl_millis = terms.message_ttl_millis.map(|ttl| ttl / 2),
+        Flaw::RefusesTooSoon if terms.refuses() => {
+            terms.messages_max = terms.messages_max.map(|max| max - 1);
+        }
+        Flaw::IgnoresPriorities => rules.ranks = None,
+        Flaw::ServesAll => rules.single_active = None,
+        Flaw::RetriesAtOnce => rules.retry = None,
+        _ => (),
+    }
+}
+
+/// Whether a node with this flaw writes other records than it should.
+pub(crate) fn falsifies(flaw: Flaw) -> bool {
+    matches!(
+        flaw,
+        Flaw::ForgetsDeadlines | Flaw::ForgetsFailures | Flaw::ForgetsParked | Flaw::MovesTwice
+    )
+}
+
+/// A job as a node with this flaw writes it. Every record is as long as it was, as others are found by their distance.
+pub(crate) fn falsified(flaw: Flaw, job: &mut AppendJob, is_move: bool) {
+    let group = job.frames.group();
+    let mut written = Frames::default();
+    for (_, payload) in job.frames.payloads() {
+        let mut record = group[payload].to_vec();
+        let counts = if record[2] & 1 == 1 { 16 } else { 8 };
+        match (flaw, record[0]) {
+            // At the end of time.
+            (Flaw::ForgetsDeadlines, EXPIRING) => {
+                let deadlines = record[counts + 4..].chunks_exact_mut(28);
+                deadlines.for_each(|deadline| deadline[20..].copy_from_slice(&(u64::MAX >> 8).to_le_bytes()));
+            }
+            // Handed out, and never failed.
+            (Flaw::ForgetsFailures, COUNTED) => {
+                let ranges = record[counts + 4..].chunks_exact_mut(26);
+                ranges.for_each(|range| range[24..].fill(0));
+            }
+            // Back in the queue.
+            (Flaw::ForgetsParked, ASIDE) => {
+                let ranges = record[counts + 4..].chunks_exact_mut(29);
+                ranges.for_each(|range| range[20] = 0);
+            }
+            // Nothing, from there on.
+            (Flaw::MovesTwice, SETTLED) if is_move => {
+                let ranges = record[counts + 4..].chunks_exact_mut(20);
+                ranges.for_each(|range| range[16..].fill(0));
+            }
+            _ => (),
+        }
+        written.push(&record);
+    }
+    job.frames = written;
+}
+
+/// The transaction that a job closes.
+pub(crate) fn transaction(job: &AppendJob) -> Option<u64> {
+    let group = job.frames.group();
+    let (_, last) = job.frames.payloads().last()?;
+    let number = group[last.clone()].get(8..16)?.try_into().ok()?;
+    (group[last.start] == WHOLE).then(|| u64::from_le_bytes(number))
 }
 
 /// Retires every segment without live messages, whatever the last checkpoint says.
@@ -86,12 +160,14 @@ pub(crate) fn only_settles(job: &AppendJob) -> bool {
     kinds(job).all(|kind| kind == SETTLED)
 }
 
-/// The first record of a transaction of several, with an end of its own. None for everything else, and for one that has been torn already:
-/// that is marked by its lack of urgency.
-pub(crate) fn first_part(job: &mut AppendJob) -> Option<Frames> {
+/// The first record of a transaction of several, with an end of its own; of a move, that which says what has left. None for everything
+/// else, and for one that has been torn already: that is marked by its lack of urgency.
+pub(crate) fn first_part(job: &mut AppendJob, is_move: bool) -> Option<Frames> {
     let group = job.frames.group();
     let payloads: Vec<_> = job.frames.payloads().map(|(_, payload)| payload).collect();
-    let (first, last) = (payloads.first()?, payloads.last()?);
+    let mut payloads_of_part = payloads.iter();
+    let first = payloads_of_part.find(|payload| !is_move || group[payload.start] == SETTLED)?;
+    let last = payloads.last()?;
     if group[last.start] != WHOLE || payloads.len() < 3 || !job.urgent {
         return None;
     }

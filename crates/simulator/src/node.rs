@@ -10,6 +10,7 @@
 //! A machine may wait for its turn as long as the driver likes: whoever holds its lock in a process takes as long as it takes.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -76,6 +77,8 @@ pub struct Core {
     partitions: Vec<RefCell<Partition>>,
     dead_letters: RefCell<DeadLetters>,
     mail: RefCell<Mail>,
+    /// Transactions that are moves of dead letters.
+    moves: RefCell<BTreeSet<u64>>,
     wants_tick: Cell<bool>,
     wake_at: Cell<Option<Millis>>,
     now_us: Cell<u64>,
@@ -258,6 +261,7 @@ impl Core {
             catalog: RefCell::new(catalog),
             partitions: partitions.into_iter().map(RefCell::new).collect(),
             mail: RefCell::new(mail),
+            moves: RefCell::new(BTreeSet::new()),
             wants_tick: Cell::new(false),
             now_us: Cell::new(now_us),
             dead: Cell::new(false),
@@ -302,6 +306,16 @@ impl Core {
         if let Some(request) = flawed::request(self.flaw, request) {
             self.mail.borrow_mut().partitions[partition].push(request);
         }
+    }
+
+    /// Checks that everything adds up in every partition.
+    ///
+    /// # Errors
+    /// What does not, in words.
+    pub fn validate(&self) -> Result<(), String> {
+        self.partitions
+            .iter()
+            .try_for_each(|partition| partition.borrow().validate())
     }
 
     /// Whether the catalog has work.
@@ -401,6 +415,9 @@ impl Core {
                 .for_each(|job| self.post_catalog(CatalogRequest::Committed { job, end }));
         }
         for (partition, request) in outbox.requests.drain(..) {
+            if let Request::Move(part) = &request {
+                self.moves.borrow_mut().insert(part.assembly.transaction);
+            }
             self.post(usize::from(partition.0), request);
         }
         let wake_at = [outbox.wake_at, self.wake_at.get()].into_iter().flatten().min();
@@ -417,6 +434,11 @@ impl Core {
         if outbox.wants_tick {
             self.wants_tick.set(true);
         }
+    }
+
+    /// Whether a job moves dead letters.
+    pub(crate) fn is_move(&self, job: &everack_node::append::AppendJob) -> bool {
+        flawed::transaction(job).is_some_and(|transaction| self.moves.borrow().contains(&transaction))
     }
 
     /// Tells an origin that its job is durable.

@@ -293,9 +293,16 @@ impl Core {
                 .extend(job.shares.into_iter().map(|share| (share, end, end)));
             return;
         }
-        if self.flaw == Flaw::TearsTransactions
-            && let Some(mut first) = flawed::first_part(&mut job)
-        {
+        let is_move = self.is_move(&job);
+        if flawed::falsifies(self.flaw) {
+            flawed::falsified(self.flaw, &mut job, is_move);
+        }
+        let tears = match self.flaw {
+            Flaw::TearsTransactions => !is_move,
+            Flaw::MovesInTwoWrites => is_move,
+            _ => false,
+        };
+        if tears && let Some(mut first) = flawed::first_part(&mut job, is_move) {
             if writer.log().append(&mut first).is_ok() {
                 let end = writer.log().appended();
                 self.progress.appended(end, first.bytes() as u64);

@@ -5,11 +5,14 @@ use everack_simulator::campaign;
 use everack_simulator::flaw::Flaw;
 
 /// Bugs that take more seeds than these.
-const RARE: [Flaw; 4] = [
+const RARE: [Flaw; 7] = [
     Flaw::ReusesTransactionNumbers,
     Flaw::IgnoresSyncErrors,
     Flaw::TearsTransactions,
     Flaw::WaitsForLongSyncs,
+    Flaw::ForgetsFailures,
+    Flaw::ForgetsParked,
+    Flaw::RefusesTooSoon,
 ];
 const SEEDS: u64 = 100;
 

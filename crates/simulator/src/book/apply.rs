@@ -1,15 +1,31 @@
 //! What an event changes in what is known.
 
-use std::collections::BTreeSet;
-
 use super::{
-    Binding, Book, ChannelId, Class, Consumer, Copy, Crash, Delivered, Event, Fate, Found, Held, History,
-    Message, Name, Number, Presence, Publish, Queue, TransactionId, TransactionState, Verdict,
+    Binding, Book, ChannelId, Class, Consumer, Copy, Delivered, Event, Fate, Held, History, Message, Name,
+    Number, Presence, Publish, Queue, TransactionId, TransactionState, Verdict, family,
 };
 
 impl Book {
     /// Takes an event in.
     pub fn apply(&mut self, event: Event) {
+        let presses = self.has_limits
+            && matches!(
+                event,
+                Event::Sent(_)
+                    | Event::Confirmed(..)
+                    | Event::Committed(_)
+                    | Event::Delivered(_)
+                    | Event::SettleSent(..)
+                    | Event::ChannelLost(_)
+                    | Event::Crashed(_)
+            );
+        self.take_in(event);
+        if presses {
+            self.press();
+        }
+    }
+
+    fn take_in(&mut self, event: Event) {
         match event {
             Event::DeclareSent(name, class) => self.declare_sent(name, class),
             Event::Declared(name) => self.declared(&name),
@@ -19,11 +35,15 @@ impl Book {
             Event::UnbindSent(binding) => self.bind_sent(binding, Presence::Present),
             Event::Bound(binding) => self.set_bound(binding, Presence::Present),
             Event::Unbound(binding) => self.set_bound(binding, Presence::Absent),
+            Event::HeirDeclared(place) => self.heir_declared(&place),
+            Event::HeirDeleteSent(place) => self.heir_delete_sent(&place),
+            Event::HeirDeleted(place) => self.heir_deleted(&place),
             Event::PurgeSent(name) => self.purge_sent(&name),
             Event::Purged(name, _) => self.purged(&name, true),
             Event::PurgeOver(name) => self.purged(&name, false),
             Event::Sent(message) => self.sent(message),
             Event::Confirmed(_, numbers) => numbers.into_iter().for_each(|number| self.confirmed(number)),
+            Event::Refused(_, numbers) => numbers.into_iter().for_each(|number| self.refused(number)),
             Event::ConfirmedNothing(..) | Event::AnsweredLate(_) => (),
             Event::Returned(_, number) => {
                 if let Some(publish) = self.messages.get_mut(&number) {
@@ -80,6 +100,7 @@ impl Book {
     }
 
     fn declare_sent(&mut self, name: Name, class: Class) {
+        self.has_limits |= family::place(&name).is_some_and(|place| place.messages_max.is_some());
         let queue = self.queues.entry(name).or_insert_with(|| Queue {
             class,
             there: History::default(),
@@ -91,6 +112,8 @@ impl Book {
             purged_us: None,
             deleted_beside_purge: 0,
             returned_us: None,
+            heirs: Default::default(),
+            active: None,
         });
         if queue.there.now() == Presence::Absent {
             queue.there.set(self.now_us, Presence::Maybe);
@@ -147,7 +170,10 @@ impl Book {
             if queue.purging.now() != Presence::Absent {
                 queue.deleted_beside_purge += queue.held_at_most();
             }
-            queue.copies.values_mut().for_each(|copy| copy.fate = Fate::Gone);
+            for copy in queue.copies.values_mut() {
+                copy.fate = Fate::Gone;
+                copy.left_us = Some(now);
+            }
         }
         for (_, history) in self.bindings.iter_mut().filter(|(edge, _)| edge.queue == *name) {
             history.set(self.now_us, Presence::Absent);
@@ -184,11 +210,7 @@ impl Book {
 
     /// What nobody holds for certain may be purged.
     fn may_be_purged(&mut self, name: &Name, fate: Fate) {
-        let unsteady: BTreeSet<ChannelId> = self.readers.get(name).into_iter().flatten().copied().collect();
-        let unsteady: BTreeSet<ChannelId> = unsteady
-            .into_iter()
-            .filter(|channel| self.is_unsteady(*channel))
-            .collect();
+        let unsteady = self.unsteady_readers(name);
         let copies = self.queues.get_mut(name).into_iter();
         for copy in copies.flat_map(|queue| queue.copies.values_mut()) {
             let held = copy.holder.is_some_and(|(holder, _)| !unsteady.contains(&holder));
@@ -237,6 +259,7 @@ impl Book {
             resolved_us: None,
             confirmed: false,
             returned: false,
+            refused: false,
             withdrawn: false,
             message,
         };
@@ -252,14 +275,24 @@ impl Book {
         publish.resolved_us = Some(now);
         let publish = publish.clone();
         for name in self.surely_to(&publish, now) {
+            // It may have died and gone with an heir before its confirm is read.
+            let fate = if self.may_be_orphaned(&name, &publish) {
+                Fate::Possible
+            } else {
+                Fate::Kept
+            };
             let queue = self.queues.get_mut(&name).expect("it was looked up");
             // What is known already was learnt by somebody who has seen it there.
-            queue.copies.entry(number).or_insert(Copy {
-                fate: Fate::Kept,
-                holder: None,
-                seen_us: None,
-                doubt: None,
-            });
+            queue.copies.entry(number).or_insert_with(|| Copy::new(fate));
+        }
+    }
+
+    /// There was no room for it. Where that leaves a copy with an heir, it may be there.
+    fn refused(&mut self, number: Number) {
+        let now = self.now_us;
+        if let Some(publish) = self.messages.get_mut(&number) {
+            publish.resolved_us = Some(now);
+            publish.refused = true;
         }
     }
 
@@ -296,6 +329,7 @@ impl Book {
             if copy.doubt.take_if(|doubt| *doubt == id).is_some() {
                 // The answer of a commit says that all of it is durable.
                 copy.fate = Fate::Gone;
+                copy.left_us = Some(now);
             }
         }
     }
@@ -355,6 +389,7 @@ impl Book {
     fn delivered(&mut self, delivered: Delivered) {
         let Delivered {
             queue: name,
+            place,
             number,
             redelivered,
             channel: id,
@@ -368,6 +403,8 @@ impl Book {
         let unsteady = self.is_unsteady(id);
         let holder = number.and_then(|number| self.copy(&name, number)?.holder);
         let held_steadily = holder.map(|(holder, _)| !self.is_unsteady(holder));
+        let sent = number.and_then(|number| self.messages.get(&number));
+        let bereft = sent.is_some_and(|publish| self.may_be_bereft(&name, &place, publish.sent_us));
         let channel = self.channels.entry(id).or_default();
         channel.tag = tag;
         let (Some(number), Some(queue)) = (number, self.queues.get_mut(&name)) else {
@@ -375,19 +412,20 @@ impl Book {
         };
         let publisher = self.messages.get(&number);
         if let Some(publish) = publisher.filter(|_| !redelivered && !void) {
-            let key = (name.clone(), publish.message.publisher, consumer);
+            let rank = family::place(&place).map_or(0, |place| place.rank(&publish.message));
+            let key = (place.clone(), publish.message.publisher, consumer, rank);
             channel.last.insert(key, publish.order);
         }
-        let copy = queue.copies.entry(number).or_insert(Copy {
-            fate: Fate::Possible,
-            holder: None,
-            seen_us: None,
-            doubt: None,
-        });
+        let copy = queue
+            .copies
+            .entry(number)
+            .or_insert_with(|| Copy::new(Fate::Possible));
         if void {
             return;
         }
+        copy.moved |= family::is_heir(&place);
         let held = Held {
+            place: place.clone(),
             queue: name,
             number,
             consumer,
@@ -397,12 +435,18 @@ impl Book {
         let stale = unsteady && (held_steadily == Some(true) || taken);
         if stale || copy.fate == Fate::Gone {
             // It had been on its way for long: others have had it since, or its queue has been deleted.
+            copy.seen_us = Some(now);
             if !no_ack {
                 channel.held.insert(tag, held);
             }
             return;
         }
         copy.seen_us = Some(now);
+        copy.place = Some(place);
+        copy.back_us = None;
+        if !unsteady {
+            queue.active = consumer;
+        }
         if no_ack {
             copy.fate = Fate::Leaving { since_us: Some(now) };
             return;
@@ -414,7 +458,7 @@ impl Book {
             Fate::Kept
         };
         let sent = publisher.map_or(0, |publish| publish.sent_us);
-        let deleted = queue.doomed_us.is_some_and(|doomed| doomed >= sent);
+        let deleted = bereft || queue.doomed_us.is_some_and(|doomed| doomed >= sent);
         let purged = queue.purged_us.is_some_and(|purged| purged >= sent);
         // Which of two has it, nobody can tell; nor whether it was taken back and purged before it was seen.
         let disputed = unsteady && (held_steadily == Some(false) || settled || purged);
@@ -440,16 +484,21 @@ impl Book {
             let Some(held) = channel.held.remove(tag) else {
                 continue;
             };
+            if verdict == Verdict::Failed && transaction.is_none() {
+                channel.failing.insert(*tag, held.clone());
+            }
+            let verdict = self.meant(verdict, &held);
             if let Some(transaction) = transaction {
                 let transaction = self.transactions.entry(transaction).or_default();
                 transaction.channel = id;
                 transaction.settles.push((*tag, held, Some(verdict)));
                 continue;
             }
+            let now = self.now_us;
             if verdict == Verdict::Done {
+                let channel = self.channels.entry(id).or_default();
                 channel.settling.insert(*tag, held.clone());
             } else {
-                let now = self.now_us;
                 self.came_back(&held.queue, now);
             }
             let Some(copy) = copy_mut(self, &held.queue, held.number) else {
@@ -462,14 +511,46 @@ impl Book {
                 }
                 if verdict == Verdict::Back {
                     put_back(self, &held);
+                    let channel = self.channels.entry(id).or_default();
+                    channel.returning.insert(*tag, (held, now));
                 }
             }
+        }
+    }
+
+    /// What is said of a delivery, in terms of what it means: a rejected message that has an heir to go to is with its family still.
+    fn meant(&mut self, verdict: Verdict, held: &Held) -> Verdict {
+        let dies = family::place(&held.place).is_some_and(family::Place::has_heir);
+        match verdict {
+            Verdict::Rejected if dies => {
+                if let Some(copy) = copy_mut(self, &held.queue, held.number) {
+                    copy.rejected = true;
+                }
+                Verdict::Back
+            }
+            Verdict::Rejected => Verdict::Done,
+            Verdict::Failed => Verdict::Back,
+            verdict => verdict,
         }
     }
 
     fn settle_received(&mut self, id: ChannelId, tags: &[u64]) {
         let now = self.now_us;
         for tag in tags {
+            let channel = self.channels.entry(id).or_default();
+            if let Some(held) = channel.failing.remove(tag)
+                && let Some(copy) = copy_mut(self, &held.queue, held.number)
+            {
+                copy.failures.push(now);
+            }
+            let channel = self.channels.entry(id).or_default();
+            if let Some((held, sent_us)) = channel.returning.remove(tag)
+                && let Some(copy) = copy_mut(self, &held.queue, held.number)
+                && copy.holder.is_none()
+                && copy.seen_us.is_some_and(|seen| seen <= sent_us)
+            {
+                copy.back_us = Some(sent_us);
+            }
             let channel = self.channels.entry(id).or_default();
             let Some(held) = channel.settling.remove(tag) else {
                 continue;
@@ -479,6 +560,7 @@ impl Book {
                 && copy.doubt.is_none()
             {
                 copy.fate = Fate::Leaving { since_us: Some(now) };
+                copy.left_us = Some(now);
             }
         }
     }
@@ -495,6 +577,8 @@ impl Book {
         channel.lost = true;
         let held = std::mem::take(&mut channel.held);
         let settling = std::mem::take(&mut channel.settling);
+        channel.failing.clear();
+        channel.returning.clear();
         for held in held.into_values().chain(self.gathered_by(id)) {
             if let Some(copy) = copy_mut(self, &held.queue, held.number)
                 && copy.holder.is_some_and(|(holder, _)| holder == id)
@@ -566,93 +650,6 @@ impl Book {
             }
         }
     }
-
-    fn crashed(&mut self, crash: Crash) {
-        let now = self.now_us;
-        self.life += 1;
-        self.life_began_us = now;
-        self.readers.clear();
-        self.reads_failed = false;
-        for queue in self.queues.values_mut() {
-            queue.returned_us = Some(now);
-            queue.purging.set(now, Presence::Absent);
-            queue.dooming = false;
-            let stays = queue.class.survives();
-            if !stays {
-                queue.there.set(now, Presence::Absent);
-            }
-            for copy in queue.copies.values_mut() {
-                copy.holder = None;
-                copy.doubt = None;
-                copy.fate = match copy.fate {
-                    _ if !stays => Fate::Gone,
-                    Fate::Leaving { since_us } if is_durable(since_us, crash, now) => Fate::Gone,
-                    Fate::Leaving { .. } => Fate::Possible,
-                    fate => fate,
-                };
-            }
-        }
-        for (binding, history) in &mut self.bindings {
-            if self
-                .queues
-                .get(&binding.queue)
-                .is_some_and(|queue| queue.there.now() == Presence::Absent)
-            {
-                history.set(now, Presence::Absent);
-            }
-        }
-    }
-
-    fn audited(&mut self, name: &Name, found: Vec<Found>) {
-        let now = self.now_us;
-        let numbers: Vec<Number> = found.iter().filter_map(|found| found.number).collect();
-        let in_doubt: Vec<Number> = self
-            .messages
-            .iter()
-            .filter(|(_, publish)| publish.resolved_us.is_none())
-            .map(|(number, _)| *number)
-            .collect();
-        let Some(queue) = self.queues.get_mut(name) else {
-            return;
-        };
-        let nothing = Copy {
-            fate: Fate::Gone,
-            holder: None,
-            seen_us: None,
-            doubt: None,
-        };
-        // What a recovery did not show never may be seen.
-        for number in in_doubt {
-            queue.copies.entry(number).or_insert_with(|| nothing.clone());
-        }
-        for copy in queue.copies.values_mut() {
-            copy.fate = Fate::Gone;
-        }
-        let kept = if queue.class.keeps() {
-            Fate::Kept
-        } else {
-            Fate::Possible
-        };
-        for number in numbers {
-            let copy = queue.copies.entry(number).or_insert_with(|| nothing.clone());
-            copy.fate = kept;
-            copy.seen_us = Some(now);
-        }
-        queue.returned_us = Some(now);
-    }
-
-    fn audit_ended(&mut self) {
-        let now = self.now_us;
-        for publish in self.messages.values_mut() {
-            publish.resolved_us.get_or_insert(now);
-        }
-        for transaction in self.transactions.values_mut() {
-            transaction.state = TransactionState::Settled;
-        }
-        for queue in self.queues.values_mut() {
-            queue.copies.values_mut().for_each(|copy| copy.doubt = None);
-        }
-    }
 }
 
 fn copy_mut<'a>(book: &'a mut Book, queue: &Name, number: Number) -> Option<&'a mut Copy> {
@@ -671,15 +668,4 @@ fn put_back(book: &mut Book, held: &Held) {
     {
         copy.fate = Fate::Possible;
     }
-}
-
-/// Whether a settlement that was taken in at `since_us` survives this crash. While the disk is full it may wait with publishes of its round;
-/// when there is room again it is written like one that comes at that moment.
-fn is_durable(since_us: Option<u64>, crash: Crash, now_us: u64) -> bool {
-    let Some(since) = since_us else { return false };
-    if crash.orderly || crash.waits_from_us.is_some_and(|from| since >= from) {
-        return crash.orderly;
-    }
-    let since = since.max(crash.full_until_us.unwrap_or(0));
-    now_us.saturating_sub(since) > crash.settled_within_us
 }

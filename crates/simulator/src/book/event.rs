@@ -63,13 +63,19 @@ pub struct Message {
     pub address: Address,
     /// The transaction that it is part of.
     pub transaction: Option<TransactionId>,
+    /// `expiration`, in milliseconds.
+    pub expiration_ms: Option<u64>,
+    /// `priority`.
+    pub priority: Option<u8>,
 }
 
 /// One delivery or the answer of a get.
 #[derive(Clone, Debug)]
 pub struct Delivered {
-    /// The queue.
+    /// The queue, or the family that it is of.
     pub queue: Name,
+    /// The queue itself.
+    pub place: Name,
     /// The message's number; none if it carries none.
     pub number: Option<Number>,
     /// Whether its bytes are those that were sent.
@@ -86,19 +92,27 @@ pub struct Delivered {
     pub no_ack: bool,
     /// Whether it has gone back already: it was on its way when the client asked for everything to go back.
     pub void: bool,
+    /// When it was asked for with `basic.get`.
+    pub asked_us: Option<u64>,
+    /// How many deliveries of it have failed, if the broker says so.
+    pub failures: Option<u64>,
 }
 
 /// What is said of deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Done with: acknowledged or rejected.
+    /// Done with: acknowledged.
     Done,
+    /// Rejected: done with, or dead.
+    Rejected,
     /// Back to the queue.
     Back,
+    /// Back to the queue, and that counts as a failure where failures count.
+    Failed,
 }
 
 /// One message that was found when a whole queue was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Its number; none if it carries none.
     pub number: Option<Number>,
@@ -106,6 +120,10 @@ pub struct Found {
     pub intact: bool,
     /// What the broker says of earlier deliveries.
     pub redelivered: bool,
+    /// The queue that it was found in.
+    pub place: Name,
+    /// It came when the queue had been read once.
+    pub late: bool,
 }
 
 /// See the module documentation.
@@ -127,6 +145,12 @@ pub enum Event {
     UnbindSent(Binding),
     /// ... and answered.
     Unbound(Binding),
+    /// An heir has been declared, and that was answered.
+    HeirDeclared(Name),
+    /// `queue.delete` has been sent for an heir.
+    HeirDeleteSent(Name),
+    /// ... and answered. If it never is, the next answer to a declaration of it comes behind it.
+    HeirDeleted(Name),
     /// `queue.purge` has been sent.
     PurgeSent(Name),
     /// ... and answered, with the number of messages removed.
@@ -137,6 +161,8 @@ pub enum Event {
     Sent(Message),
     /// `basic.ack` has been seen for these of a channel's publishes.
     Confirmed(ChannelId, Vec<Number>),
+    /// `basic.nack` has been seen for these of a channel's publishes.
+    Refused(ChannelId, Vec<Number>),
     /// A confirm has been seen for a number that was not outstanding.
     ConfirmedNothing(ChannelId, u64),
     /// `basic.return` has been seen.

@@ -12,8 +12,11 @@
 //! that is for the [properties](crate::properties) to say: they look at the book before it takes an event in.
 
 mod apply;
+mod crowd;
 mod event;
+pub mod family;
 mod history;
+mod restart;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +53,8 @@ pub struct Book {
     pub readers: BTreeMap<Name, BTreeSet<ChannelId>>,
     /// A read has failed: the broker may have given messages back without anybody being told first.
     pub reads_failed: bool,
+    /// There is a queue with a limit.
+    has_limits: bool,
 }
 
 /// A publish, and what became of it.
@@ -67,6 +72,8 @@ pub struct Publish {
     pub confirmed: bool,
     /// It came back.
     pub returned: bool,
+    /// It was refused: there was no room for it.
+    pub refused: bool,
     /// It was rolled back, or its transaction never committed: it must not be seen.
     pub withdrawn: bool,
 }
@@ -94,6 +101,21 @@ pub struct Queue {
     pub deleted_beside_purge: u64,
     /// When messages may last have come back to it.
     pub returned_us: Option<u64>,
+    /// The others of its family, as far as anybody has declared them.
+    pub heirs: BTreeMap<Name, Heir>,
+    /// The consumer that was last delivered to, where that can only be one.
+    pub active: Option<u64>,
+}
+
+/// A queue that dead letters go to.
+#[derive(Clone, Debug, Default)]
+pub struct Heir {
+    /// Whether it is there.
+    pub there: Presence,
+    /// A deletion has been asked for, and nobody knows what became of it.
+    pub dooming: bool,
+    /// When a deletion may last have taken effect.
+    pub doomed_us: Option<u64>,
 }
 
 /// A message in a queue.
@@ -107,6 +129,36 @@ pub struct Copy {
     pub seen_us: Option<u64>,
     /// A transaction that settles it, and of which nobody knows whether it counts.
     pub doubt: Option<TransactionId>,
+    /// Where in its family it was last seen.
+    pub place: Option<Name>,
+    /// Somebody has rejected it, so that it went on within its family.
+    pub rejected: bool,
+    /// It has been seen with an heir.
+    pub moved: bool,
+    /// When failures of it were taken in that are not forgotten.
+    pub failures: Vec<u64>,
+    /// When it was put back, if the broker has taken that in and nobody has had it since.
+    pub back_us: Option<u64>,
+    /// When it was done with.
+    pub left_us: Option<u64>,
+}
+
+impl Copy {
+    /// Nobody has seen it yet.
+    pub fn new(fate: Fate) -> Self {
+        Self {
+            fate,
+            holder: None,
+            seen_us: None,
+            doubt: None,
+            place: None,
+            rejected: false,
+            moved: false,
+            failures: Vec::new(),
+            back_us: None,
+            left_us: None,
+        }
+    }
 }
 
 /// See the module documentation.
@@ -136,13 +188,17 @@ pub struct Channel {
     pub held: BTreeMap<u64, Held>,
     /// Settled, and not known to be taken in yet.
     pub settling: BTreeMap<u64, Held>,
+    /// Put back as failed, and not known to be taken in yet.
+    pub failing: BTreeMap<u64, Held>,
+    /// Put back, and when; not known to be taken in yet.
+    pub returning: BTreeMap<u64, (Held, u64)>,
     /// The limit over its consumers.
     pub limit: u64,
     /// Since when there has been one.
     pub limited_us: u64,
-    /// The order of the last message that a consumer got for the first time, by queue and publisher. Without a consumer: by `basic.get`,
+    /// The order of the last message that a consumer got for the first time, by queue, publisher and rank. Without a consumer: by `basic.get`,
     /// whose answers do not wait behind deliveries.
-    pub last: BTreeMap<(Name, ChannelId, Option<u64>), u64>,
+    pub last: BTreeMap<(Name, ChannelId, Option<u64>, u8), u64>,
     /// The client has lost it.
     pub lost: bool,
     /// Questions that wait for an answer.
@@ -154,8 +210,10 @@ pub struct Channel {
 /// A delivery that is held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The queue.
+    /// The queue, or the family that it is of.
     pub queue: Name,
+    /// The queue itself.
+    pub place: Name,
     /// The message.
     pub number: Number,
     /// The consumer; none for a get.
@@ -282,11 +340,20 @@ impl Book {
 
     /// How many deliveries a consumer holds for certain.
     pub fn held_by(&self, consumer: u64) -> u64 {
-        let known = self.consumers.get(&consumer);
-        let channel = known.and_then(|known| self.channels.get(&known.channel));
-        let held = channel.into_iter().flat_map(|channel| channel.held.values());
+        let channel = self.consumers.get(&consumer).map(|known| known.channel);
+        let held = channel.into_iter().flat_map(|channel| self.in_hand_of(channel));
         let held = held.filter(|held| held.consumer == Some(consumer) && self.is_held(held));
         held.count() as u64
+    }
+
+    /// What a channel has in hand: also what it has settled in a transaction that it has not asked to be committed.
+    pub fn in_hand_of(&self, channel: ChannelId) -> impl Iterator<Item = &Held> {
+        let open = self.transactions.values().filter(move |transaction| {
+            transaction.channel == channel && transaction.state == TransactionState::Open
+        });
+        let settled = open.flat_map(|transaction| transaction.settles.iter().map(|(_, held, _)| held));
+        let known = self.channels.get(&channel).into_iter();
+        known.flat_map(|known| known.held.values()).chain(settled)
     }
 
     /// Whether a message is still in the hands that it was given to: not if its queue has been deleted or may be so by now, as one that goes
@@ -296,7 +363,12 @@ impl Book {
         let Some(queue) = self.queues.get(&held.queue) else {
             return false;
         };
-        let stayed = queue.doomed_us.is_none_or(|doomed| doomed < self.life_began_us)
+        let heir = queue.heirs.get(&held.place);
+        let heir_stayed = heir.is_none_or(|heir| {
+            !heir.dooming && heir.doomed_us.is_none_or(|doomed| doomed < self.life_began_us)
+        });
+        let stayed = heir_stayed
+            && queue.doomed_us.is_none_or(|doomed| doomed < self.life_began_us)
             && (queue.class != Class::Fleeting || self.all_stay(&held.queue));
         let certain = queue
             .copies

@@ -15,7 +15,10 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
     let there = |number: u64| found.iter().flatten().any(|found| found.number == Some(number));
     let mut kept = book.queues.get(name)?.copies.iter();
     let (number, _) = kept.find(|(number, copy)| {
-        copy.fate == Fate::Kept && !there(**number) && !book.rotten.contains(number)
+        copy.fate == Fate::Kept
+            && !there(**number)
+            && !book.rotten.contains(number)
+            && book.must_be_there(name, **number)
     })?;
     Some(format!("message {number} was confirmed and is not in {name}"))
 }

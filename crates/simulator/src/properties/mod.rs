@@ -5,13 +5,20 @@ pub mod confirmed_once;
 pub mod counted;
 pub mod damaged;
 pub mod duplicated_after_settle;
+pub mod expiry_respected;
+pub mod failures_counted;
+pub mod limits_respected;
 pub mod lost;
+pub mod moved_for_a_reason;
 pub mod nothing_after_fatal;
+pub mod one_active_consumer;
 pub mod phantom;
 pub mod prefetch_respected;
+pub mod priorities_respected;
 pub mod redelivered_flag;
 pub mod reordered;
 pub mod resurrected;
+pub mod retries_wait;
 pub mod topology;
 pub mod torn_transaction;
 
@@ -37,7 +44,7 @@ pub struct Violation {
 }
 
 /// All of them.
-pub const ALL: [Property; 14] = [
+pub const ALL: [Property; 21] = [
     lost::PROPERTY,
     phantom::PROPERTY,
     damaged::PROPERTY,
@@ -52,6 +59,13 @@ pub const ALL: [Property; 14] = [
     redelivered_flag::PROPERTY,
     nothing_after_fatal::PROPERTY,
     counted::PROPERTY,
+    moved_for_a_reason::PROPERTY,
+    expiry_respected::PROPERTY,
+    limits_respected::PROPERTY,
+    priorities_respected::PROPERTY,
+    one_active_consumer::PROPERTY,
+    retries_wait::PROPERTY,
+    failures_counted::PROPERTY,
 ];
 
 /// What this event breaks; then the book takes it in.
@@ -129,6 +143,8 @@ pub(crate) mod tests {
                 mandatory: true,
                 address,
                 transaction,
+                expiration_ms: None,
+                priority: None,
             }))
         }
 
@@ -166,6 +182,8 @@ pub(crate) mod tests {
                 number: Some(*number),
                 intact: true,
                 redelivered: true,
+                place: q(),
+                late: false,
             });
             let found: Vec<Found> = found.collect();
             let count = found.len() as u64;
@@ -182,6 +200,7 @@ pub(crate) mod tests {
     pub(crate) fn delivery(number: Number, tag: u64) -> Delivered {
         Delivered {
             queue: q(),
+            place: q(),
             number: Some(number),
             intact: true,
             redelivered: false,
@@ -190,6 +209,97 @@ pub(crate) mod tests {
             consumer: None,
             no_ack: false,
             void: false,
+            asked_us: None,
+            failures: None,
+        }
+    }
+
+    /// A history of a queue with rules, and its heirs.
+    pub(crate) struct Family {
+        tale: Tale,
+        name: Name,
+    }
+
+    impl Family {
+        pub(crate) fn begin(name: &str) -> Self {
+            let name = Name::from(name);
+            let mut tale = Tale::begin();
+            tale.then(Event::DeclareSent(name.clone(), Class::Durable))
+                .then(Event::Declared(name.clone()));
+            Self { tale, name }
+        }
+
+        pub(crate) fn book(&self) -> &Book {
+            &self.tale.book
+        }
+
+        pub(crate) fn then(&mut self, event: Event) -> &mut Self {
+            self.tale.then(event);
+            self
+        }
+
+        pub(crate) fn sent_with(&mut self, number: Number, priority: Option<u8>) -> &mut Self {
+            self.then(Event::Sent(Message {
+                number,
+                publisher: PUBLISHER,
+                bytes: 10,
+                mandatory: true,
+                address: Address::Queue(self.name.clone()),
+                transaction: None,
+                expiration_ms: None,
+                priority,
+            }))
+        }
+
+        pub(crate) fn kept_with(&mut self, number: Number, priority: Option<u8>) -> &mut Self {
+            self.sent_with(number, priority)
+                .then(Event::Confirmed(PUBLISHER, vec![number]))
+        }
+
+        pub(crate) fn kept(&mut self, number: Number) -> &mut Self {
+            self.kept_with(number, None)
+        }
+
+        pub(crate) fn delivery(&self, place: &str, number: Number, tag: u64) -> Delivered {
+            Delivered {
+                queue: self.name.clone(),
+                place: Name::from(place),
+                ..delivery(number, tag)
+            }
+        }
+
+        pub(crate) fn seen(&mut self, place: &str, number: Number, tag: u64) -> &mut Self {
+            let delivered = self.delivery(place, number, tag);
+            self.then(Event::Delivered(delivered))
+        }
+
+        pub(crate) fn later(&mut self, micros: u64) -> &mut Self {
+            self.tale.later(micros);
+            self
+        }
+
+        pub(crate) fn crashed(&mut self) -> &mut Self {
+            self.tale.crashed();
+            self
+        }
+
+        /// All that was found in the head.
+        pub(crate) fn audited(&mut self, numbers: &[Number]) -> &mut Self {
+            let found = numbers.iter().map(|number| Found {
+                number: Some(*number),
+                intact: true,
+                redelivered: true,
+                place: self.name.clone(),
+                late: false,
+            });
+            let found: Vec<Found> = found.collect();
+            let count = found.len() as u64;
+            self.then(Event::Audited(self.name.clone(), Some(found), count))
+                .then(Event::AuditEnded)
+        }
+
+        pub(crate) fn broken(&self) -> Vec<&'static str> {
+            self.tale.broken()
         }
     }
 

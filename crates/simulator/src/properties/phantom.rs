@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Property;
+use crate::book::family;
 use crate::book::{Book, Event, Name};
 
 pub(super) const PROPERTY: Property = Property {
@@ -40,6 +41,9 @@ fn wrong(book: &Book, queue: &Name, number: u64) -> Option<String> {
     }
     match book.messages.get(&number) {
         None => Some(format!("message {number} is in {queue} and was never sent")),
+        Some(publish) if publish.refused && !may_be_inherited(queue) => {
+            Some(format!("message {number} is in {queue} and was refused"))
+        }
         Some(publish) if publish.withdrawn => {
             Some(format!("message {number} is in {queue} and was never committed"))
         }
@@ -49,6 +53,11 @@ fn wrong(book: &Book, queue: &Name, number: u64) -> Option<String> {
         )),
         Some(_) => None,
     }
+}
+
+/// A copy of what is refused goes to an heir.
+fn may_be_inherited(queue: &Name) -> bool {
+    family::place(queue).is_some_and(|head| head.overflow == family::Overflow::RejectToHeir)
 }
 
 #[cfg(test)]

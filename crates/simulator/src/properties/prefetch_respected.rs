@@ -22,7 +22,9 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
         ));
     }
     let channel = book.channels.get(&delivered.channel)?;
-    let held = channel.held.values().filter(|held| counts(book, channel, held));
+    let held = book
+        .in_hand_of(delivered.channel)
+        .filter(|held| counts(book, channel, held));
     let held = held.count() as u64;
     (channel.limit > 0 && held >= channel.limit).then(|| {
         format!(
@@ -40,7 +42,7 @@ fn counts(book: &Book, channel: &Channel, held: &Held) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::book::{Address, Class, Delivered, Event, Name};
+    use crate::book::{Address, Class, Delivered, Event, Name, TransactionId, Verdict};
     use crate::properties::tests::{OTHER, READER, Tale, delivery, q};
 
     fn to_consumer(number: u64, tag: u64) -> Event {
@@ -48,6 +50,24 @@ mod tests {
             consumer: Some(5),
             ..delivery(number, tag)
         })
+    }
+
+    /// An acknowledgement in a transaction makes room when the transaction is committed, not before.
+    #[test]
+    fn what_is_settled_and_not_committed_is_in_hand() {
+        const IT: TransactionId = TransactionId(1);
+        for (commits, broken) in [(false, &["prefetch_respected"][..]), (true, &[])] {
+            let mut tale = Tale::begin();
+            tale.kept(1).kept(2);
+            tale.then(Event::Consuming(5, READER, q(), 1));
+            tale.then(to_consumer(1, 1));
+            tale.then(Event::SettleSent(READER, vec![1], Verdict::Done, Some(IT)));
+            if commits {
+                tale.then(Event::CommitSent(IT));
+            }
+            tale.then(to_consumer(2, 2));
+            assert_eq!(tale.broken(), broken, "commits: {commits}");
+        }
     }
 
     #[test]

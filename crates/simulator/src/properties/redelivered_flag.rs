@@ -16,10 +16,13 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
         return None;
     }
     let (queue, number) = (&delivered.queue, delivered.number?);
-    let seen = book
+    let copy = book
         .copy(queue, number)
-        .is_some_and(|copy| copy.seen_us.is_some());
-    if seen && !delivered.redelivered && !book.is_unsteady(delivered.channel) {
+        .filter(|copy| copy.place.is_none() || copy.place.as_ref() == Some(&delivered.place));
+    let seen = copy.is_some_and(|copy| copy.seen_us.is_some());
+    // In a circle it comes again as another message.
+    let again = copy.is_some_and(|copy| copy.rejected);
+    if seen && !again && !delivered.redelivered && !book.is_unsteady(delivered.channel) {
         return Some(format!(
             "message {number} of {queue} comes again and is not flagged redelivered"
         ));

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::Property;
-use crate::book::{Book, ChannelId, Event};
+use crate::book::family::{self, Place};
+use crate::book::{Book, ChannelId, Event, Message, Name};
 
 pub(super) const PROPERTY: Property = Property {
     name: "reordered",
@@ -13,12 +14,15 @@ pub(super) const PROPERTY: Property = Property {
 
 fn broken_by(book: &Book, event: &Event) -> Option<String> {
     match event {
-        Event::Delivered(delivered) if !delivered.redelivered && !delivered.void => {
+        Event::Delivered(delivered)
+            if !delivered.redelivered && !delivered.void && keeps_order(&delivered.place) =>
+        {
             let publish = book.messages.get(&delivered.number?)?;
             let key = (
-                delivered.queue.clone(),
+                delivered.place.clone(),
                 publish.message.publisher,
                 delivered.consumer,
+                rank(&delivered.place, &publish.message),
             );
             let last = book.channels.get(&delivered.channel)?.last.get(&key)?;
             (*last >= publish.order).then(|| {
@@ -29,10 +33,13 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
             })
         }
         Event::Audited(name, found, _) => {
-            let mut last: BTreeMap<ChannelId, u64> = BTreeMap::new();
-            for number in found.iter().flatten().filter_map(|found| found.number) {
+            let mut last: BTreeMap<(ChannelId, u8), u64> = BTreeMap::new();
+            let found = found.iter().flatten();
+            let found = found.filter(|found| !found.late && keeps_order(&found.place));
+            for number in found.filter_map(|found| found.number) {
                 let publish = book.messages.get(&number)?;
-                let before = last.insert(publish.message.publisher, publish.order);
+                let key = (publish.message.publisher, rank(name, &publish.message));
+                let before = last.insert(key, publish.order);
                 if before.is_some_and(|before| before > publish.order) {
                     return Some(format!(
                         "message {number} lies in {name} behind a later one of its channel"
@@ -43,6 +50,15 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
         }
         _ => None,
     }
+}
+
+fn keeps_order(place: &Name) -> bool {
+    family::place(place).is_none_or(Place::keeps_order)
+}
+
+/// Messages of different ranks have no order.
+fn rank(place: &Name, message: &Message) -> u8 {
+    family::place(place).map_or(0, |place| place.rank(message))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! afterwards: its messages, and those that it settles.
 
 use super::Property;
-use crate::book::{Book, Class, Event, Fate, Held, Publish, Transaction, TransactionState, Verdict};
+use crate::book::family;
+use crate::book::{Book, Class, Event, Fate, Held, Name, Publish, Transaction, TransactionState, Verdict};
 
 pub(super) const PROPERTY: Property = Property {
     name: "torn_transaction",
@@ -63,12 +64,20 @@ fn signs(book: &Book, transaction: &Transaction) -> Vec<bool> {
 
 /// In each queue that it surely went to: whether it was ever seen there.
 fn entered(book: &Book, publish: &Publish) -> Vec<bool> {
-    let names = book.surely_to(publish, book.now_us);
+    let names = book.surely_to(publish, book.now_us).into_iter();
+    let names: Vec<_> = names
+        .filter(|name| !drops(name) && !book.lost_heirs_since(name, publish.sent_us))
+        .collect();
     let seen = |name| {
         book.copy(name, publish.message.number)
             .is_some_and(|copy| copy.seen_us.is_some())
     };
     names.iter().map(seen).collect()
+}
+
+/// Whether messages may go from a queue without anybody's doing.
+fn drops(name: &Name) -> bool {
+    family::place(name).is_some_and(family::Place::drops)
 }
 
 /// Whether a message may have been settled by another transaction, of which its connection did not hear: it counts as a whole too, also if
@@ -95,7 +104,10 @@ fn left(book: &Book, transaction: &Transaction, held: &Held) -> Option<bool> {
     let queue = book.queues.get(&held.queue)?;
     let copy = queue.copies.get(&held.number)?;
     let since = copy.seen_us?;
+    let bereft = book.lost_heirs_since(&held.queue, since);
     let steady = queue.class == Class::Durable
+        && !drops(&held.queue)
+        && !bereft
         && queue.there.surely(since, book.now_us)
         && !queue.purging.possibly(since, book.now_us);
     match copy.fate {

@@ -104,7 +104,8 @@ pub(super) enum Op {
     Purge(Name),
     Consume,
     Cancel(String),
-    Get(Name, bool),
+    /// Of which queue, whether it is settled by being handed over, and when it was asked for.
+    Get(Name, bool, u64),
     Recover,
     Commit(TransactionId),
     Rollback(TransactionId),

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use everack_amqp::wire::method::{Method, basic, queue};
 
 use super::desk::Desk;
-use crate::book::{Event, Fate, Found, Name, TransactionState};
+use super::family_audit;
+use crate::book::{Event, Fate, Found, Name, TransactionState, family};
 use crate::client::{Client, Received, short};
 use crate::content;
 use crate::node::Core;
@@ -15,7 +16,13 @@ pub(super) fn run(core: &Rc<Core>, desk: &mut Desk) -> bool {
     let names: Vec<Name> = desk.book.queues.keys().cloned().collect();
     let mut readings = Vec::new();
     for name in names {
-        let Some(reading) = read(core, &name, desk.book.rotten.len()) else {
+        let rotten = desk.book.rotten.len();
+        let reading = if family::place(&name).is_some() {
+            family_audit::read(core, &name, rotten, desk)
+        } else {
+            read(core, &name, rotten)
+        };
+        let Some(reading) = reading else {
             return false;
         };
         readings.push((name, reading));
@@ -27,14 +34,23 @@ pub(super) fn run(core: &Rc<Core>, desk: &mut Desk) -> bool {
             Some((received, counted)) => (Some(received), counted),
             None => (None, 0),
         };
-        let found = received.map(|received| received.iter().map(|received| found(desk, received)).collect());
+        let found = received.map(|received| received.iter().map(|taken| found(desk, taken)).collect());
         desk.see(Event::Audited(name, found, counted));
     }
     desk.see(Event::AuditEnded);
     true
 }
 
-type Reading = Option<(Vec<Received>, u64)>;
+pub(super) type Reading = Option<(Vec<Taken>, u64)>;
+
+/// A message that was read.
+pub(super) struct Taken {
+    pub(super) received: Received,
+    /// Out of which queue.
+    pub(super) place: Name,
+    /// Not when the queue was read for the first time.
+    pub(super) late: bool,
+}
 
 /// None if the node is dead, or the disk could not be read. As many gets as there are rotten messages may come back empty although the queue
 /// is not: each sets a damaged message aside.
@@ -47,6 +63,19 @@ fn read(core: &Rc<Core>, name: &Name, rotten: usize) -> Option<Reading> {
     let Some(counted) = counted else {
         return Some(None);
     };
+    let taken = take_all(core, &mut client, name, rotten, false)?;
+    client.vanish();
+    (!core.is_dead()).then_some(Some((taken, counted)))
+}
+
+/// Takes everything that is ready in a queue, and keeps it.
+pub(super) fn take_all(
+    core: &Rc<Core>,
+    client: &mut Client,
+    name: &Name,
+    rotten: usize,
+    late: bool,
+) -> Option<Vec<Taken>> {
     let mut empty = 0;
     loop {
         client.say(basic::Get {
@@ -57,9 +86,14 @@ fn read(core: &Rc<Core>, name: &Name, rotten: usize) -> Option<Reading> {
         if core.is_dead() {
             return None;
         }
+        if client.answered(|method| matches!(method, Method::ChannelClose(_))) {
+            let expires = family::place(name).is_some_and(|place| place.expires_ms.is_some());
+            assert!(expires, "{name} was there and is not any more");
+            break;
+        }
         if client.answered(|method| matches!(method, Method::BasicGetEmpty(_))) {
             empty += 1;
-            if empty > rotten || count(&mut client, name).is_none_or(|count| count == 0) {
+            if empty > rotten || count(client, name).is_none_or(|count| count == 0) {
                 break;
             }
         }
@@ -68,13 +102,17 @@ fn read(core: &Rc<Core>, name: &Name, rotten: usize) -> Option<Reading> {
         // A read has failed.
         return None;
     }
-    let received = std::mem::take(&mut client.received);
-    client.vanish();
-    (!core.is_dead()).then_some(Some((received, counted)))
+    let taken = std::mem::take(&mut client.received).into_iter();
+    let taken = taken.map(|received| Taken {
+        received,
+        place: name.clone(),
+        late,
+    });
+    Some(taken.collect())
 }
 
 /// How many messages the queue tells of; none if it is not there.
-fn count(client: &mut Client, name: &Name) -> Option<u64> {
+pub(super) fn count(client: &mut Client, name: &Name) -> Option<u64> {
     client.say(queue::Declare {
         queue: short(name),
         passive: true,
@@ -88,13 +126,16 @@ fn count(client: &mut Client, name: &Name) -> Option<u64> {
     })
 }
 
-fn found(desk: &Desk, received: &Received) -> Found {
+fn found(desk: &Desk, taken: &Taken) -> Found {
+    let received = &taken.received;
     let number = content::number_of(&received.properties);
     let is_intact = |number| content::is_intact(&desk.book, number, &received.properties, &received.body);
     Found {
         number,
         intact: number.is_some_and(is_intact),
         redelivered: received.redelivered,
+        place: taken.place.clone(),
+        late: taken.late,
     }
 }
 
@@ -104,7 +145,8 @@ fn note(desk: &mut Desk, readings: &[(Name, Reading)]) {
     let mut forgotten = 0;
     for (name, reading) in readings {
         let received = reading.iter().flat_map(|(received, _)| received);
-        for number in received.filter_map(|received| content::number_of(&received.properties)) {
+        let numbers = received.filter_map(|taken| content::number_of(&taken.received.properties));
+        for number in numbers {
             desk.trace.number(number);
             match desk.book.copy(name, number) {
                 None => survived += 1,

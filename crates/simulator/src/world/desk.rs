@@ -19,6 +19,8 @@ pub(super) struct Desk {
     pub(super) busy: BTreeSet<Name>,
     /// How often clients do what, drawn for each history.
     pub(super) taste: Taste,
+    /// Queues with rules that there are in this history.
+    pub(super) families: Vec<&'static str>,
     next: u64,
 }
 
@@ -49,7 +51,7 @@ pub(super) struct Taste {
 }
 
 impl Desk {
-    pub(super) fn new(taste: Taste, flaw: Flaw, with_lines: bool) -> Self {
+    pub(super) fn new(taste: Taste, families: Vec<&'static str>, flaw: Flaw, with_lines: bool) -> Self {
         Self {
             book: Book::default(),
             violations: Vec::new(),
@@ -58,6 +60,7 @@ impl Desk {
             flaw,
             busy: BTreeSet::new(),
             taste,
+            families,
             next: 0,
         }
     }

@@ -5,7 +5,8 @@ use everack_amqp::wire::method::{Method, channel, confirm, connection, tx};
 
 use super::agent::{Chan, ChanState, Content, Left, Line, Mode, Op, Phase};
 use super::desk::Desk;
-use crate::book::{Delivered, Event, Name, Number};
+use super::families;
+use crate::book::{Delivered, Event, Name, Number, family};
 use crate::content;
 use crate::flaw::Flaw;
 
@@ -121,6 +122,19 @@ impl Line {
                     self.release_returns(desk);
                 }
             }
+            Method::BasicNack(nack) => {
+                let numbers = confirmed_by(chan, nack.delivery_tag, nack.multiple);
+                let id = chan.id;
+                if numbers.is_empty() {
+                    desk.see(Event::ConfirmedNothing(id, nack.delivery_tag));
+                }
+                if flaw == Flaw::DropsNewest {
+                    desk.see(Event::Confirmed(id, numbers));
+                } else {
+                    desk.coverage.add("messages refused", numbers.len() as u64);
+                    desk.see(Event::Refused(id, numbers));
+                }
+            }
             Method::BasicCancel(cancel) => {
                 chan.consumers.remove(&cancel.consumer_tag.to_string());
                 desk.hit("consumers cancelled");
@@ -153,13 +167,21 @@ impl Line {
             (Op::Declare(name), Method::QueueDeclareOk(_)) => {
                 promise(late, "queue.declare-ok", desk);
                 desk.busy.remove(&name);
-                desk.see(Event::Declared(name));
+                desk.see(if family::is_heir(&name) {
+                    Event::HeirDeclared(name)
+                } else {
+                    Event::Declared(name)
+                });
             }
             (Op::Delete(name), Method::QueueDeleteOk(_)) => {
                 promise(late, "queue.delete-ok", desk);
                 desk.busy.remove(&name);
                 desk.hit("queues deleted");
-                desk.see(Event::Deleted(name));
+                desk.see(if family::is_heir(&name) {
+                    Event::HeirDeleted(name)
+                } else {
+                    Event::Deleted(name)
+                });
             }
             (Op::Bind(binding), Method::QueueBindOk(_)) => {
                 promise(late, "queue.bind-ok", desk);
@@ -265,7 +287,7 @@ fn handed(chan: &mut Chan, content: Content, desk: &mut Desk) {
     } = content;
     let number = content::number_of(&properties);
     let intact = number.is_some_and(|number| content::is_intact(&desk.book, number, &properties, &body));
-    let (queue, consumer, tag, redelivered, no_ack): (Name, _, _, _, _) = match head {
+    let (place, consumer, tag, redelivered, no_ack, asked_us): (Name, _, _, _, _, _) = match head {
         Method::BasicReturn(_) => {
             desk.hit("messages returned");
             desk.see(Event::Returned(chan.id, number.unwrap_or(u64::MAX)));
@@ -286,10 +308,11 @@ fn handed(chan: &mut Chan, content: Content, desk: &mut Desk) {
                 deliver.delivery_tag,
                 deliver.redelivered,
                 *no_ack,
+                None,
             )
         }
         Method::BasicGetOk(got) => {
-            let Some(Op::Get(queue, no_ack)) = chan.awaiting.pop_front() else {
+            let Some(Op::Get(queue, no_ack, asked_us)) = chan.awaiting.pop_front() else {
                 panic!(
                     "channel {} was given a message that it did not ask for",
                     chan.id.0
@@ -297,7 +320,14 @@ fn handed(chan: &mut Chan, content: Content, desk: &mut Desk) {
             };
             desk.see(Event::Asking(chan.id, chan.awaiting.len()));
             desk.hit("messages got");
-            (queue, None, got.delivery_tag, got.redelivered, no_ack)
+            (
+                queue,
+                None,
+                got.delivery_tag,
+                got.redelivered,
+                no_ack,
+                Some(asked_us),
+            )
         }
         other => unreachable!("{other:?} carries no content"),
     };
@@ -315,8 +345,11 @@ fn handed(chan: &mut Chan, content: Content, desk: &mut Desk) {
     {
         desk.hit("prefetch used up");
     }
+    let queue = family::family(&place);
+    families::note_delivery(desk, &place);
     desk.see(Event::Delivered(Delivered {
         queue,
+        place,
         number,
         intact,
         redelivered,
@@ -325,5 +358,7 @@ fn handed(chan: &mut Chan, content: Content, desk: &mut Desk) {
         consumer,
         no_ack,
         void: chan.awaiting.iter().any(|op| matches!(op, Op::Recover)),
+        asked_us,
+        failures: content::failures_of(&properties),
     }));
 }

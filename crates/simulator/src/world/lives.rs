@@ -64,6 +64,16 @@ impl World {
         memory.set_capacity(None);
     }
 
+    /// The disk in use is given room.
+    fn heal_now(&self) {
+        self.memory_in_use().set_capacity(None);
+        self.heal();
+        if let Some(node) = &*self.node.borrow() {
+            node.prepare();
+        }
+        self.core().pump();
+    }
+
     pub(super) fn is_bounded(&self) -> bool {
         self.memory.borrow().capacity().is_some()
     }
@@ -191,7 +201,12 @@ impl World {
     /// Reads all queues; false if something was broken or the node died.
     fn audit(&self) -> bool {
         let core = self.core();
+        if !self.plan.families.is_empty() {
+            // Dead letters wait for room, and a reading sees only what has arrived.
+            self.heal_now();
+        }
         let whole = audit::run(&core, &mut self.desk.borrow_mut());
+        self.check_balance();
         self.set_now(core.now_us());
         whole && !self.is_broken()
     }
@@ -324,8 +339,16 @@ impl World {
         }
     }
 
+    /// What a queue has accepted is settled, discarded for a reason, or there.
+    fn check_balance(&self) {
+        if let Err(text) = self.core().validate() {
+            self.break_off("balance", text);
+        }
+    }
+
     /// Adds what the node and its disk have been through to the coverage.
     fn note_life(&self, by_itself: bool) {
+        self.check_balance();
         let core = self.core();
         let tally = core.writer.borrow().tally;
         let seen = core.disk.seen();

@@ -9,6 +9,8 @@
 mod agent;
 mod audit;
 mod desk;
+mod families;
+mod family_audit;
 mod hear;
 mod lives;
 mod network;
@@ -97,8 +99,11 @@ const STILL_US_MAX: u64 = 5_000_000;
 /// Plays the history of `seed`, with a known bug or without.
 pub fn play(seed: u64, flaw: Flaw, with_lines: bool) -> Told {
     let mut random = Random::new(seed);
-    let plan = Plan::draw(&mut random);
-    let desk = Desk::new(plan.taste, flaw, with_lines);
+    let mut plan = Plan::draw(&mut random);
+    if !flaw.families().is_empty() {
+        plan.families = flaw.families().to_vec();
+    }
+    let desk = Desk::new(plan.taste, plan.families.clone(), flaw, with_lines);
     desk.trace.line(|| format!("{plan:#?}"));
     let agents = (0..plan.agents)
         .map(|_| RefCell::new(Agent::new(random.fork())))

@@ -3,6 +3,7 @@
 use everack_storage::disk::Outcome;
 
 use super::desk::Taste;
+use super::families;
 use crate::disk::Pace;
 use crate::random::Random;
 
@@ -12,6 +13,8 @@ pub(super) struct Plan {
     pub(super) agents: usize,
     pub(super) lives: Vec<Life>,
     pub(super) taste: Taste,
+    /// Queues with rules that there are besides the plain ones.
+    pub(super) families: Vec<&'static str>,
     pub(super) pace: Pace,
     /// Bytes of durable messages kept in memory.
     pub(super) resident_bytes_max: u64,
@@ -118,6 +121,11 @@ impl Plan {
                 })
                 .collect(),
             taste: if trouble == STORM { STORMY } else { taste(random) },
+            families: if trouble == STORM {
+                Vec::new()
+            } else {
+                families::draw(random)
+            },
             upkeep_us: if trouble == STORM {
                 400_000
             } else {

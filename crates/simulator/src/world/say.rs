@@ -5,7 +5,8 @@ use everack_amqp::wire::table::Table;
 
 use super::agent::{Agent, Chan, ChanState, Line, Mode, Op, Phase, short};
 use super::desk::Desk;
-use crate::book::{Address, Binding, Class, Event, Message, Name, Presence, Verdict};
+use super::families;
+use crate::book::{Address, Binding, Class, Event, Message, Name, Presence, Verdict, family};
 use crate::content;
 use crate::random::Random;
 
@@ -137,7 +138,10 @@ fn choose(random: &mut Random, chan: &Chan, desk: &Desk) -> Deed {
             Deed::Settle,
             if_so(held > 0, taste.settle * (1 + held as u64 / 4)),
         ),
-        (Deed::PutBack, if_so(held > 0, taste.put_back)),
+        (
+            Deed::PutBack,
+            if_so(held > 0, taste.put_back + families::more_failures(desk)),
+        ),
         (
             Deed::Recover,
             if_so(quiet && held > 0 && !in_transaction, taste.recover),
@@ -168,6 +172,20 @@ fn queue(random: &mut Random, desk: &Desk) -> Name {
     Name::from(*name)
 }
 
+/// Whether a channel has a consumer of a quorum queue.
+fn has_quorum(chan: &Chan) -> bool {
+    let mut consumers = chan.consumers.values();
+    consumers.any(|(_, name, _)| family::place(name).is_some_and(|place| place.quorum))
+}
+
+/// A queue to read from.
+fn source(random: &mut Random, desk: &Desk) -> Name {
+    if !desk.families.is_empty() && random.below(3) > 0 {
+        return families::place(random, desk);
+    }
+    queue(random, desk)
+}
+
 /// A durable queue that nobody has declared, or that was deleted.
 fn missing(desk: &Desk) -> Option<(Name, Class)> {
     let absent = |name: &str| {
@@ -175,8 +193,9 @@ fn missing(desk: &Desk) -> Option<(Name, Class)> {
         known.is_none_or(|queue| queue.there.now() == Presence::Absent)
     };
     let mut durable = QUEUES.iter().filter(|(_, class)| *class == Class::Durable);
-    let (name, class) = durable.find(|(name, _)| absent(name) && !desk.busy.contains(*name))?;
-    Some((Name::from(*name), *class))
+    let found = durable.find(|(name, _)| absent(name) && !desk.busy.contains(*name));
+    let plain = found.map(|(name, class)| (Name::from(*name), *class));
+    plain.or_else(|| families::missing(desk))
 }
 
 impl Line {
@@ -196,6 +215,7 @@ impl Line {
         let number = desk.number();
         let bytes = bytes(random, desk);
         let mandatory = random.once_in(3);
+        let (expiration_ms, priority) = families::extras(address, random);
         let chan = &mut self.channels[index];
         let id = chan.id;
         if chan.mode == Mode::Transaction && chan.transaction.is_none() {
@@ -206,14 +226,17 @@ impl Line {
             chan.outstanding.insert(chan.published, number);
         }
         desk.hit("messages sent");
-        desk.see(Event::Sent(Message {
+        let message = Message {
             number,
             publisher: id,
             bytes,
             mandatory,
             address: address.clone(),
             transaction: chan.transaction,
-        }));
+            expiration_ms,
+            priority,
+        };
+        desk.see(Event::Sent(message.clone()));
         let (exchange, key) = match address {
             Address::Queue(name) => ("", &**name),
             Address::Exchange(exchange, key) => (*exchange, *key),
@@ -224,7 +247,7 @@ impl Line {
             mandatory,
             ..basic::Publish::default()
         };
-        let properties = content::properties(number, random.below(4) > 0);
+        let properties = content::properties_of(&message, random.below(4) > 0);
         let number_on_wire = chan.number;
         self.say_content(
             number_on_wire,
@@ -235,22 +258,38 @@ impl Line {
     }
 
     fn get(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
-        let name = queue(random, desk);
+        let name = source(random, desk);
         let no_ack = &*name == "n0" && random.once_in(2);
-        desk.see(Event::Getting(self.channels[index].id, name.clone()));
+        desk.see(Event::Getting(self.channels[index].id, family::family(&name)));
         let get = basic::Get {
             queue: short(&name),
             no_ack,
         };
-        self.ask(index, get, Op::Get(name, no_ack), desk);
+        self.ask(index, get, Op::Get(name, no_ack, desk.book.now_us), desk);
     }
 
     fn consume(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
-        let name = queue(random, desk);
+        let mut name = source(random, desk);
+        let chan = &self.channels[index];
+        let limited = desk
+            .book
+            .channels
+            .get(&chan.id)
+            .is_some_and(|channel| channel.limit > 0);
+        // Quorum queues know no limit over a channel, and close the connection of whoever wants one.
+        let mut quorum = family::place(&name).is_some_and(|place| place.quorum);
+        if quorum && limited {
+            name = queue(random, desk);
+            quorum = false;
+        }
         let no_ack = &*name == "n0" && random.once_in(2);
         let prefetch = random.pick(&[0, 1, 2, 5]);
-        let chan = &self.channels[index];
-        if chan.consumers.is_empty() && chan.awaiting.is_empty() && random.once_in(4) {
+        if !quorum
+            && !has_quorum(chan)
+            && chan.consumers.is_empty()
+            && chan.awaiting.is_empty()
+            && random.once_in(4)
+        {
             let limit = random.between(1, 4);
             desk.hit("channel limits");
             desk.see(Event::Limited(chan.id, limit));
@@ -272,7 +311,7 @@ impl Line {
         desk.see(Event::Consuming(
             consumer,
             chan.id,
-            name.clone(),
+            family::family(&name),
             u64::from(*prefetch),
         ));
         desk.hit("consumers");
@@ -311,6 +350,10 @@ impl Line {
         };
         let held: Vec<u64> = known.held.keys().copied().collect();
         let at = random.below(held.len() as u64) as usize;
+        let counts = known
+            .held
+            .get(&held[at])
+            .is_some_and(|held| families::counts_failures(&held.place));
         let multiple = random.once_in(3);
         let tags = if multiple {
             held[..=at].to_vec()
@@ -322,8 +365,15 @@ impl Line {
         }
         let (id, number, transaction) = (chan.id, chan.number, chan.transaction);
         let delivery_tag = held[at];
-        match (verdict, random.below(3)) {
-            (Verdict::Done, 0) if !multiple => {
+        let verdict = match (verdict, random.below(3)) {
+            (Verdict::Done, _) if !multiple && counts && random.once_in(2) => Verdict::Failed,
+            (Verdict::Done, 0) if !multiple => Verdict::Rejected,
+            (Verdict::Back, 0) if !multiple => Verdict::Failed,
+            (Verdict::Back, _) if !multiple && counts => Verdict::Failed,
+            (verdict, _) => verdict,
+        };
+        match verdict {
+            Verdict::Rejected => {
                 desk.hit("rejected");
                 self.say(
                     number,
@@ -333,7 +383,7 @@ impl Line {
                     },
                 );
             }
-            (Verdict::Done, _) => {
+            Verdict::Done => {
                 desk.hit(if multiple {
                     "settled with multiple"
                 } else {
@@ -347,7 +397,10 @@ impl Line {
                     },
                 );
             }
-            (Verdict::Back, 0) if !multiple => {
+            Verdict::Failed => {
+                if counts {
+                    desk.hit("failed deliveries");
+                }
                 desk.hit("put back singly");
                 self.say(
                     number,
@@ -357,7 +410,7 @@ impl Line {
                     },
                 );
             }
-            (Verdict::Back, _) => {
+            Verdict::Back => {
                 desk.hit(if multiple {
                     "put back with multiple"
                 } else {
@@ -421,10 +474,14 @@ impl Line {
             "a0" => desk.hit("auto-delete queues"),
             _ => (),
         }
-        desk.see(Event::DeclareSent(name.clone(), class));
+        if !family::is_heir(&name) {
+            desk.see(Event::DeclareSent(name.clone(), class));
+        }
+        let quorum = family::place(&name).is_some_and(|place| place.quorum);
         let declare = queue::Declare {
             queue: short(&name),
-            durable: matches!(class, Class::Durable | Class::Drained),
+            durable: quorum || matches!(class, Class::Durable | Class::Drained),
+            arguments: families::arguments(&name),
             exclusive,
             auto_delete: &*name == "a0",
             ..queue::Declare::default()
@@ -433,11 +490,17 @@ impl Line {
     }
 
     fn delete(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
-        let name = queue(random, desk);
+        let heir = families::heir(random, desk);
+        let name = heir.unwrap_or_else(|| queue(random, desk));
         if !desk.busy.insert(name.clone()) {
             return;
         }
-        desk.see(Event::DeleteSent(name.clone()));
+        if family::is_heir(&name) {
+            desk.hit("heirs deleted");
+            desk.see(Event::HeirDeleteSent(name.clone()));
+        } else {
+            desk.see(Event::DeleteSent(name.clone()));
+        }
         let delete = queue::Delete {
             queue: short(&name),
             ..queue::Delete::default()
@@ -526,6 +589,9 @@ impl Line {
 }
 
 fn address(random: &mut Random, desk: &Desk) -> Address {
+    if !desk.families.is_empty() && random.below(3) > 0 {
+        return Address::Queue(Name::from(*random.pick(&desk.families)));
+    }
     match random.below(10) {
         0..5 => Address::Queue(queue(random, desk)),
         5..7 => Address::Exchange(FANOUT, ""),

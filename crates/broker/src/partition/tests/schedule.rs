@@ -142,7 +142,7 @@ fn what_is_damaged_on_its_way_makes_room_for_the_next() {
     }
     bench.round();
     bench.pass(100);
-    assert_eq!(bench.round(), "q1 1..201 died: due\nq1 201..401 died: due");
+    assert_eq!(bench.round(), "q1 1..201 died: due\nq1 201..257 died: due");
     bench.apply(Command::Quarantine {
         queue: QUEUE,
         first: Seq(1),
@@ -150,7 +150,7 @@ fn what_is_damaged_on_its_way_makes_room_for_the_next() {
     });
     assert_eq!(
         bench.round(),
-        "q1 1..201 2000b @1:1 quarantined\nq1 401..601 died: due"
+        "q1 1..201 2000b @1:1 quarantined\nq1 257..401 died: due\nq1 401..457 died: due"
     );
 }
 

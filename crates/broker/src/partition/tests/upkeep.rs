@@ -354,6 +354,7 @@ fn what_has_failed_too_often_is_not_ready_after_a_restart() {
             rank: 0,
         },
         aside: None,
+        rejected: false,
     };
     for dead_letters in [true, false] {
         let mut bench = Bench::new();

@@ -3,11 +3,11 @@
 use super::harness::{Harness, arguments, bind, binding, exchange, queue};
 use crate::arguments::Value;
 use crate::catalog::{
-    Access, ApplyTo, Command, ConsumerSettings, DeclareExchange, DeclareQueue, Guard, NoAckGuard, Outcome,
-    PolicyDefinition, PolicyKind, RefusalKind, UNROUTABLE_STORE, Unroutable, UserLimit, VhostLimit,
+    Access, ApplyTo, Command, ConsumerSettings, DeclareExchange, DeclareQueue, Outcome, PolicyDefinition,
+    PolicyKind, RefusalKind, UNROUTABLE_STORE, Unroutable, UserLimit, VhostLimit,
 };
 
-fn definition(pattern: &str, priority: i32, settings: &[(&str, Value)]) -> PolicyDefinition {
+pub(super) fn definition(pattern: &str, priority: i32, settings: &[(&str, Value)]) -> PolicyDefinition {
     PolicyDefinition {
         pattern: pattern.into(),
         priority,
@@ -16,7 +16,7 @@ fn definition(pattern: &str, priority: i32, settings: &[(&str, Value)]) -> Polic
     }
 }
 
-fn set(kind: PolicyKind, name: &str, definition: PolicyDefinition) -> Command {
+pub(super) fn set(kind: PolicyKind, name: &str, definition: PolicyDefinition) -> Command {
     Command::SetPolicy {
         vhost: "/".into(),
         name: name.into(),
@@ -33,10 +33,10 @@ fn clear(kind: PolicyKind, name: &str) -> Command {
     }
 }
 
-const USER: PolicyKind = PolicyKind::User;
-const OPERATOR: PolicyKind = PolicyKind::Operator;
+pub(super) const USER: PolicyKind = PolicyKind::User;
+pub(super) const OPERATOR: PolicyKind = PolicyKind::Operator;
 
-fn regulated(outcome: &Outcome) -> Vec<String> {
+pub(super) fn regulated(outcome: &Outcome) -> Vec<String> {
     outcome
         .regulated_queues
         .iter()
@@ -685,45 +685,4 @@ fn a_store_is_not_for_clients_to_change() {
         most: Some(1),
     });
     harness.queue("a");
-}
-
-#[test]
-fn consumers_that_do_not_acknowledge_are_guarded_against() {
-    let mut harness = Harness::new();
-    harness.queue("a");
-    harness.queue("b");
-    let guard_of = |harness: &Harness, name: &str| {
-        let queue = harness.view().queue(name.as_bytes()).cloned().expect("there");
-        (
-            queue.no_ack_guard(),
-            queue.terms().retention.map(|kept| kept.millis),
-        )
-    };
-    assert_eq!(guard_of(&harness, "a"), (Guard::Warn, None));
-    let deny = || Command::GuardNoAck {
-        vhost: "/".into(),
-        guard: NoAckGuard {
-            guard: Guard::Deny,
-            ..NoAckGuard::default()
-        },
-    };
-    let outcome = harness.done(deny());
-    assert_eq!(regulated(&outcome), ["a", "b"]);
-    assert!(!harness.done(deny()).changed);
-    assert_eq!(guard_of(&harness, "a"), (Guard::Deny, None));
-    let retain = [
-        ("no-ack-guard", "retain".into()),
-        ("no-ack-retention", 5000.into()),
-    ];
-    let outcome = harness.done(set(USER, "p", definition("^b$", 0, &retain)));
-    assert_eq!(regulated(&outcome), ["b"]);
-    assert_eq!(guard_of(&harness, "b"), (Guard::Retain, Some(5000)));
-    assert_eq!(guard_of(&harness, "a"), (Guard::Deny, None));
-    let restarted = Harness::restarted(harness.catalog.facts());
-    assert_eq!(restarted.dump(), harness.dump());
-    assert_eq!(guard_of(&restarted, "b"), (Guard::Retain, Some(5000)));
-    // The operator's word stands.
-    let deny = [("no-ack-guard", "deny".into())];
-    harness.done(set(OPERATOR, "o", definition("^b$", 0, &deny)));
-    assert_eq!(guard_of(&harness, "b"), (Guard::Deny, None));
 }

@@ -9,5 +9,6 @@ mod exchanges;
 mod government;
 mod harness;
 mod model;
+mod no_ack_guard;
 mod one_of;
 mod queues;

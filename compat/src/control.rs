@@ -5,15 +5,20 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Serves whoever asks until the process ends. A script finds the address in its environment, under `CONTROL`.
+/// Serves whoever asks, as long as somebody holds the broker. A script finds the address in its environment, under `CONTROL`.
 ///
 /// # Errors
 /// When no port of the loopback can be had.
-pub fn serve(broker: Arc<Mutex<Broker>>) -> anyhow::Result<SocketAddr> {
+pub fn serve(broker: &Arc<Mutex<Broker>>) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
+    // Whoever drops the broker has it end and its data removed.
+    let broker = Arc::downgrade(broker);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            let Some(broker) = broker.upgrade() else {
+                return;
+            };
             // A script that goes away in the middle has its own verdict to give.
             let _ = obey(stream, &broker);
         }

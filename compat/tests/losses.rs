@@ -14,10 +14,10 @@ fn main() {
     });
     let (url, management) = (broker.url(), broker.management().to_string());
     let broker = Arc::new(Mutex::new(broker));
-    let control = control::serve(Arc::clone(&broker)).expect("the loopback has ports");
+    let control = control::serve(&broker).expect("the loopback has ports");
     let environment = vec![("MANAGEMENT", management), ("CONTROL", control.to_string())];
     let trials = script::trials_at("pika/losses.py", url, environment);
     let conclusion = libtest_mimic::run(&arguments, trials);
-    broker.lock().expect("nobody panics with a broker in hand").kill();
+    drop(broker);
     conclusion.exit();
 }

@@ -2,9 +2,9 @@
 
 use everack_amqp::wire::primitive::{ShortString, put_short_string};
 use everack_amqp::wire::properties::{Properties, flag};
-use everack_amqp::wire::table::Value;
+use everack_amqp::wire::table::{Table, Value};
 
-use crate::book::{Book, Message, Number};
+use crate::book::{Address, Book, Message, Number, family};
 
 /// The properties of message `number`: flags, delivery mode, message id.
 pub fn properties(number: Number, persistent: bool) -> Vec<u8> {
@@ -16,7 +16,8 @@ pub fn properties(number: Number, persistent: bool) -> Vec<u8> {
 
 /// The properties of a message that may have a priority and an expiration.
 pub fn properties_of(message: &Message, persistent: bool) -> Vec<u8> {
-    if message.priority.is_none() && message.expiration_ms.is_none() {
+    let delay_ms = delay_ms(message);
+    if message.priority.is_none() && message.expiration_ms.is_none() && delay_ms.is_none() {
         return properties(message.number, persistent);
     }
     let text = |number: u64| ShortString::shortened(&number.to_string());
@@ -24,12 +25,22 @@ pub fn properties_of(message: &Message, persistent: bool) -> Vec<u8> {
         delivery_mode: Some(if persistent { 2 } else { 1 }),
         priority: message.priority,
         expiration: message.expiration_ms.map(text),
+        headers: delay_ms.map(|delay| Table::new().with("x-delay", Value::I64(delay))),
         message_id: Some(text(message.number)),
         ..Properties::default()
     };
     let mut bytes = Vec::new();
     properties.encode(&mut bytes);
     bytes
+}
+
+/// For how long a dead letter is held back, where it is.
+fn delay_ms(message: &Message) -> Option<i64> {
+    let Address::Queue(name) = &message.address else {
+        return None;
+    };
+    let held_back = family::place(name).is_some_and(|place| place.held_back);
+    held_back.then(|| 1 + (message.number % 40) as i64)
 }
 
 /// How many deliveries of a message have failed, as its headers say.
@@ -81,9 +92,19 @@ fn has_only_gained_headers(message: &Message, properties: &[u8]) -> bool {
     if !headers.iter().all(|(name, _)| ours(name)) {
         return false;
     }
+    // What was held back says so the other way round.
+    let delay = headers.get("x-delay").map(|delay| match delay {
+        Value::I64(delay) => delay.abs(),
+        _ => 0,
+    });
+    if delay != delay_ms(message) {
+        return false;
+    }
     let died = headers.get("x-death").is_some();
     let unexpiring = Message {
         expiration_ms: message.expiration_ms.filter(|_| !died),
+        // Headers are looked at already.
+        address: Address::Queue("".into()),
         ..message.clone()
     };
     let mut bytes = Vec::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that ordinary seeds have to reach.
-pub const KINDS: [&str; 74] = [
+pub const KINDS: [&str; 75] = [
     "messages sent",
     "messages confirmed",
     "messages returned",
@@ -74,6 +74,7 @@ pub const KINDS: [&str; 74] = [
     "messages set aside as damaged",
     "messages of queues with rules",
     "dead letters delivered",
+    "dead letters delivered that were held back",
     "messages refused",
     "heirs deleted",
     "failed deliveries",

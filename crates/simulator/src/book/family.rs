@@ -11,8 +11,10 @@ use super::{Copy, Fate, Message, Name, Publish};
 pub struct Place {
     /// The queue.
     pub name: &'static str,
-    /// Where its dead letters go, by the default exchange.
+    /// Where its dead letters go.
     pub heir: Option<&'static str>,
+    /// They go there by an exchange that holds them back for as long as each says, and not by the default exchange.
+    pub held_back: bool,
     /// `x-message-ttl`, in milliseconds.
     pub ttl_ms: Option<u64>,
     /// Its messages may have an expiration of their own.
@@ -49,6 +51,7 @@ pub enum Overflow {
 const PLAIN: Place = Place {
     name: "",
     heir: None,
+    held_back: false,
     ttl_ms: None,
     expirations: false,
     messages_max: None,
@@ -96,7 +99,7 @@ const fn counting(place: Place, limit: i64) -> Place {
 }
 
 /// All of them; of each family the head first.
-pub const PLACES: [Place; 25] = [
+pub const PLACES: [Place; 27] = [
     // Messages with expirations of their own; rejected ones.
     Place {
         expirations: true,
@@ -155,11 +158,23 @@ pub const PLACES: [Place; 25] = [
         ..brief(with_heir("y0", "y0.dead"), 90)
     },
     plain("y0.dead"),
+    // Too old, and then held back for a while.
+    Place {
+        held_back: true,
+        ..brief(with_heir("v0", "v0.due"), 25)
+    },
+    plain("v0.due"),
 ];
 
 /// The queue of this name, if it has rules or is somebody's heir.
 pub fn place(name: &str) -> Option<&'static Place> {
     PLACES.iter().find(|place| place.name == name)
+}
+
+/// Heirs that are always there.
+pub fn held_back_heirs() -> impl Iterator<Item = &'static str> {
+    let held_back = PLACES.iter().filter(|place| place.held_back);
+    held_back.filter_map(|place| place.heir)
 }
 
 /// The name of a queue's family; a plain queue is its own.

@@ -2,6 +2,7 @@
 
 use everack_amqp::wire::table::{Table, Value};
 
+use super::delays;
 use super::desk::Desk;
 use crate::book::family::{self, Overflow, Place};
 use crate::book::{Address, Class, Name, Presence};
@@ -67,6 +68,7 @@ fn presence(desk: &Desk, name: &str) -> Presence {
 pub(super) fn heir(random: &mut Random, desk: &Desk) -> Option<Name> {
     let places = desk.families.iter().flat_map(|head| family::places(head));
     let heirs = places.filter(|place| family::is_heir(place.name));
+    let heirs = heirs.filter(|place| !family::held_back_heirs().any(|stays| stays == place.name));
     let there = heirs.filter(|place| presence(desk, place.name) == Presence::Present);
     let there: Vec<&Place> = there
         .filter(|place| desk.book.queues.contains_key(&*family::family(place.name)))
@@ -102,7 +104,8 @@ pub(super) fn arguments(name: &str) -> Table {
     };
     let text = |text: &str| Value::from(text);
     if let Some(heir) = place.heir {
-        put("x-dead-letter-exchange", text(""));
+        let exchange = if place.held_back { delays::LATER } else { "" };
+        put("x-dead-letter-exchange", text(exchange));
         put("x-dead-letter-routing-key", text(heir));
     }
     if place.quorum {
@@ -169,5 +172,8 @@ pub(super) fn note_delivery(desk: &mut Desk, name: &str) {
     desk.hit("messages of queues with rules");
     if family::is_heir(place.name) {
         desk.hit("dead letters delivered");
+    }
+    if family::held_back_heirs().any(|heir| heir == place.name) {
+        desk.hit("dead letters delivered that were held back");
     }
 }

@@ -7,7 +7,7 @@ use everack_storage::OpenError;
 use everack_storage::disk::{Fault, Memory, Outcome};
 
 use super::plan::{End, Life};
-use super::{World, audit, rot};
+use super::{World, audit, delays, rot};
 use crate::book::{Crash, Event};
 use crate::disk::Watched;
 use crate::node::{Node, PLAN};
@@ -182,6 +182,7 @@ impl World {
         *self.core.borrow_mut() = Some(core.clone());
         *self.disk.borrow_mut() = Some(disk);
         node.declare_guest();
+        delays::declare(&core);
         core.pump();
         self.set_now(core.now_us());
         *self.node.borrow_mut() = Some(node);

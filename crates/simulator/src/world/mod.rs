@@ -8,6 +8,7 @@
 
 mod agent;
 mod audit;
+mod delays;
 mod desk;
 mod families;
 mod family_audit;

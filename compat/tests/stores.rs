@@ -22,6 +22,8 @@ const LOGIN: &str = "guest:guest";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Queues of these names are guarded in different ways.
+/// Long after settlements are durable.
+const WRITTEN: Duration = Duration::from_millis(500);
 const POLICIES: &str = r#"
 [[policies]]
 name = "retain"
@@ -223,6 +225,8 @@ fn retained() -> anyhow::Result<()> {
         "{}",
         shown["message_stats"]
     );
+    // What is handed over without acknowledgement is written down behind it, as settlements are; a crash before that gives it back at once.
+    std::thread::sleep(WRITTEN);
     let (connection, channel) = scene.crash()?;
     drop(consumer);
 

@@ -43,7 +43,7 @@ use crate::messages::Messages;
 use crate::outbox::Outbox;
 use crate::record::{Counted, Range, SetAside, Target};
 use crate::recovery::queue_image::QueueImage;
-use crate::report::{Inquirer, PartitionReport, Report, UnscheduledReport};
+use crate::report::{PartitionReport, Report};
 use crate::request::{Consume, Reply, Request, Settle};
 use crate::space::Space;
 use admission::Admission;
@@ -73,7 +73,6 @@ pub struct Partition {
     asides: Vec<SetAside>,
     rejected: Vec<Range>,
     quarantined: Vec<Range>,
-    called_off: Vec<(Arc<dyn Inquirer>, UnscheduledReport)>,
     jobs: VecDeque<StagedJob>,
     job_next: JobId,
     applied: Position,
@@ -119,7 +118,6 @@ impl Partition {
             asides: Vec::new(),
             rejected: Vec::new(),
             quarantined: Vec::new(),
-            called_off: Vec::new(),
             jobs: VecDeque::new(),
             job_next: JobId(1),
             applied: Position(0),
@@ -310,9 +308,6 @@ impl Partition {
         self.effects = effects;
         if !self.gone.is_empty() || !self.beginning.is_empty() {
             self.forget_consumers();
-        }
-        if !self.called_off.is_empty() {
-            self.stage_called_off();
         }
         self.seal_job(outbox);
         if !self.held.is_empty() && self.machine.ready_bytes() < READY_BYTES_SLOW {

@@ -42,7 +42,8 @@ impl Partition {
             .push((inquirer, Report::Scheduled(report)));
     }
 
-    /// Who has asked is told once it is durable: what was called off does not come, whatever happens.
+    /// Its records go to the log when the round ends; who has asked is told once they are durable: what was called off does not come, whatever
+    /// happens.
     pub(super) fn unschedule(&mut self, unschedule: Unschedule, now: Millis, outbox: &mut Outbox) {
         let Unschedule {
             queue,
@@ -53,23 +54,11 @@ impl Partition {
         let before = self.waiting(queue);
         self.machine.apply(Command::Unschedule { queue, first, end }, now);
         let messages = before - self.waiting(queue);
-        let report = UnscheduledReport { queue, messages };
+        let report = Report::Unscheduled(UnscheduledReport { queue, messages });
         if messages == 0 {
-            outbox
-                .seldom()
-                .reports
-                .push((inquirer, Report::Unscheduled(report)));
+            outbox.seldom().reports.push((inquirer, report));
         } else {
-            self.called_off.push((inquirer, report));
+            self.staged.push(Staged::Told { inquirer, report });
         }
-    }
-
-    /// The records of what was called off in this round are in the job that it ends with.
-    pub(super) fn stage_called_off(&mut self) {
-        let told = self.called_off.drain(..);
-        self.staged.extend(told.map(|(inquirer, report)| Staged::Told {
-            inquirer,
-            report: Report::Unscheduled(report),
-        }));
     }
 }

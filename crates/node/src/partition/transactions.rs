@@ -61,6 +61,7 @@ impl Partition {
         self.jobs.push_back(StagedJob { job, staged });
         self.contributed(contribution, outbox);
     }
+
     /// The durable messages that are done with once these settlements are durable, and those that are rejected: they are still in
     /// their queue, on their way through its dead-letter exchange. What is put back stays alive; its return is logged when it
     /// takes effect.

@@ -22,13 +22,8 @@ pub(super) fn plan(setup: &Setup) -> Plan {
     let exchange = setup.name(Kind::Delay, "exchange");
     let queues = setup.queues(Kind::Delay);
     let publisher = Publisher {
-        exchange: exchange.clone(),
-        route: Route::Every,
-        queues: (0..queues.len()).collect(),
-        sizes: setup.sizes(),
-        transactional: false,
-        priorities: 0,
         delay_ms: DELAY_MS,
+        ..Publisher::confirming(&setup, &exchange, Route::Every, (0..queues.len()).collect())
     };
     Plan {
         kind: Kind::Delay,

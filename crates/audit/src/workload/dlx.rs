@@ -17,15 +17,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
         setup.queue(Kind::Dlx, "1", &onward(setup, Kind::Dlx, setup.queue_type, "2")),
         setup.queue(Kind::Dlx, "2", &[]),
     ];
-    let publisher = Publisher {
-        exchange: String::new(),
-        route: Route::Chain,
-        queues: vec![0, 1, 2],
-        sizes: setup.sizes(),
-        transactional: false,
-        priorities: 0,
-        delay_ms: 0,
-    };
+    let publisher = Publisher::confirming(setup, "", Route::Chain, vec![0, 1, 2]);
     let rejects = [1, 2, 0];
     let consumer = |number: usize| Consumer {
         queue: number % 3,

@@ -11,15 +11,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
     };
     let exchange = setup.name(Kind::Fanout, "exchange");
     let queues = setup.queues(Kind::Fanout);
-    let publisher = Publisher {
-        exchange: exchange.clone(),
-        route: Route::Every,
-        queues: (0..queues.len()).collect(),
-        sizes: setup.sizes(),
-        transactional: false,
-        priorities: 0,
-        delay_ms: 0,
-    };
+    let publisher = Publisher::confirming(&setup, &exchange, Route::Every, (0..queues.len()).collect());
     Plan {
         kind: Kind::Fanout,
         exchange: Some(exchange),

@@ -226,15 +226,7 @@ impl Setup {
 
     /// Publishers with confirms that take the queues in turns, one queue each, through the default exchange.
     fn publishers(&self, queues: usize) -> Vec<Publisher> {
-        let publisher = |number: usize| Publisher {
-            exchange: String::new(),
-            route: Route::Every,
-            queues: vec![number % queues],
-            sizes: self.sizes(),
-            transactional: false,
-            priorities: 0,
-            delay_ms: 0,
-        };
+        let publisher = |number: usize| Publisher::confirming(self, "", Route::Every, vec![number % queues]);
         // A queue without a publisher would test nothing.
         (0..self.publishers.max(queues)).map(publisher).collect()
     }
@@ -314,6 +306,21 @@ pub(crate) struct Publisher {
     pub(crate) priorities: u8,
     /// How long the exchange is to hold each message back, in milliseconds; 0 for an ordinary exchange.
     pub(crate) delay_ms: u16,
+}
+
+impl Publisher {
+    /// Publishes with confirms, and asks for nothing else: through this exchange, to these of the plan's queues.
+    fn confirming(setup: &Setup, exchange: &str, route: Route, queues: Vec<usize>) -> Self {
+        Self {
+            exchange: exchange.to_owned(),
+            route,
+            queues,
+            sizes: setup.sizes(),
+            transactional: false,
+            priorities: 0,
+            delay_ms: 0,
+        }
+    }
 }
 
 /// How large bodies are.

@@ -15,15 +15,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
     // Only quorum queues have a delivery limit everywhere.
     let mut limited = dlx::onward(setup, Kind::Poison, QueueType::Quorum, "dead");
     limited.push(("x-delivery-limit", AMQPValue::LongInt(FAILURES_MAX)));
-    let publisher = Publisher {
-        exchange: String::new(),
-        route: Route::Chain,
-        queues: vec![0, 1],
-        sizes: setup.sizes(),
-        transactional: false,
-        priorities: 0,
-        delay_ms: 0,
-    };
+    let publisher = Publisher::confirming(setup, "", Route::Chain, vec![0, 1]);
     let failing = Habits {
         fail_one_in: 2,
         dies_after: Some(400..4000),

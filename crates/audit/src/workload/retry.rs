@@ -15,15 +15,7 @@ pub(super) fn plan(setup: &Setup) -> Plan {
     let mut waits = dlx::onward(setup, Kind::Retry, setup.queue_type, "work");
     waits.push(("x-message-ttl", AMQPValue::LongInt(PAUSE_MS)));
     let work = dlx::onward(setup, Kind::Retry, setup.queue_type, "wait");
-    let publisher = Publisher {
-        exchange: String::new(),
-        route: Route::Chain,
-        queues: vec![0, 1],
-        sizes: setup.sizes(),
-        transactional: false,
-        priorities: 0,
-        delay_ms: 0,
-    };
+    let publisher = Publisher::confirming(setup, "", Route::Chain, vec![0, 1]);
     let consumer = Consumer {
         queue: 0,
         habits: Habits {

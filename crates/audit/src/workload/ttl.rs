@@ -13,15 +13,7 @@ pub(super) const RULES: Rules = dlx::RULES;
 pub(super) fn plan(setup: &Setup) -> Plan {
     let mut arguments = dlx::onward(setup, Kind::Ttl, setup.queue_type, "due");
     arguments.push(("x-message-ttl", AMQPValue::LongInt(DELAY_MS)));
-    let publisher = Publisher {
-        exchange: String::new(),
-        route: Route::Chain,
-        queues: vec![0, 1],
-        sizes: setup.sizes(),
-        transactional: false,
-        priorities: 0,
-        delay_ms: 0,
-    };
+    let publisher = Publisher::confirming(setup, "", Route::Chain, vec![0, 1]);
     let consumer = Consumer {
         queue: 1,
         habits: Habits::plain(60),

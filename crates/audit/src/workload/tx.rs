@@ -7,13 +7,8 @@ use crate::journal::Route;
 
 pub(super) fn plan(setup: &Setup) -> Plan {
     let publisher = Publisher {
-        exchange: String::new(),
-        route: Route::Turns,
-        queues: vec![0, 1],
-        sizes: setup.sizes(),
         transactional: true,
-        priorities: 0,
-        delay_ms: 0,
+        ..Publisher::confirming(setup, "", Route::Turns, vec![0, 1])
     };
     let consumer = |number: usize| Consumer {
         queue: number % 2,

@@ -34,9 +34,19 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// A process that does not outlive a test that fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A broker of the test, on a free port and in a directory of its own.
 struct Broker {
-    child: Child,
+    child: Running,
     directory: TempDir,
     ready: String,
     log: thread::JoinHandle<String>,
@@ -61,15 +71,15 @@ impl Broker {
         }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         prepare(&mut command);
-        let mut child = command.spawn().unwrap();
-        let stderr = child.stderr.take();
+        let mut child = Running(command.spawn().unwrap());
+        let stderr = child.0.stderr.take();
         let log = thread::spawn(move || {
             let mut log = String::new();
             let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut log));
             log
         });
         let mut ready = String::new();
-        BufReader::new(child.stdout.take().unwrap())
+        BufReader::new(child.0.stdout.take().unwrap())
             .read_line(&mut ready)
             .unwrap();
         if ready.is_empty() {
@@ -97,18 +107,18 @@ impl Broker {
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(Pid::from_child(&self.child.0), signal).unwrap();
     }
 
     /// Waits for the end; its status and everything that was logged.
     fn ended(mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.child.0.try_wait().unwrap() {
                 break status;
             }
             if Instant::now() > deadline {
-                self.child.kill().unwrap();
+                self.child.0.kill().unwrap();
                 panic!("the broker did not end:\n{}", self.log.join().unwrap());
             }
             thread::sleep(Duration::from_millis(5));
@@ -118,7 +128,7 @@ impl Broker {
 
     /// Waits for the end of a broker that was killed, and keeps its files.
     fn directory_after_end(mut self) -> TempDir {
-        self.child.wait().unwrap();
+        self.child.0.wait().unwrap();
         self.directory
     }
 
@@ -157,7 +167,7 @@ fn a_data_directory_belongs_to_one_process() {
     let expected = format!(
         "everack: the data directory {} is in use by process {} (everack): stop that process, or give this one another directory with --data\n",
         broker.data(),
-        broker.child.id()
+        broker.child.0.id()
     );
     assert_eq!(text(&second.stderr), expected);
     assert_eq!(
@@ -336,7 +346,7 @@ fn goes_on_when_nobody_reads_its_log() {
     broker.signal(Signal::HUP);
     systemd.wait_for("RELOADING=1");
     systemd.wait_for("READY=1");
-    assert!(broker.child.try_wait().unwrap().is_none());
+    assert!(broker.child.0.try_wait().unwrap().is_none());
     broker.stopped();
 }
 

@@ -3,7 +3,7 @@
 use crate::{shell, workspace};
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    shell::run(shell::cargo().args(["build", "--release", "--workspace", "--bins"]))?;
+    shell::run(shell::cargo().args(["build", "--release", "--package", "everack-server", "--bins"]))?;
     let everack = workspace::metadata()?.target_directory.join("release/everack");
     shell::run(shell::command(everack).arg("demo").args(arguments))
 }

@@ -75,6 +75,9 @@ pub struct WorkArgs {
     /// Publish with delivery mode 2.
     #[arg(long)]
     persistent: bool,
+    /// Messages carry headers, a priority and a time to live, and go through an exchange with ten keys a queue.
+    #[arg(long)]
+    dressed: bool,
     /// What kind of queue to declare.
     #[arg(long, value_enum)]
     queue: Option<QueueKind>,
@@ -159,6 +162,7 @@ impl WorkArgs {
             workload.sizes.clone_from(&self.size);
         }
         workload.persistent |= self.persistent;
+        workload.dressed |= self.dressed;
         workload.fanout |= self.fanout;
         workload.mandatory |= self.mandatory;
         workload

@@ -35,6 +35,8 @@ pub struct Recipe {
     pub routes: Vec<Route>,
     /// Delivery mode 2 instead of 1.
     pub persistent: bool,
+    /// Carry what messages carry in real life: five headers, a content type, a priority, and an hour to live.
+    pub dressed: bool,
     /// Ask for a return when no queue takes the message.
     pub mandatory: bool,
     /// The agreed frame size; bodies are split to fit. 0 is no limit.
@@ -129,6 +131,7 @@ impl Block {
     }
 
     fn push(&mut self, recipe: &Recipe, route: &Route, size: u32) {
+        let first = self.bodies.len();
         let out = &mut self.bytes;
         wire::method(out, CHANNEL, id::BASIC_PUBLISH, |out| {
             out.extend_from_slice(&[0, 0]);
@@ -139,8 +142,13 @@ impl Block {
         wire::frame(out, FRAME_HEADER, CHANNEL, |out| {
             out.extend_from_slice(&[0, 60, 0, 0]);
             out.extend_from_slice(&u64::from(size).to_be_bytes());
-            // Property flag 12 is the delivery mode.
-            out.extend_from_slice(&[0x10, 0x00, if recipe.persistent { 2 } else { 1 }]);
+            let delivery_mode = if recipe.persistent { 2 } else { 1 };
+            if recipe.dressed {
+                dress(out, delivery_mode, first);
+            } else {
+                // Property flag 12 is the delivery mode.
+                out.extend_from_slice(&[0x10, 0x00, delivery_mode]);
+            }
         });
         self.bodies.push(out.len() + 7);
         let piece_max = match recipe.frame_max {
@@ -157,12 +165,29 @@ impl Block {
         }
         self.starts.push(out.len());
         self.sizes.push(size);
-        let (first, body) = (self.bodies.len() - 1, self.bodies[self.bodies.len() - 1]);
+        let body = self.bodies[first];
         if size >= 8 {
             self.bytes[body..body + (size as usize).min(16)].fill(0);
         }
         debug_assert!(self.starts[first] < body, "a body lies within its message");
     }
+}
+
+/// Property flags and properties of message `index` as an application sends them.
+fn dress(out: &mut Vec<u8>, delivery_mode: u8, index: usize) {
+    // Flags 15 content type, 13 headers, 12 delivery mode, 11 priority, 8 expiration.
+    out.extend_from_slice(&[0xb9, 0x00]);
+    wire::short_string(out, b"application/json");
+    wire::table(out, |out| {
+        wire::text_entry(out, "tenant", "shop-eu-1");
+        wire::text_entry(out, "trace", "4bf92f3577b34da6a3ce929d0e0e4736");
+        wire::text_entry(out, "schema", "order.v3");
+        wire::bool_entry(out, "retry", index.is_multiple_of(7));
+        wire::text_entry(out, "origin", "checkout");
+    });
+    out.push(delivery_mode);
+    out.push((index % 5) as u8);
+    wire::short_string(out, b"3600000");
 }
 
 /// A stamp: when it was sent (or should have been) and how many messages the sample stands for (1..=64).
@@ -207,6 +232,7 @@ mod tests {
             sizes: sizes.to_vec(),
             routes: keys.iter().map(|key| route(key)).collect(),
             persistent: true,
+            dressed: false,
             mandatory: false,
             frame_max: 4096,
         }
@@ -224,6 +250,23 @@ mod tests {
             frames.push((kind, size));
         }
         frames
+    }
+
+    #[test]
+    fn dressed_messages_have_properties_in_their_order() {
+        let mut recipe = recipe(&[16], &["a"]);
+        recipe.dressed = true;
+        let block = Block::new(&recipe);
+        let method = 7 + 10 + 1;
+        // Kind, channel, size; class, weight, body size.
+        let mut reader = Reader::new(&block.bytes()[block.start(6) + method + 7 + 12..]);
+        assert_eq!(reader.u16(), Some(0xb900));
+        assert_eq!(reader.short_string(), Some(&b"application/json"[..]));
+        let headers = reader.long_string().expect("a table");
+        assert_eq!(wire::table_text(headers, "schema").as_deref(), Some("order.v3"));
+        assert_eq!((reader.u8(), reader.u8()), (Some(2), Some(1)));
+        assert_eq!(reader.short_string(), Some(&b"3600000"[..]));
+        assert_eq!(reader.u8(), Some(wire::FRAME_END));
     }
 
     #[test]

@@ -96,25 +96,25 @@ impl Session {
         count.ok_or_else(|| anyhow!("the broker's queue.declare-ok is cut short"))
     }
 
-    /// Declares a fanout exchange.
-    pub fn declare_fanout(&mut self, name: &str, durable: bool) -> anyhow::Result<()> {
+    /// Declares an exchange of a type.
+    pub fn declare_exchange(&mut self, name: &str, kind: &str, durable: bool) -> anyhow::Result<()> {
         self.call(CHANNEL, id::EXCHANGE_DECLARE, id::EXCHANGE_DECLARE_OK, |out| {
             out.extend_from_slice(&[0, 0]);
             wire::short_string(out, name.as_bytes());
-            wire::short_string(out, b"fanout");
+            wire::short_string(out, kind.as_bytes());
             out.push(u8::from(durable) << 1);
             wire::table(out, |_| {});
         })?;
         Ok(())
     }
 
-    /// Binds a queue to an exchange with an empty key.
-    pub fn bind(&mut self, queue: &str, exchange: &str) -> anyhow::Result<()> {
+    /// Binds a queue to an exchange.
+    pub fn bind(&mut self, queue: &str, exchange: &str, routing_key: &str) -> anyhow::Result<()> {
         self.call(CHANNEL, id::QUEUE_BIND, id::QUEUE_BIND_OK, |out| {
             out.extend_from_slice(&[0, 0]);
             wire::short_string(out, queue.as_bytes());
             wire::short_string(out, exchange.as_bytes());
-            wire::short_string(out, b"");
+            wire::short_string(out, routing_key.as_bytes());
             out.push(0);
             wire::table(out, |_| {});
         })?;

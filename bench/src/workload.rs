@@ -76,6 +76,9 @@ pub struct Workload {
     pub sizes: Vec<u32>,
     /// Delivery mode 2.
     pub persistent: bool,
+    /// Messages carry five headers, a content type, a priority and an hour to live, and go through an exchange with ten routing
+    /// keys a queue, in turn.
+    pub dressed: bool,
     /// What the queues are.
     pub queue: QueueKind,
     /// Publishes a producer may have unconfirmed; 0 is no confirms.
@@ -106,6 +109,7 @@ impl Default for Workload {
             queues: 1,
             sizes: vec![16],
             persistent: false,
+            dressed: false,
             queue: QueueKind::Transient,
             window: 0,
             ack: Ack::None,
@@ -156,9 +160,29 @@ pub const NAMES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What is put behind a workload's name for messages as they are in real life.
+const REAL: &str = "-real";
+
 impl Workload {
-    /// The workload of that name.
+    /// The workload of that name. With `-real` behind it, the same with what real messages carry, in three sizes around the plain one.
     pub fn named(name: &str) -> Option<Self> {
+        let Some(plain) = name.strip_suffix(REAL) else {
+            return Self::plain(name);
+        };
+        Some(Self::plain(plain)?.dressed(name))
+    }
+
+    fn dressed(self, name: &str) -> Self {
+        let around = |size: u32| [size, size * 5 / 4, size * 2];
+        Self {
+            name: name.to_owned(),
+            sizes: self.sizes.iter().flat_map(|&size| around(size)).collect(),
+            dressed: true,
+            ..self
+        }
+    }
+
+    fn plain(name: &str) -> Option<Self> {
         let batch = |count| Ack::Multiple(NonZeroU32::new(count).expect("a batch is not empty"));
         let base = Self {
             name: name.to_owned(),
@@ -305,6 +329,8 @@ mod tests {
             let workload = Workload::named(name).expect("a listed name is known");
             assert_eq!(workload.validate(), Ok(()), "{name}");
             assert_eq!(workload.name, *name);
+            let real = Workload::named(&format!("{name}-real")).expect("each can be dressed");
+            assert_eq!((real.validate(), real.dressed), (Ok(()), true), "{name}");
         }
         assert_eq!(Workload::named("w99"), None);
     }

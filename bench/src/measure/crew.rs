@@ -138,6 +138,7 @@ impl Builder<'_> {
             sizes: self.workload.sizes.clone(),
             routes: self.topology.routes(&queues),
             persistent: self.workload.persistent,
+            dressed: self.workload.dressed,
             mandatory: self.workload.mandatory,
             frame_max: session.frame_max(),
         });

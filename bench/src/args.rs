@@ -10,6 +10,7 @@ use crate::compare;
 use crate::echo;
 use crate::measure::{self, Plan};
 use crate::setup::Options;
+use crate::suite;
 use crate::url::Url;
 use crate::workload::{Ack, NAMES, QueueKind, Workload};
 
@@ -27,6 +28,8 @@ pub struct Args {
 enum Command {
     /// Run workloads alternately against several brokers, print a table, and fail when a floor is missed.
     Compare(compare::CompareArgs),
+    /// Measure everything that has a target, hold it against that, and write the results and plots into files.
+    Suite(suite::SuiteArgs),
     /// List the named workloads.
     Workloads,
     /// Be a fake broker that does next to nothing, to measure the generator's own cost.
@@ -209,6 +212,7 @@ pub fn dispatch(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         None => run(&args.run),
         Some(Command::Compare(args)) => compare::compare(&args),
+        Some(Command::Suite(args)) => suite::suite(&args),
         Some(Command::Workloads) => {
             for (name, text) in NAMES {
                 println!("{name:10} {text}");

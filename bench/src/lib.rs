@@ -6,12 +6,13 @@
 //! again, a frame scanner instead of a decoder, one clock reading a batch, and no allocation a message.
 //!
 //! From the outside in: [`Args`] (the command line) names a [`workload`], [`measure`] runs it once against one
-//! broker, [`compare`] runs many alternately against several and prints a table. Inside a run, [`setup`] opens
+//! broker, [`compare`] runs many alternately against several and prints a table, [`suite`] runs all that has a target. Inside a run, [`setup`] opens
 //! connections, [`worker`] threads drive [`producer`]s and [`consumer`]s, and [`board`] is where they count.
 
 pub mod args;
 pub mod compare;
 pub mod peer;
+pub mod suite;
 pub mod workload;
 
 pub mod measure;

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,6 +21,8 @@ use crate::url::Url;
 /// RabbitMQ takes 5 to 8 s to its first connection on an idle machine, and ten times that on a crowded one.
 const START_WITHIN: Duration = Duration::from_secs(180);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// What a broker prints goes into this file of its directory.
+const OUTPUT: &str = "output";
 /// Debian's place of the script; its wrapper on the PATH would change to the user `rabbitmq` and to /var/lib.
 const RABBITMQ_SCRIPTS: &[&str] = &[
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -29,9 +32,11 @@ const RABBITMQ_SCRIPTS: &[&str] = &[
 /// A broker of our own; it ends and its directory goes when this is dropped.
 pub struct Peer {
     name: &'static str,
+    command: Command,
     child: Child,
     directory: PathBuf,
     url: Url,
+    ready_after: Duration,
 }
 
 impl Peer {
@@ -95,53 +100,86 @@ impl Peer {
         self.child.id()
     }
 
+    /// From starting the process, the last time, to the first connection that was let in, in steps of a millisecond.
+    pub fn ready_after(&self) -> Duration {
+        self.ready_after
+    }
+
+    /// Bytes on the disk in all its files.
+    pub fn disk_bytes(&self) -> u64 {
+        allocated_bytes(&self.directory)
+    }
+
+    /// Kills it as a crash would (SIGKILL), and starts it again on the same files.
+    pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            kill_process_group(pid, Signal::KILL)?;
+        }
+        self.child.wait()?;
+        let started = Instant::now();
+        self.child = self
+            .command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name))?;
+        self.wait_until_ready(started)
+    }
+
     fn start(
         name: &'static str,
         mut command: Command,
         directory: PathBuf,
         port: u16,
     ) -> anyhow::Result<Self> {
-        let log = directory.join("output");
-        let output = fs::File::create(&log)?;
+        let output = fs::File::create(directory.join(OUTPUT))?;
         // A group of its own, so that ending it reaches what a start script has left behind, and Ctrl-C does not.
         command
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .process_group(0);
-        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let url = format!("amqp://127.0.0.1:{port}").parse()?;
+        let started = Instant::now();
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let mut peer = Self {
             name,
+            command,
             child,
             directory,
             url,
+            ready_after: Duration::ZERO,
         };
-        peer.wait_until_ready(&log)?;
+        peer.wait_until_ready(started)?;
         Ok(peer)
     }
 
-    fn wait_until_ready(&mut self, log: &Path) -> anyhow::Result<()> {
-        let start = Instant::now();
+    fn wait_until_ready(&mut self, started: Instant) -> anyhow::Result<()> {
+        let log = self.directory.join(OUTPUT);
         let options = Options {
             heartbeat_seconds: 0,
             frame_max: 0,
         };
         loop {
             if let Ok(session) = Session::open(&self.url, options) {
+                self.ready_after = started.elapsed();
                 session.close();
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status} while starting:\n{}", self.name, tail(log));
+                bail!(
+                    "{} ended with {status} while starting:\n{}",
+                    self.name,
+                    tail(&log)
+                );
             }
+            let waited = started.elapsed();
             ensure!(
-                start.elapsed() < START_WITHIN,
+                waited < START_WITHIN,
                 "{} does not get ready:\n{}",
                 self.name,
-                tail(log)
+                tail(&log)
             );
-            thread::sleep(Duration::from_millis(200));
+            // Who is quick is timed to the millisecond; who is not is not kept busy by it.
+            thread::sleep((waited / 50).clamp(Duration::from_millis(1), Duration::from_millis(200)));
         }
     }
 
@@ -187,6 +225,18 @@ fn fresh_directory(base: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let directory = base.join(format!("everack-bench-{name}-{}-{number}", std::process::id()));
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     Ok(directory)
+}
+
+fn allocated_bytes(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => allocated_bytes(&entry.path()),
+            // Blocks are of 512 bytes, whatever the file system's are.
+            Ok(data) => data.blocks() * 512,
+            Err(_) => 0,
+        })
+        .sum()
 }
 
 fn free_port() -> io::Result<u16> {

@@ -13,6 +13,8 @@ use crate::url::Url;
 use crate::wire::{self, CHANNEL, FRAME_END, FRAME_HEARTBEAT, FRAME_METHOD, MethodId, Reader, id};
 use crate::workload::QueueKind;
 
+mod bulk;
+
 /// A broker under load may take its time to declare a queue or accept a connection, but not this long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// A frame during the handshake or of a topology answer is never larger than this.
@@ -80,16 +82,8 @@ impl Session {
 
     /// Declares a queue, or finds it (`passive`). Answers how many messages are ready in it.
     pub fn declare_queue(&mut self, name: &str, kind: QueueKind, passive: bool) -> anyhow::Result<u32> {
-        let durable = kind != QueueKind::Transient;
         let answer = self.call(CHANNEL, id::QUEUE_DECLARE, id::QUEUE_DECLARE_OK, |out| {
-            out.extend_from_slice(&[0, 0]);
-            wire::short_string(out, name.as_bytes());
-            out.push(u8::from(passive) | u8::from(durable) << 1);
-            wire::table(out, |out| {
-                if kind == QueueKind::Quorum {
-                    wire::text_entry(out, "x-queue-type", "quorum");
-                }
-            });
+            queue_declare(out, name, kind, u8::from(passive));
         })?;
         let mut reader = Reader::new(&answer);
         let count = reader.short_string().and_then(|_| reader.u32());
@@ -326,6 +320,19 @@ impl Session {
         }
         Ok(self.unread.drain(..count).collect())
     }
+}
+
+/// The arguments of `queue.declare`; `bits` are set beside `durable`.
+fn queue_declare(out: &mut Vec<u8>, name: &str, kind: QueueKind, bits: u8) {
+    let durable = kind != QueueKind::Transient;
+    out.extend_from_slice(&[0, 0]);
+    wire::short_string(out, name.as_bytes());
+    out.push(bits | u8::from(durable) << 1);
+    wire::table(out, |out| {
+        if kind == QueueKind::Quorum {
+            wire::text_entry(out, "x-queue-type", "quorum");
+        }
+    });
 }
 
 fn connect(url: &Url) -> anyhow::Result<TcpStream> {

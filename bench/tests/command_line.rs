@@ -66,6 +66,21 @@ fn check(arguments: &[&str], exit: i32, texts: &[&str]) {
 }
 
 #[test]
+fn the_suite_lists_its_cases_and_refuses_what_it_does_not_know() {
+    check(
+        &["suite", "--case", "list"],
+        0,
+        &["restart", "w2-real", "window100"],
+    );
+    check(&["suite", "--case", "w99"], 1, &["there is no case w99"]);
+    check(
+        &["suite", "--scale", "2"],
+        1,
+        &["--scale takes a part: above 0, 1 at most"],
+    );
+}
+
+#[test]
 fn one_run_ends_with_a_line_of_json() {
     let broker = Broker::start();
     let mut arguments = vec![

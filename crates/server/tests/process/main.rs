@@ -2,6 +2,7 @@
 
 mod client;
 mod http;
+mod suite;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,0 +1,169 @@
+//! Everything that is promised about speed and size, measured in one go and held against its targets: the workloads of
+//! [`crate::workload`], what a broker costs when it only starts, holds connections, declares and binds, and what the machine itself
+//! can do in the same minutes.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`case`] | one thing to measure, on one broker, once |
+//! | [`machine`] | what the machine is, and what it can do at best: syncs, copies, the loopback |
+//! | [`start`], [`connections`], [`declares`], [`bindings`], [`restart`] | the cases that are no load |
+//! | [`target`] | what must be reached, and whether it is |
+//! | [`results`] | all figures, as JSON and as Markdown |
+//! | [`plot`] | bars, as SVG |
+//!
+//! Each case has brokers of its own, so that none inherits another's memory. They take turns, round by round.
+
+pub mod bindings;
+pub mod case;
+pub mod connections;
+pub mod declares;
+pub mod machine;
+pub mod plot;
+pub mod restart;
+pub mod results;
+pub mod start;
+pub mod target;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+
+use crate::args::HowArgs;
+use crate::peer::Peer;
+use case::{Case, Setting};
+use results::{Measured, Results};
+
+/// What one run found out, by name; the unit is at the end of each name.
+pub type Figures = BTreeMap<String, f64>;
+
+/// The name of what is no broker but the machine under all of them.
+pub const MACHINE: &str = "machine";
+
+/// Measures everything that has a target.
+#[derive(clap::Args, Debug)]
+pub struct SuiteArgs {
+    /// The Everack binary to measure; default: this one.
+    #[arg(long)]
+    everack: Option<PathBuf>,
+    /// Measure a private RabbitMQ (Debian's rabbitmq-server) beside it.
+    #[arg(long)]
+    rabbitmq: bool,
+    /// Where brokers keep their data; it decides what a sync costs.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    base_dir: PathBuf,
+    /// Only these cases, separated by commas; `list` prints their names.
+    #[arg(long = "case", value_delimiter = ',')]
+    cases: Vec<String>,
+    /// How often each case runs on each broker. A target is met when every round meets it.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Messages of the large backlog, connections, queues and bindings, as a part of what the targets are about: 0.01 is a trial.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// What was measured, for the results: a commit.
+    #[arg(long, default_value = "unknown")]
+    commit: String,
+    /// Write results.json, results.md and the plots into this directory.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+/// Runs the suite and prints what it found. Exit status 1: a target was missed, or a run's books did not balance.
+pub fn suite(args: &SuiteArgs) -> anyhow::Result<ExitCode> {
+    if args.cases.iter().any(|name| name == "list") {
+        Case::all().iter().for_each(|case| println!("{case}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    ensure!(args.rounds >= 1, "--rounds takes 1 or more");
+    ensure!(
+        args.scale > 0.0 && args.scale <= 1.0,
+        "--scale takes a part: above 0, 1 at most"
+    );
+    let cases = chosen(&args.cases)?;
+    args.how.take_priority()?;
+    let mut results = Results::new(&args.commit, args.scale);
+    for case in &cases {
+        measure(case, args, &mut results)?;
+    }
+    results.judge();
+    println!("{results}");
+    if let Some(directory) = &args.out {
+        keep(&results, directory)?;
+    }
+    Ok(if results.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn chosen(names: &[String]) -> anyhow::Result<Vec<Case>> {
+    if names.is_empty() {
+        return Ok(Case::all());
+    }
+    names.iter().map(|name| name.parse()).collect()
+}
+
+/// One case on all brokers, round by round, and the machine's own limits in each round where the case asks for them.
+fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Result<()> {
+    let mut peers = vec![everack(args)?];
+    if args.rabbitmq && case.suits_rabbitmq() {
+        peers.push(Peer::rabbitmq(&args.base_dir)?);
+    }
+    for round in 1..=args.rounds {
+        if case.needs_machine() {
+            let figures = machine::limits(&args.base_dir).context("measuring the machine")?;
+            results.add(Measured::new(case, MACHINE, round, figures));
+        }
+        for peer in &mut peers {
+            let setting = Setting {
+                how: &args.how,
+                scale: args.scale,
+            };
+            let name = peer.name();
+            let (figures, problems) = case
+                .run(peer, &setting)
+                .with_context(|| format!("{case} on {name}, round {round}"))?;
+            eprintln!(
+                "[{round}/{}] {case} on {name}: {}",
+                args.rounds,
+                results::line(&figures)
+            );
+            results.add(Measured {
+                problems,
+                ..Measured::new(case, name, round, figures)
+            });
+        }
+    }
+    Ok(())
+}
+
+fn everack(args: &SuiteArgs) -> anyhow::Result<Peer> {
+    let binary = match &args.everack {
+        Some(path) => path.clone(),
+        None => std::env::current_exe().context("cannot find our own binary")?,
+    };
+    Peer::everack(&binary, &args.base_dir)
+}
+
+fn keep(results: &Results, directory: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let mut files = vec![
+        (
+            "results.json".to_owned(),
+            serde_json::to_string_pretty(results)? + "\n",
+        ),
+        ("results.md".to_owned(), results.to_string()),
+    ];
+    files.extend(plot::all(results));
+    for (name, text) in files {
+        let path = directory.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -26,10 +26,10 @@ pub fn measure(peer: &mut Peer, setting: &Setting<'_>, messages: u64) -> anyhow:
     let count = setting.scaled(messages);
     let mut session = Session::open(peer.url(), OPTIONS)?;
     session.declare_queue(QUEUE, QueueKind::Durable, false)?;
-    let before = peer.disk_bytes();
     session.flood(&block(session.frame_max()), count)?;
     wait_for(&mut session, count)?;
-    let disk = peer.disk_bytes().saturating_sub(before);
+    // All of it, with what lies ready for later.
+    let disk = peer.disk_bytes();
     peer.crash_and_restart()?;
     let mut session = Session::open(peer.url(), OPTIONS)?;
     let ready = u64::from(session.declare_queue(QUEUE, QueueKind::Durable, true)?);

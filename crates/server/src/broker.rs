@@ -270,7 +270,8 @@ fn memory_bytes_max(configured: u64) -> u64 {
     }
 }
 
-fn protocol(config: &Config) -> Settings {
+/// What sessions are held to.
+pub(crate) fn protocol(config: &Config) -> Settings {
     Settings {
         frame_bytes_max: config.amqp.frame_max.bytes() as u32,
         channel_max: config.amqp.channel_max.get() as u16,

@@ -1,7 +1,7 @@
-//! The name in a client's certificate, as RabbitMQ takes it for the name of a user.
+//! The name in a client's certificate, as RabbitMQ takes it for the name of a user; and until when a certificate holds.
 //!
 //! Reads no more of the certificate than that; whether it is to be trusted was decided in the handshake. A byte that is not
-//! where it should be makes no name, never a panic.
+//! where it should be makes no name and no time, never a panic.
 
 use crate::config::setting::External;
 
@@ -10,6 +10,8 @@ mod tag {
     pub(super) const INTEGER: u8 = 0x02;
     pub(super) const OCTET_STRING: u8 = 0x04;
     pub(super) const OID: u8 = 0x06;
+    pub(super) const UTC_TIME: u8 = 0x17;
+    pub(super) const GENERALIZED_TIME: u8 = 0x18;
     pub(super) const UTF16_STRING: u8 = 0x1E;
     pub(super) const SEQUENCE: u8 = 0x30;
     pub(super) const SET: u8 = 0x31;
@@ -50,6 +52,46 @@ pub(super) fn user_of(certificate: &[u8], by: External) -> Option<String> {
         External::SubjectAlternativeName => subject.dns_name(),
     };
     name.filter(|name| !name.is_empty())
+}
+
+/// Until when a certificate (DER) holds, in seconds since 1970. `None` if that cannot be read.
+pub(crate) fn holds_until(certificate: &[u8]) -> Option<u64> {
+    let mut outer = Der(certificate);
+    let mut signed = Der(Der(outer.take(tag::SEQUENCE)?).take(tag::SEQUENCE)?);
+    signed.take_if(tag::VERSION);
+    signed.take(tag::INTEGER)?;
+    // How it is signed, and by whom.
+    (0..2).try_for_each(|_| signed.take(tag::SEQUENCE).map(drop))?;
+    let mut validity = Der(signed.take(tag::SEQUENCE)?);
+    validity.next()?;
+    let (tag, digits) = validity.next()?;
+    let digits = std::str::from_utf8(digits).ok()?.strip_suffix('Z')?;
+    match tag {
+        // Two figures of the year: from 1950 to 2049.
+        tag::UTC_TIME if digits.get(..2)? < "50" => seconds_of(&format!("20{digits}")),
+        tag::UTC_TIME => seconds_of(&format!("19{digits}")),
+        tag::GENERALIZED_TIME => seconds_of(digits),
+        _ => None,
+    }
+}
+
+/// `YYYYMMDDHHMMSS` in seconds since 1970; 0 for what lies before.
+fn seconds_of(digits: &str) -> Option<u64> {
+    if digits.len() != 14 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number = |from: usize, to: usize| digits[from..to].parse::<i64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
+    // The year begins in March, so that the day that not every year has is its last.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = days + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let time = number(8, 10)? * 3_600 + number(10, 12)? * 60 + number(12, 14)?;
+    Some(u64::try_from(days * 86_400 + time).unwrap_or(0))
 }
 
 /// The parts of a certificate that name its holder.
@@ -283,6 +325,31 @@ mod tests {
     }
 
     #[test]
+    fn holds_until_the_second_time() {
+        for (year, month, day, expected) in [
+            (2030, 1, 1, 1_893_456_000),
+            (2028, 2, 29, 1_835_395_200),
+            (2049, 12, 31, 2_524_521_600),
+            (2050, 3, 1, 2_529_705_600),
+        ] {
+            let mut parameters = CertificateParams::default();
+            parameters.not_after = rcgen::date_time_ymd(year, month, day);
+            let key = KeyPair::generate().expect("a key");
+            let certificate = parameters.self_signed(&key).expect("a certificate");
+            assert_eq!(
+                holds_until(certificate.der()),
+                Some(expected),
+                "{year}-{month}-{day}"
+            );
+        }
+        for odd in ["", "2030", "20300101000000Z", "2030010100000x"] {
+            assert_eq!(seconds_of(odd), None, "{odd}");
+        }
+        assert_eq!(seconds_of("19700101000001"), Some(1));
+        assert_eq!(seconds_of("19400101000001"), Some(0));
+    }
+
+    #[test]
     fn what_is_no_certificate_names_nobody() {
         let good = certificate(&[(DnType::CommonName, "shop")], &["shop.example"]);
         let all = [
@@ -294,12 +361,14 @@ mod tests {
             for by in all {
                 assert_eq!(user_of(&good[..length], by), None, "cut after {length} bytes");
             }
+            assert_eq!(holds_until(&good[..length]), None, "cut after {length} bytes");
         }
         for at in 0..good.len() {
             for bits in [0xFF, 0x80, 0x01] {
                 let mut broken = good.clone();
                 broken[at] ^= bits;
                 all.iter().for_each(|by| drop(user_of(&broken, *by)));
+                holds_until(&broken);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! business; whether a name exists is looked up by the caller.
 
 pub mod authenticator;
-mod certificate;
+pub(crate) mod certificate;
 pub mod declared;
 pub mod password;
 pub mod rabbitmq;

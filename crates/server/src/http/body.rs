@@ -30,7 +30,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 impl Body {
-    fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::default());
         }
@@ -44,6 +44,31 @@ impl Body {
     /// A field; none if it is missing or null.
     pub(super) fn get(&self, field: &str) -> Option<&Value> {
         self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    /// Refuses a body without these fields, in RabbitMQ's words. Null is there.
+    pub(super) fn require(&self, fields: &[&str]) -> Result<(), Refusal> {
+        let missing = fields.iter().filter(|field| !self.0.contains_key(**field));
+        let missing: Vec<String> = missing.map(|field| format!("{{key_missing,{field}}}")).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::Bad(format!("[{}]", missing.join(",\n "))))
+    }
+
+    /// A whole number that is not negative, also in words as RabbitMQ takes them.
+    pub(super) fn whole(&self, field: &str) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.get(field) else {
+            return Ok(None);
+        };
+        let whole = match value {
+            Value::String(text) => text.parse().ok(),
+            value => value.as_u64(),
+        };
+        let given = || value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        whole
+            .map(Some)
+            .ok_or_else(|| Refusal::Value("not_integer", given()))
     }
 
     /// A text.

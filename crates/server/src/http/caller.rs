@@ -59,6 +59,16 @@ impl Caller {
         }
     }
 
+    /// A virtual host that the user may open a connection to, whatever it sees.
+    pub(super) fn enter(&self, name: &str) -> Result<VhostView, Refusal> {
+        let vhost = self.snapshot.vhost(name.as_bytes());
+        let vhost = vhost.ok_or(Refusal::Rights("Access refused."))?;
+        match self.snapshot.permissions(&self.user.name, vhost.name()) {
+            Some(_) => Ok(vhost),
+            None => Err(Refusal::Rights("User not authorised to access virtual host")),
+        }
+    }
+
     /// Refuses who lacks a permission in a virtual host.
     pub(super) fn require_access(
         &self,

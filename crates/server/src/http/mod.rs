@@ -6,6 +6,7 @@
 //! | [`caller`] | who asks, and what its tags let it see |
 //! | [`inquiry`] | asks the machines how they stand |
 //! | [`errand`] | takes changes to the machines, and waits until they are durable |
+//! | [`client`] | speaks AMQP to a session of its own, for what clients do: publish, get |
 //! | [`view`] | sorts answers, cuts them into pages, leaves columns out |
 //! | [`body`] | what a request brings along |
 //! | [`refusal`] | what is answered instead, in RabbitMQ's JSON |
@@ -17,6 +18,7 @@
 mod api;
 mod body;
 mod caller;
+mod client;
 mod errand;
 mod from_json;
 mod inquiry;

@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     Method,
     /// The request makes no sense, or the broker refuses it, for this reason.
     Bad(String),
+    /// As [`Refusal::Bad`]: what is wrong with a value, and the value.
+    Value(&'static str, String),
     /// There is no such page.
     Range(String),
     /// The body is longer than this, in bytes.
@@ -66,6 +68,7 @@ impl Refusal {
                 "the path is served, but not with this method".into(),
             ),
             Refusal::Bad(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason.into()),
+            Refusal::Value(what, _) => (StatusCode::BAD_REQUEST, "bad_request", (*what).into()),
             Refusal::Range(reason) => (StatusCode::BAD_REQUEST, "page_out_of_range", reason.into()),
             Refusal::TooLarge(bytes) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -80,6 +83,11 @@ impl Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, error, reason) = self.parts();
+        let reason = match &self {
+            // RabbitMQ's tuples are lists in JSON.
+            Refusal::Value(what, value) => json!([what, value]),
+            _ => json!(reason),
+        };
         let mut response = (status, Json(json!({ "error": error, "reason": reason }))).into_response();
         if let Refusal::LogIn(_) = self {
             let realm = HeaderValue::from_static("Basic realm=\"Everack Management\"");

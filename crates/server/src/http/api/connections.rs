@@ -18,6 +18,10 @@ pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/connections", get(list))
         .route("/api/vhosts/{vhost}/connections", get(list_in))
+        .route(
+            "/api/connections/username/{user}",
+            get(list_of).delete(close_all_of),
+        )
         .route("/api/connections/{name}", get(one).delete(close))
         .route("/api/connections/{name}/channels", get(list_channels))
 }
@@ -57,15 +61,48 @@ async fn close(
     headers: HeaderMap,
 ) -> Written {
     let connected = find(&node, &caller, &name).await?;
+    let there = shut(&node, &caller, &connected, &headers);
+    there.then_some(StatusCode::NO_CONTENT).ok_or(Refusal::NotFound)
+}
+
+async fn list_of(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(user): Path<String>,
+) -> Answer {
+    let connections = of_user(&node, &caller, &user).await?;
+    let shown = connections.iter().map(|connected| show(&node, connected));
+    Ok(Json(shown.collect()))
+}
+
+/// Closes all connections of a user that the caller sees; that there is none is fine.
+async fn close_all_of(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+) -> Written {
+    for connected in of_user(&node, &caller, &user).await? {
+        // One that has gone in between is closed as well.
+        shut(&node, &caller, &connected, &headers);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn of_user(node: &Node, caller: &Caller, user: &str) -> Result<Vec<Connected>, Refusal> {
+    let mut connections = visible(node, caller).await?;
+    connections.retain(|connected| connected.session.user.as_bytes() == user.as_bytes());
+    Ok(connections)
+}
+
+/// Closes a connection; `false` if it is not there any more.
+fn shut(node: &Node, caller: &Caller, connected: &Connected, headers: &HeaderMap) -> bool {
     let given = headers.get("x-reason").and_then(|reason| reason.to_str().ok());
     let reason = given.unwrap_or("Closed via management plugin");
     let (peer, user) = (connected.socket.peer, &caller.user.name);
     tracing::info!(%peer, by = %user, reason, "connection closed by an operator");
-    let there = node
-        .engine
-        .shared
-        .close_connection(connected.session.connection, reason);
-    there.then_some(StatusCode::NO_CONTENT).ok_or(Refusal::NotFound)
+    let shared = &node.engine.shared;
+    shared.close_connection(connected.session.connection, reason)
 }
 
 async fn list_channels(

@@ -105,12 +105,35 @@ fn describe(shown: &mut Map<String, Value>, messages: &Messages, index: usize, p
     shown.insert("routing_key".to_owned(), text(messages.routing_key(index)));
     shown.insert("properties".to_owned(), properties(messages.properties(index)));
     shown.insert("payload_bytes".to_owned(), json!(messages.body(index).len()));
-    let (payload, encoding) = match std::str::from_utf8(piece) {
-        Ok(text) => (text.to_owned(), "string"),
-        Err(_) => (base64::engine::general_purpose::STANDARD.encode(piece), "base64"),
-    };
+    let (payload, encoding) = payload(piece, Encoding::Auto);
     shown.insert("payload".to_owned(), Value::String(payload));
     shown.insert("payload_encoding".to_owned(), json!(encoding));
+}
+
+/// How bodies are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// As text where they are.
+    Auto,
+    /// All alike.
+    Base64,
+}
+
+/// A piece of a body, and the name of its encoding.
+pub(super) fn payload(piece: &[u8], encoding: Encoding) -> (String, &'static str) {
+    match std::str::from_utf8(piece) {
+        Ok(text) if encoding == Encoding::Auto => (text.to_owned(), "string"),
+        _ => (base64::engine::general_purpose::STANDARD.encode(piece), "base64"),
+    }
+}
+
+/// Properties as RabbitMQ shows those of a message that was gotten: an empty list where there are none.
+pub(super) fn properties_or_nothing(bytes: &[u8]) -> Value {
+    let shown = properties(bytes);
+    match shown.as_object() {
+        Some(object) if object.is_empty() => json!([]),
+        _ => shown,
+    }
 }
 
 fn properties(bytes: &[u8]) -> Value {

@@ -1,11 +1,13 @@
 //! The resources. Each file knows one: who may see it, and how it looks.
 
+mod aliveness;
 mod bindings;
 mod channels;
 mod connections;
 mod consumers;
 mod delayed;
 mod exchanges;
+mod gets;
 mod health;
 mod limits;
 mod messages;
@@ -14,7 +16,9 @@ mod order;
 mod overview;
 mod permissions;
 mod policies;
+mod publish;
 mod queues;
+mod standing;
 mod statistics;
 mod stores;
 mod to_json;
@@ -83,11 +87,16 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(limits::routes())
         .merge(health::routes())
         .merge(stores::routes())
+        .merge(aliveness::routes())
+        .merge(standing::routes())
+        .merge(publish::routes())
+        .merge(gets::routes())
         .route("/api/whoami", get(whoami))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn(look))
         .route_layer(middleware::from_fn_with_state(node.clone(), caller::authorise));
     resources
+        .merge(standing::open_routes())
         .fallback(async || Refusal::NotFound)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(in_time))

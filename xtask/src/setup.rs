@@ -114,6 +114,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let tools = Tools::locate()?;
     fs::create_dir_all(&tools.folder)?;
     tools.install_python()?;
+    tools.extract_rabbitmqadmin()?;
     tools.install_node("node client", "amqplib", "node")?;
     tools.install_node("node framework", "nestjs", "nestjs")?;
     tools.compile_c("librabbitmq", "work")?;
@@ -165,6 +166,33 @@ impl Tools {
                 .args(["install", "--quiet", "--disable-pip-version-check"])
                 .args(what),
         )
+    }
+
+    /// RabbitMQ's own command line for its HTTP API, out of Debian's package. That is not installed: it would start a broker.
+    fn extract_rabbitmqadmin(&self) -> anyhow::Result<()> {
+        self.once("RabbitMQ's rabbitmqadmin", "rabbitmqadmin", &[], || {
+            let folder = self.folder.join("rabbitmqadmin");
+            let program = folder.join("rabbitmqadmin");
+            fs::create_dir_all(&folder)?;
+            let installed = Path::new("/usr/bin/rabbitmqadmin");
+            if installed.exists() {
+                fs::copy(installed, program)?;
+                return Ok(());
+            }
+            shell::run(apt_get().args(["update", "-qq"]))?;
+            let download = ["download", "-qq", RABBITMQ.package];
+            shell::run(shell::command("apt-get").args(download).current_dir(&folder))?;
+            let entries = fs::read_dir(&folder)?.collect::<Result<Vec<_>, _>>()?;
+            let package = entries.iter().map(fs::DirEntry::path);
+            let mut package = package.filter(|path| path.extension().is_some_and(|end| end == "deb"));
+            let package = package.next().context("apt-get downloaded no package")?;
+            let unpacked = folder.join("package");
+            let mut unpack = shell::command("dpkg-deb");
+            shell::run(unpack.arg("--extract").arg(&package).arg(&unpacked))?;
+            fs::copy(unpacked.join("usr/bin/rabbitmqadmin"), program)?;
+            fs::remove_dir_all(unpacked)?;
+            Ok(fs::remove_file(package)?)
+        })
     }
 
     /// The packages that a folder of ours locks.

@@ -58,11 +58,28 @@ pub async fn run(socket: TcpListener, router: Router, connections_max: usize, mu
     }
 }
 
+/// A slash at the end of a path means nothing, as in RabbitMQ.
+fn pass_over_last_slash<B>(request: &mut Request<B>) {
+    let path = request.uri().path();
+    let short = path.trim_end_matches('/');
+    if short.len() == path.len() || short.is_empty() {
+        return;
+    }
+    let target = match request.uri().query() {
+        Some(query) => format!("{short}?{query}"),
+        None => short.to_owned(),
+    };
+    if let Ok(uri) = target.parse() {
+        *request.uri_mut() = uri;
+    }
+}
+
 async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
     // An answer is written in one piece; waiting for more would only add delay.
     let _ = stream.set_nodelay(true);
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(peer));
+        pass_over_last_slash(&mut request);
         request
     });
     let served = http1::Builder::new()
@@ -73,5 +90,24 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
         .await;
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "HTTP connection lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_means_nothing() {
+        let check = |given: &str, expected: &str| {
+            let mut request = Request::builder().uri(given).body(()).expect("it is a request");
+            pass_over_last_slash(&mut request);
+            assert_eq!(request.uri().to_string(), expected, "{given}");
+        };
+        check("/api/queues/", "/api/queues");
+        check("/api/queues//?page=1", "/api/queues?page=1");
+        check("/api/queues/%2f", "/api/queues/%2f");
+        check("/api/queues", "/api/queues");
+        check("/", "/");
     }
 }

@@ -140,10 +140,7 @@ impl Queue {
 
     /// The queue as a member of routing tables.
     pub(crate) fn member(&self) -> Member {
-        Member::Queue {
-            target: self.target(),
-            route: self.route.clone(),
-        }
+        Member::Queue(self.route.clone())
     }
 
     /// Whether only one connection may use it.

@@ -200,13 +200,11 @@ fn check_exchange(vhost: &Vhost, exchange: &Exchange, findings: &mut Findings) {
             format!("{binding:?} is not sorted")
         });
         let leads_there = match (&binding.destination, member) {
-            (Destination::Queue(queue), Member::Queue { target, route }) => vhost
+            (Destination::Queue(queue), Member::Queue(route)) => vhost
                 .queues
                 .get(queue)
-                .is_some_and(|queue| queue.target() == *target && queue.route == *route),
-            (Destination::Exchange(to), Member::Exchange(member)) => {
-                to == member && vhost.exchanges.contains_key(to)
-            }
+                .is_some_and(|queue| member.target() == Some(queue.target()) && queue.route == *route),
+            (Destination::Exchange(to), Member::Exchange) => vhost.exchanges.contains_key(to),
             _ => false,
         };
         findings.check(leads_there, || format!("{binding:?} leads to {member:?}"));

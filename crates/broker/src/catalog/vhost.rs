@@ -208,10 +208,7 @@ impl Vhost {
     fn member(&self, destination: &Destination) -> Option<Member> {
         match destination {
             Destination::Queue(name) => self.queues.get(name).map(|queue| queue.member()),
-            Destination::Exchange(name) => self
-                .exchanges
-                .get(name)
-                .map(|exchange| Member::Exchange(exchange.name.clone())),
+            Destination::Exchange(name) => self.exchanges.get(name).map(|_| Member::Exchange),
         }
     }
 }

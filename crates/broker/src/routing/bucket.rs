@@ -11,12 +11,20 @@ use crate::name::Name;
 /// What a binding leads to.
 #[derive(Clone, Debug)]
 pub(crate) enum Member {
-    Queue {
-        target: Target,
-        /// The queue's own route, which is the answer wherever the queue is the only destination.
-        route: Arc<Route>,
-    },
-    Exchange(Name),
+    /// A queue, by its own route, which is the answer wherever the queue is the only destination.
+    Queue(Arc<Route>),
+    /// The exchange that the binding names.
+    Exchange,
+}
+
+impl Member {
+    /// The queue, if it is one.
+    pub(crate) fn target(&self) -> Option<Target> {
+        match self {
+            Member::Queue(route) => route.targets.first().copied(),
+            Member::Exchange => None,
+        }
+    }
 }
 
 /// The bindings of one place with what they lead to. Mostly there is one, which is kept in place.
@@ -45,10 +53,16 @@ impl Bucket {
     /// The ready-made route, if bindings are here and lead to queues only.
     pub(crate) fn route(&self) -> Option<&Arc<Route>> {
         match self {
-            Bucket::One(_, Member::Queue { route, .. }) => Some(route),
+            Bucket::One(_, Member::Queue(route)) => Some(route),
             Bucket::Several(several) => several.route.get_or_init(|| several.make_route()).as_ref(),
-            Bucket::Empty | Bucket::One(_, Member::Exchange(_)) => None,
+            Bucket::Empty | Bucket::One(_, Member::Exchange) => None,
         }
+    }
+
+    /// The routing key of the bindings, where the place is one of a key.
+    pub(crate) fn routing_key(&self) -> Option<&Name> {
+        let (binding, _) = self.entries().next()?;
+        Some(&binding.routing_key)
     }
 
     /// In no particular order.
@@ -59,6 +73,11 @@ impl Bucket {
             Bucket::Several(several) => (None, Some(several.bindings.iter())),
         };
         one.into_iter().chain(several.into_iter().flatten())
+    }
+
+    /// With one binding.
+    pub(crate) fn one(binding: Arc<Binding>, member: Member) -> Self {
+        Bucket::One(binding, member)
     }
 
     /// Adds a binding that is not there yet.
@@ -108,11 +127,8 @@ impl Several {
     }
 
     fn make_route(&self) -> Option<Arc<Route>> {
-        let target = |member: &Member| match member {
-            Member::Queue { target, .. } => Some(*target),
-            Member::Exchange(_) => None,
-        };
-        let targets: Option<Vec<Target>> = self.bindings.iter().map(|(_, member)| target(member)).collect();
+        let targets = self.bindings.iter().map(|(_, member)| member.target());
+        let targets: Option<Vec<Target>> = targets.collect();
         targets.map(|targets| Route::new(targets, false))
     }
 }
@@ -131,10 +147,7 @@ pub(crate) mod tests {
             queue: QueueId(number),
             durable: true,
         };
-        Member::Queue {
-            target,
-            route: Route::new(vec![target], false),
-        }
+        Member::Queue(Route::new(vec![target], false))
     }
 
     /// A binding to it.
@@ -157,7 +170,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_route_follows_the_bindings() {
-        assert_eq!(size_of::<Bucket>(), 40, "one binding is kept in place");
+        assert_eq!(size_of::<Bucket>(), 24, "one binding is kept in place");
         let keyed = Keyed::default();
         let mut bucket = Bucket::default();
         assert_eq!(routed(&bucket), None);
@@ -182,7 +195,7 @@ pub(crate) mod tests {
         bucket.add(bound("k", 1), queue(7), Keyed::default());
         bucket.add(bound("k", 2), queue(7), Keyed::default());
         assert_eq!(routed(&bucket), Some(vec![7]));
-        bucket.add(bound("k", 3), Member::Exchange("y".into()), Keyed::default());
+        bucket.add(bound("k", 3), Member::Exchange, Keyed::default());
         assert_eq!(routed(&bucket), None);
     }
 }

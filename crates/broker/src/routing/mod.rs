@@ -22,7 +22,7 @@ pub use delay::Undelayed;
 pub use headers::{HeaderValue, Headers, NoHeaders, Property};
 pub use route::{Route, Target};
 
-use self::bucket::{Bucket, Member};
+use self::bucket::Bucket;
 use self::table::Table;
 use crate::catalog::exchange::Exchange;
 use crate::catalog::vhost::Vhost;
@@ -223,11 +223,11 @@ impl<'a> Walk<'a> {
 
     fn take(&mut self, exchange: &'a Exchange, found: &[&'a Bucket]) {
         let mut nowhere = true;
-        for (_, member) in found.iter().flat_map(|bucket| bucket.entries()) {
+        for (binding, member) in found.iter().flat_map(|bucket| bucket.entries()) {
             nowhere = false;
-            match member {
-                Member::Queue { target, .. } => self.targets.push(*target),
-                Member::Exchange(name) => self.visit(name),
+            match member.target() {
+                Some(target) => self.targets.push(target),
+                None => self.visit(binding.destination.name()),
             }
         }
         if nowhere && let Some(alternate) = &exchange.alternate {

@@ -39,6 +39,8 @@ enum Command {
     Audit(Box<everack_audit::Args>),
     /// Read a running broker through its management API, RabbitMQ and LavinMQ too, and say how it could lose messages.
     Doctor(everack_audit::doctor::Args),
+    /// Operate a running broker over its management API, RabbitMQ too: list, show, declare, delete, close, export, import.
+    Ctl(Box<everack_ctl::Ctl>),
     /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
     #[cfg(feature = "demo")]
     Demo(everack_shop::demo::Args),
@@ -102,6 +104,7 @@ impl Cli {
             Command::Bench(args) => everack_bench::run(*args),
             Command::Audit(args) => Ok(everack_audit::run(*args)),
             Command::Doctor(args) => everack_audit::doctor::run(args),
+            Command::Ctl(args) => Ok(everack_ctl::run(*args)),
             Command::Config(args) => args.run(),
             Command::HashPassword(args) => hash_password(&args),
             #[cfg(feature = "demo")]

@@ -142,6 +142,7 @@ pub(crate) const PACKAGES: &[Layer] = &[
             "everack-shop",
             "everack-bench",
             "everack-audit",
+            "everack-ctl",
         ],
         may_import_in_tests: &[],
         never: &[],
@@ -186,6 +187,14 @@ pub(crate) const PACKAGES: &[Layer] = &[
     Layer {
         package: "everack-bench",
         folder: "bench",
+        may_import: &[],
+        may_import_in_tests: &[],
+        never: &[TOKIO],
+    },
+    // Speaks RabbitMQ's management API and nothing else, so that it operates other brokers too.
+    Layer {
+        package: "everack-ctl",
+        folder: "ctl",
         may_import: &[],
         may_import_in_tests: &[],
         never: &[TOKIO],

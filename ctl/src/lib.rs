@@ -1,0 +1,16 @@
+//! Operating a broker from a terminal, over its management API.
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`api`] | an HTTP client for management APIs: log-in, answers, failures |
+//! | [`command`] | `everack ctl`: what can be asked for, one file a group |
+//! | [`output`] | tables for people, JSON for scripts |
+//!
+//! Imports nothing of ours and speaks only RabbitMQ's API (and Everack's paths beside it), so that it works with RabbitMQ too.
+//! Not responsible for what is true: the broker decides, this asks and shows.
+
+mod api;
+mod command;
+mod output;
+
+pub use command::{Ctl, run};

@@ -131,10 +131,10 @@ impl Vhost {
         exchange.table.add(binding.clone(), member, self.keyed);
         exchange.binding_count += 1;
         match self.inbound.get_mut(&binding.destination) {
-            Some(inbound) => inbound.add(binding, (), self.keyed),
+            Some(inbound) => inbound.add(binding, ()),
             None => {
                 let mut inbound = SmallMap::default();
-                inbound.add(binding.clone(), (), self.keyed);
+                inbound.add(binding.clone(), ());
                 self.inbound.insert(binding.destination.clone(), inbound);
             }
         }

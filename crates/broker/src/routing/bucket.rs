@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::keyed_hash::Keyed;
 use super::route::{Route, Target};
 use super::small_map::SmallMap;
 use crate::catalog::Binding;
@@ -81,19 +80,19 @@ impl Bucket {
     }
 
     /// Adds a binding that is not there yet.
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
+    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member) {
         *self = match std::mem::take(self) {
             Bucket::Empty => Bucket::One(binding, member),
             Bucket::One(first, first_member) => {
                 let mut several = Several::default();
-                several.bindings.add(first, first_member, keyed);
-                several.bindings.add(binding, member, keyed);
+                several.bindings.add(first, first_member);
+                several.bindings.add(binding, member);
                 Bucket::Several(Arc::new(several))
             }
             Bucket::Several(mut several) => {
                 let changed = Arc::make_mut(&mut several);
                 changed.route = OnceLock::new();
-                changed.bindings.add(binding, member, keyed);
+                changed.bindings.add(binding, member);
                 Bucket::Several(several)
             }
         };
@@ -171,11 +170,10 @@ pub(crate) mod tests {
     #[test]
     fn the_route_follows_the_bindings() {
         assert_eq!(size_of::<Bucket>(), 24, "one binding is kept in place");
-        let keyed = Keyed::default();
         let mut bucket = Bucket::default();
         assert_eq!(routed(&bucket), None);
         for number in 1..20 {
-            bucket.add(bound("k", number), queue(number), keyed);
+            bucket.add(bound("k", number), queue(number));
             assert_eq!(routed(&bucket), Some((1..=number).collect()));
         }
         let snapshot = bucket.clone();
@@ -192,10 +190,10 @@ pub(crate) mod tests {
     #[test]
     fn two_bindings_to_one_queue_are_one_target() {
         let mut bucket = Bucket::default();
-        bucket.add(bound("k", 1), queue(7), Keyed::default());
-        bucket.add(bound("k", 2), queue(7), Keyed::default());
+        bucket.add(bound("k", 1), queue(7));
+        bucket.add(bound("k", 2), queue(7));
         assert_eq!(routed(&bucket), Some(vec![7]));
-        bucket.add(bound("k", 3), Member::Exchange, Keyed::default());
+        bucket.add(bound("k", 3), Member::Exchange);
         assert_eq!(routed(&bucket), None);
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::bucket::{Bucket, Member};
-use super::keyed_hash::Keyed;
 use super::small_map::SmallMap;
 use crate::catalog::Binding;
 use crate::name::Name;
@@ -19,12 +18,12 @@ impl Direct {
         self.buckets.get(routing_key)
     }
 
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
+    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member) {
         match self.buckets.get_mut(&binding.routing_key) {
-            Some(bucket) => bucket.add(binding, member, keyed),
+            Some(bucket) => bucket.add(binding, member),
             None => self
                 .buckets
-                .add(binding.routing_key.clone(), Bucket::One(binding, member), keyed),
+                .add(binding.routing_key.clone(), Bucket::One(binding, member)),
         }
     }
 

@@ -121,7 +121,7 @@ struct Pattern {
 
 /// What a pattern asks for. The values stay typed: a pattern bound with another integer type is kept apart, which costs
 /// nothing and keeps the two bindings what they are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Conditions {
     any: bool,
     conditions: Vec<(Name, Value)>,
@@ -160,7 +160,7 @@ impl HeadersTable {
         let conditions = Conditions::of(&binding.arguments);
         if let Some(number) = self.numbers.get(&conditions) {
             let pattern = self.patterns.get_mut(number).expect("a number has its pattern");
-            Arc::make_mut(pattern).bucket.add(binding, member, keyed);
+            Arc::make_mut(pattern).bucket.add(binding, member);
             return;
         }
         let number = self.number_next;
@@ -168,9 +168,9 @@ impl HeadersTable {
         let conditions = Arc::new(conditions);
         self.wait(&conditions, number, keyed);
         let bucket = Bucket::One(binding, member);
-        self.numbers.add(conditions.clone(), number, keyed);
+        self.numbers.add(conditions.clone(), number);
         self.patterns
-            .add(number, Arc::new(Pattern { conditions, bucket }), keyed);
+            .add(number, Arc::new(Pattern { conditions, bucket }));
     }
 
     pub(crate) fn remove(&mut self, binding: &Binding, keyed: Keyed) {
@@ -207,11 +207,11 @@ impl HeadersTable {
         }
         for key in conditions.waiting_keys(keyed) {
             if self.waiting.get(&key).is_none() {
-                self.waiting.add(key, SmallMap::default(), keyed);
+                self.waiting.add(key, SmallMap::default());
             }
             let numbers = self.waiting.get_mut(&key).expect("found or just added");
             if numbers.get(&number).is_none() {
-                numbers.add(number, (), keyed);
+                numbers.add(number, ());
             }
         }
     }

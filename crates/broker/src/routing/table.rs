@@ -24,9 +24,9 @@ impl Table {
     /// Adds a binding that is not there yet.
     pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
         match self {
-            Table::Direct(direct) => direct.add(binding, member, keyed),
-            Table::Fanout(bucket) => bucket.add(binding, member, keyed),
-            Table::Topic(topic) => topic.add(binding, member, keyed),
+            Table::Direct(direct) => direct.add(binding, member),
+            Table::Fanout(bucket) => bucket.add(binding, member),
+            Table::Topic(topic) => topic.add(binding, member),
             Table::Headers(headers) => headers.add(binding, member, keyed),
             Table::OneOf(one_of) => one_of.add(binding, member),
         }

@@ -77,8 +77,8 @@ impl Topic {
         looked_at
     }
 
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
-        Arc::make_mut(&mut self.root).add(binding, member, keyed);
+    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member) {
+        Arc::make_mut(&mut self.root).add(binding, member);
     }
 
     pub(crate) fn remove(&mut self, binding: &Binding) {
@@ -150,21 +150,21 @@ impl Node {
     }
 
     /// Puts a binding below, whose key leads here. The depth is bounded by the length of a key: 256 words at most.
-    fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
+    fn add(&mut self, binding: Arc<Binding>, member: Member) {
         let key = binding.routing_key.clone();
         let Some((word, behind)) = split(self.rest_of(&key)) else {
-            return self.bucket.add(binding, member, keyed);
+            return self.bucket.add(binding, member);
         };
         let way = usize::from(self.way) + word.len() + 1;
         if word == b"#" {
             let node = self.hash.get_or_insert_with(|| Arc::new(Node::at(way)));
-            return Arc::make_mut(node).add(binding, member, keyed);
+            return Arc::make_mut(node).add(binding, member);
         }
         match self.child_mut(word) {
-            Some(child) => child.add(binding, member, way, keyed),
+            Some(child) => child.add(binding, member, way),
             None => {
-                let child = Child::of(binding, member, behind, way, keyed);
-                self.put_child(word, child, keyed);
+                let child = Child::of(binding, member, behind, way);
+                self.put_child(word, child);
             }
         }
     }
@@ -194,10 +194,10 @@ impl Node {
         }
     }
 
-    fn put_child(&mut self, word: &[u8], child: Child, keyed: Keyed) {
+    fn put_child(&mut self, word: &[u8], child: Child) {
         match word {
             b"*" => self.star = Some(child),
-            word => self.words.add(Name::new(word), child, keyed),
+            word => self.words.add(Name::new(word), child),
         }
     }
 
@@ -234,26 +234,26 @@ impl Node {
 
 impl Child {
     /// A binding whose key goes on with `behind`, `way` bytes from its start.
-    fn of(binding: Arc<Binding>, member: Member, behind: Option<&[u8]>, way: usize, keyed: Keyed) -> Self {
+    fn of(binding: Arc<Binding>, member: Member, behind: Option<&[u8]>, way: usize) -> Self {
         if words(behind).all(|word| word != b"#") {
             return Child::Leaf(Bucket::one(binding, member));
         }
         let mut node = Node::at(way);
-        node.add(binding, member, keyed);
+        node.add(binding, member);
         Child::Node(Arc::new(node))
     }
 
-    fn add(&mut self, binding: Arc<Binding>, member: Member, way: usize, keyed: Keyed) {
+    fn add(&mut self, binding: Arc<Binding>, member: Member, way: usize) {
         if let Child::Leaf(bucket) = self {
             if bucket.routing_key() == Some(&binding.routing_key) {
-                return bucket.add(binding, member, keyed);
+                return bucket.add(binding, member);
             }
             let mut node = Node::at(way);
-            node.put_bucket(std::mem::take(bucket), keyed);
+            node.put_bucket(std::mem::take(bucket));
             *self = Child::Node(Arc::new(node));
         }
         if let Child::Node(node) = self {
-            Arc::make_mut(node).add(binding, member, keyed);
+            Arc::make_mut(node).add(binding, member);
         }
     }
 
@@ -279,13 +279,13 @@ impl Child {
 
 impl Node {
     /// Takes in what was a leaf at this place.
-    fn put_bucket(&mut self, bucket: Bucket, keyed: Keyed) {
+    fn put_bucket(&mut self, bucket: Bucket) {
         let Some(key) = bucket.routing_key().cloned() else {
             return;
         };
         match split(self.rest_of(&key)) {
             None => self.bucket = bucket,
-            Some((word, _)) => self.put_child(word, Child::Leaf(bucket), keyed),
+            Some((word, _)) => self.put_child(word, Child::Leaf(bucket)),
         }
     }
 
@@ -437,7 +437,7 @@ mod tests {
     fn matches(binding_key: &str, routing_key: &str) -> bool {
         let mut topic = Topic::default();
         let binding = bound(binding_key, 1);
-        topic.add(binding.clone(), queue(1), Keyed::default());
+        topic.add(binding.clone(), queue(1));
         let mut found = Vec::new();
         topic.find(routing_key.as_bytes(), &mut found);
         assert!(
@@ -488,7 +488,7 @@ mod tests {
         let shape = |keys: &[&str]| {
             let mut topic = Topic::default();
             for (number, key) in (1..).zip(keys) {
-                topic.add(bound(key, number), queue(number), Keyed::default());
+                topic.add(bound(key, number), queue(number));
             }
             let mut pending = vec![topic.root.as_ref()];
             let (mut nodes, mut leaves) = (0, 0);
@@ -536,7 +536,7 @@ mod tests {
             match there.iter().position(|known| *known == binding) {
                 Some(at) => topic.remove(&there.swap_remove(at)),
                 None => {
-                    topic.add(binding.clone(), queue(number), Keyed::default());
+                    topic.add(binding.clone(), queue(number));
                     there.push(binding);
                 }
             }
@@ -564,7 +564,7 @@ mod tests {
     #[test]
     fn many_hashes_do_not_explode() {
         let mut topic = Topic::default();
-        topic.add(bound(&("#.a.".repeat(60) + "#"), 1), queue(1), Keyed::default());
+        topic.add(bound(&("#.a.".repeat(60) + "#"), 1), queue(1));
         let mut found = Vec::new();
         topic.find("a.".repeat(127).trim_end_matches('.').as_bytes(), &mut found);
         assert_eq!(found.len(), 1);
@@ -576,15 +576,11 @@ mod tests {
         for number in 0..bindings {
             // Like "#.#..#.#..#": with and without a word between them, and another beginning for each queue.
             let key = format!("{number}.#.{}", ["#", "#.", "#..#"][number % 3].repeat(40));
-            topic.add(
-                bound(&key[..key.len().min(255)], number as u64),
-                queue(1),
-                Keyed::default(),
-            );
+            topic.add(bound(&key[..key.len().min(255)], number as u64), queue(1));
             let key = format!("{}{number}", "#.".repeat(60));
-            topic.add(bound(&key, number as u64), queue(1), Keyed::default());
+            topic.add(bound(&key, number as u64), queue(1));
             let key = format!("{}{number}", "#..#.".repeat(45));
-            topic.add(bound(&key, number as u64), queue(1), Keyed::default());
+            topic.add(bound(&key, number as u64), queue(1));
         }
         topic.walk(".".repeat(words - 1).as_bytes(), &mut Vec::new())
     }
@@ -606,16 +602,16 @@ mod tests {
     fn chain(hashes: usize) -> usize {
         let mut topic = Topic::default();
         let key = ["#"; 120][..hashes].join(".");
-        topic.add(bound(&key, 1), queue(1), Keyed::default());
+        topic.add(bound(&key, 1), queue(1));
         topic.walk(&[b'.'; 100], &mut Vec::new())
     }
 
     #[test]
     fn a_snapshot_keeps_the_trie_it_saw() {
         let mut topic = Topic::default();
-        topic.add(bound("a.b", 1), queue(1), Keyed::default());
+        topic.add(bound("a.b", 1), queue(1));
         let snapshot = topic.clone();
-        topic.add(bound("a.*", 2), queue(2), Keyed::default());
+        topic.add(bound("a.*", 2), queue(2));
         topic.remove(&bound("a.b", 1));
         let count = |topic: &Topic| {
             let mut found = Vec::new();

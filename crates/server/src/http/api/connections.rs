@@ -72,10 +72,10 @@ async fn list_of(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(user): Path<String>,
-) -> Answer {
+    ranges: Ranges,
+) -> List {
     let connections = of_user(&node, &caller, &user).await?;
-    let shown = connections.iter().map(|connected| show(&node, connected));
-    Ok(Json(shown.collect()))
+    Ok(show_all(&node, connections, ranges))
 }
 
 /// Closes all connections of a user that the caller sees; that there is none is fine.

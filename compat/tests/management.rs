@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[path = "management/rates.rs"]
+mod rates;
+
 /// RabbitMQ's statistics come in every five seconds.
 const SETTLED_MAX: Duration = Duration::from_secs(40);
 const GUEST: &str = "guest:guest";
@@ -43,6 +46,7 @@ fn main() {
         trial("figures of the scene are RabbitMQ's", figures),
         trial("refusals are RabbitMQ's", refusals),
         trial("lists are sorted, paged and narrowed as RabbitMQ's", views),
+        trial("rates and samples are as RabbitMQ's", rates::check),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(scene);
@@ -394,7 +398,11 @@ fn views(broker: &Broker) -> anyhow::Result<()> {
             "/api/queues?page=1&page_size=9&name=nobody&columns=name",
             page(2, 0, 1, 9, 0, &[]),
         ),
-        ("/api/vhosts?page=1&columns=name", json!([{ "name": "/" }])),
+        (
+            "/api/vhosts?page=1&columns=name",
+            page(1, 1, 1, 100, 1, &[&json!({ "name": "/" })]),
+        ),
+        ("/api/users?page=1&columns=name", json!([{ "name": "guest" }])),
     ];
     for (path, expected) in expected {
         let seen = read(broker, path)?;
@@ -465,6 +473,16 @@ const SHAPED: &[&str] = &[
     "/api/policies",
     "/api/operator-policies",
     "/api/whoami",
+    "/api/overview?lengths_age=60&lengths_incr=5&msg_rates_age=60&msg_rates_incr=5",
+    "/api/overview?disable_stats=true",
+    "/api/queues/%2f/scene.durable?lengths_age=60&lengths_incr=5&msg_rates_age=60&msg_rates_incr=5",
+    "/api/queues?disable_stats=true",
+    "/api/queues?disable_stats=true&enable_queue_totals=true",
+    "/api/connections?data_rates_age=60&data_rates_incr=5",
+    "/api/channels?msg_rates_age=60&msg_rates_incr=5",
+    "/api/exchanges/%2f/scene.topic?msg_rates_age=60&msg_rates_incr=5",
+    "/api/vhosts?lengths_age=60&lengths_incr=5&msg_rates_age=60&msg_rates_incr=5&data_rates_age=60&data_rates_incr=5",
+    "/api/nodes?node_stats_age=60&node_stats_incr=5",
 ];
 
 /// What RabbitMQ has nothing of: `path field`, and whatever lies within it.
@@ -504,7 +522,10 @@ const OURS: &[&str] = &[
     "/api/vhosts [].metadata.default_queue_type",
 ];
 
-fn is_ours(field: &str) -> bool {
+/// A path with parameters has what the path has without.
+fn is_ours(path: &str, field: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    let field = format!("{path} {field}");
     OURS.iter().any(|ours| {
         let rest = field.strip_prefix(ours);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -535,7 +556,7 @@ fn shapes(broker: &Broker) -> anyhow::Result<()> {
     let mut wrong = Vec::new();
     for (path, fields) in &seen {
         for (field, types) in fields {
-            if is_ours(&format!("{path} {field}")) {
+            if is_ours(path, field) {
                 continue;
             }
             match known.get(path).and_then(|known| known.get(field)) {

@@ -79,6 +79,18 @@ pub struct CatalogService {
     job_next: JobId,
     changed: bool,
     applied: Position,
+    churn: Churn,
+}
+
+/// How many queues have come and gone since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Churn {
+    /// Declarations of queues that were not refused.
+    pub queues_declared: u64,
+    /// Of those, the ones that made a queue.
+    pub queues_created: u64,
+    /// Queues that are gone.
+    pub queues_deleted: u64,
 }
 
 /// A command that waits for its job.
@@ -127,6 +139,7 @@ impl CatalogService {
             job_next: JobId(1),
             changed: false,
             applied,
+            churn: Churn::default(),
         }
     }
 
@@ -144,6 +157,11 @@ impl CatalogService {
             self.applied
         };
         (applied, self.catalog.facts().collect())
+    }
+
+    /// How many queues have come and gone.
+    pub fn churn(&self) -> Churn {
+        self.churn
     }
 
     /// The topology, ahead of what is durable.
@@ -198,6 +216,9 @@ impl CatalogService {
             ..
         } = outcome;
         self.facts.extend(facts);
+        self.churn.queues_declared += u64::from(queue.is_some());
+        self.churn.queues_created += u64::from(queue.is_some() && changed);
+        self.churn.queues_deleted += removed_queues.len() as u64;
         let tell = |news| {
             move |queue: &Arc<Queue>| Told {
                 queue: queue.clone(),

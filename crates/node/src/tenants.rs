@@ -16,6 +16,20 @@ struct Counts {
     /// Connections by virtual host.
     vhosts: FxHashMap<Name, u64>,
     users: FxHashMap<Name, User>,
+    churn: Churn,
+}
+
+/// How many have come and gone since the start of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Churn {
+    /// Connections that opened a virtual host.
+    pub connections_opened: u64,
+    /// Of those, the ones that are gone.
+    pub connections_closed: u64,
+    /// Channels that were opened.
+    pub channels_opened: u64,
+    /// Of those, the ones that are gone.
+    pub channels_closed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +65,7 @@ impl Tenants {
         }
         *counts.vhosts.entry(vhost.clone()).or_default() += 1;
         counts.users.entry(user.clone()).or_default().connections += 1;
+        counts.churn.connections_opened += 1;
         Ok(())
     }
 
@@ -63,6 +78,7 @@ impl Tenants {
             counts.vhosts.remove(vhost);
         }
         counts.change(user, |user| user.connections -= 1);
+        counts.churn.connections_closed += 1;
     }
 
     /// Counts a channel.
@@ -70,7 +86,8 @@ impl Tenants {
     /// # Errors
     /// RabbitMQ's text, if the user now has more than it may. It is counted all the same, until it goes.
     pub fn channel_opens(&self, snapshot: &Snapshot, user: &Name) -> Result<(), String> {
-        let mut counts = self.counts.lock();
+        let counts = &mut *self.counts.lock();
+        counts.churn.channels_opened += 1;
         let channels = &mut counts.users.entry(user.clone()).or_default().channels;
         *channels += 1;
         let known = snapshot.user(user);
@@ -85,7 +102,14 @@ impl Tenants {
 
     /// A channel that was counted is gone.
     pub fn channel_closes(&self, user: &Name) {
-        self.counts.lock().change(user, |user| user.channels -= 1);
+        let mut counts = self.counts.lock();
+        counts.change(user, |user| user.channels -= 1);
+        counts.churn.channels_closed += 1;
+    }
+
+    /// How many have come and gone.
+    pub fn churn(&self) -> Churn {
+        self.counts.lock().churn
     }
 }
 
@@ -153,6 +177,13 @@ mod tests {
         tenants.leave(&"other".into(), &vhost);
         assert!(tenants.counts.lock().users.is_empty());
         assert!(tenants.counts.lock().vhosts.is_empty());
+        let churn = Churn {
+            connections_opened: 2,
+            connections_closed: 2,
+            channels_opened: 2,
+            channels_closed: 2,
+        };
+        assert_eq!(tenants.churn(), churn);
         assert_eq!(tenants.enter(&snapshot, &user, &vhost), Ok(()));
     }
 }

@@ -27,6 +27,8 @@ use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
 use crate::http::{self, Served};
 use crate::net::{Peer, Stream, connection_task};
 use crate::serve::{Broker, Start};
+use crate::shutdown::Closing;
+use crate::statistics::sampler::Statistics;
 
 /// How long users and vhosts that the configuration adds may take to be durable. Far more than a sync takes on a slow disk.
 const DECLARED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -80,7 +82,13 @@ impl Broker for Everack {
         .await;
     }
 
-    fn management(&self, served: Vec<Served>) -> axum::Router {
+    fn management(&self, served: Vec<Served>, closing: &Closing) -> axum::Router {
+        let statistics = Arc::new(Statistics::new());
+        // Without the API nobody can ask for rates.
+        if served.iter().any(|served| served.protocol == "http") {
+            let sampler = statistics.clone();
+            tokio::spawn(sampler.run(self.engine.clone(), closing.clone()));
+        }
         http::router(http::Node {
             engine: self.engine.clone(),
             config: self.config.clone(),
@@ -88,6 +96,7 @@ impl Broker for Everack {
             name: http::node_name(),
             started: self.started,
             served,
+            statistics,
         })
     }
 

@@ -51,8 +51,8 @@ pub trait Broker: Send + Sync + Sized + 'static {
     /// Serves one connection to its end.
     fn connection(self: Arc<Self>, stream: Stream, peer: Peer) -> impl Future<Output = ()> + Send;
 
-    /// The management API, given what the process listens on.
-    fn management(&self, served: Vec<Served>) -> axum::Router;
+    /// The management API, given what the process listens on; what it does meanwhile ends when the process begins to.
+    fn management(&self, served: Vec<Served>, closing: &Closing) -> axum::Router;
 
     /// Applies what a new configuration declares.
     fn reload(self: Arc<Self>) -> impl Future<Output = anyhow::Result<()>> + Send;
@@ -170,7 +170,7 @@ impl<B: Broker> Process<B> {
             let served = move |address| Served { protocol, address };
             addresses.into_iter().map(served)
         });
-        let router = self.broker.management(served.collect());
+        let router = self.broker.management(served.collect(), closing);
         let most = config.http.connections_max.get() as usize;
         for listener in http {
             let run = http_listener::run(listener, router.clone(), most, closing.clone());

@@ -658,7 +658,8 @@ impl Session {
         if std::mem::take(&mut self.entered) {
             self.shared.tenants.leave(&self.user, &self.vhost_name);
         }
-        self.shared.ledger.connection_ends(self.connection.confirmed());
+        let confirmed = self.connection.confirmed();
+        self.shared.ledger.connection_ends(&self.vhost_name, confirmed);
         if self.exclusive {
             self.catalog.push(Self::connection_closed(self.link.connection));
         }

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use everack_cluster::{Commit as _, CommitLog};
 use everack_node::alarms::Resource;
@@ -106,7 +106,9 @@ impl<L: CommitLog> DiskThreads<L> {
             return;
         };
         self.engine.disk.written();
+        let begun = Instant::now();
         let durable = commit.wait().unwrap_or_else(|error| die("sync", &error));
+        self.engine.disk_figures.synced(begun.elapsed());
         self.tell_origins(number, durable);
         self.engine.run_all();
         self.engine.disk.ended();
@@ -127,6 +129,7 @@ impl<L: CommitLog> DiskThreads<L> {
         desk.marked = false;
         let commit = desk.log.begin_commit();
         let written = std::mem::take(&mut desk.written);
+        self.engine.disk_figures.grouped(written.len() as u64);
         Some((self.commits.lock().begin(written), commit))
     }
 

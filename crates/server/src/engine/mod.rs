@@ -1,6 +1,7 @@
 //! The engine: the node's machines, each behind its runner, and the disk threads behind them all.
 
 pub(crate) mod clock;
+pub(crate) mod disk_figures;
 pub(crate) mod disk_queue;
 pub(crate) mod disk_threads;
 pub(crate) mod gauges;
@@ -24,6 +25,7 @@ use everack_node::request::Request;
 use everack_node::shared::Shared;
 
 use clock::Clock;
+use disk_figures::DiskFigures;
 use disk_queue::DiskQueue;
 use gauges::Gauges;
 use runner::Runner;
@@ -43,6 +45,7 @@ pub(crate) struct Engine {
     pub(crate) progress: Progress,
     pub(crate) sockets: Sockets,
     pub(crate) gauges: Gauges,
+    pub(crate) disk_figures: DiskFigures,
     /// Jobs wait for room on the disk.
     pub(crate) log_is_full: AtomicBool,
     timer: Arc<Timer>,
@@ -76,6 +79,7 @@ impl Engine {
             progress,
             sockets: Sockets::default(),
             gauges: Gauges::default(),
+            disk_figures: DiskFigures::default(),
             log_is_full: AtomicBool::new(false),
             tick_is_due: AtomicBool::new(false),
             runtime,

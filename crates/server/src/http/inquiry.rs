@@ -24,14 +24,14 @@ const QUEUES_AT_ONCE: usize = 1_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection: what its session tells, and its socket.
-pub(super) struct Connected {
-    pub(super) session: SessionReport,
-    pub(super) socket: Arc<Socket>,
+pub(crate) struct Connected {
+    pub(crate) session: SessionReport,
+    pub(crate) socket: Arc<Socket>,
 }
 
 /// What partitions tell of queues.
 #[derive(Default)]
-pub(super) struct Depths {
+pub(crate) struct Depths {
     queues: HashMap<QueueId, Depth>,
     /// Of queues that are gone, by partition.
     deleted: HashMap<PartitionId, Counters>,
@@ -39,17 +39,17 @@ pub(super) struct Depths {
 
 impl Depths {
     /// One queue; none if it went in between.
-    pub(super) fn get(&self, queue: QueueId) -> Option<&Depth> {
+    pub(crate) fn get(&self, queue: QueueId) -> Option<&Depth> {
         self.queues.get(&queue)
     }
 
     /// All queues that were asked for.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Depth> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Depth> {
         self.queues.values()
     }
 
     /// What became of the messages of queues that are gone.
-    pub(super) fn deleted(&self) -> impl Iterator<Item = &Counters> {
+    pub(crate) fn deleted(&self) -> impl Iterator<Item = &Counters> {
         self.deleted.values()
     }
 
@@ -60,7 +60,7 @@ impl Depths {
 }
 
 /// All connections that have opened a virtual host, in the order in which they came.
-pub(super) async fn connections(engine: &Engine) -> Result<Vec<Connected>, Refusal> {
+pub(crate) async fn connections(engine: &Engine) -> Result<Vec<Connected>, Refusal> {
     let (inquirer, answers) = question();
     engine.shared.ask_connections(&inquirer);
     drop(inquirer);
@@ -83,7 +83,7 @@ pub(super) async fn connections(engine: &Engine) -> Result<Vec<Connected>, Refus
 }
 
 /// How these queues stand.
-pub(super) async fn queues<'a>(
+pub(crate) async fn queues<'a>(
     engine: &Engine,
     queues: impl Iterator<Item = &'a Arc<Queue>>,
 ) -> Result<Depths, Refusal> {
@@ -116,7 +116,7 @@ pub(super) async fn queues<'a>(
 }
 
 /// What waits in a queue on a schedule, from a time and a number on; none if the queue went in between.
-pub(super) async fn scheduled(
+pub(crate) async fn scheduled(
     engine: &Engine,
     queue: &Queue,
     from: (Millis, Seq),
@@ -138,7 +138,7 @@ pub(super) async fn scheduled(
 }
 
 /// Calls off what waits in a queue on a schedule, by numbers; says how many messages that were, once it is durable.
-pub(super) async fn unschedule(engine: &Engine, queue: &Queue, first: Seq, end: Seq) -> Result<u64, Refusal> {
+pub(crate) async fn unschedule(engine: &Engine, queue: &Queue, first: Seq, end: Seq) -> Result<u64, Refusal> {
     let reports = ask(engine, queue.partition, |inquirer| {
         vec![Request::Unschedule(Unschedule {
             queue: queue.id,
@@ -155,7 +155,7 @@ pub(super) async fn unschedule(engine: &Engine, queue: &Queue, first: Seq, end: 
 }
 
 /// Asks one partition all of these, and waits until everything is answered.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     engine: &Engine,
     partition: PartitionId,
     requests: impl FnOnce(&Arc<dyn Inquirer>) -> Vec<Request>,

@@ -7,13 +7,14 @@
 //! | [`inquiry`] | asks the machines how they stand |
 //! | [`errand`] | takes changes to the machines, and waits until they are durable |
 //! | [`client`] | speaks AMQP to a session of its own, for what clients do: publish, get |
+//! | [`rows`] | lists whose entries are made when they are seen |
 //! | [`view`] | sorts answers, cuts them into pages, leaves columns out |
 //! | [`body`] | what a request brings along |
 //! | [`refusal`] | what is answered instead, in RabbitMQ's JSON |
 //! | [`api`] | one file for each resource: from reports and the topology to JSON |
 //!
 //! What it shows comes from the catalog's snapshot and from reports that partitions and sessions give when they
-//! are asked. Nothing is kept between two requests. Not responsible for what is true, only for how it looks.
+//! are asked, and rates and history from what was sampled of them ([`crate::statistics`]). Not responsible for what is true, only for how it looks.
 
 mod api;
 mod body;
@@ -21,9 +22,10 @@ mod caller;
 mod client;
 mod errand;
 mod from_json;
-mod inquiry;
+pub(crate) mod inquiry;
 pub mod listener;
-mod refusal;
+pub(crate) mod refusal;
+mod rows;
 mod view;
 
 use std::net::SocketAddr;
@@ -36,6 +38,7 @@ use axum::Router;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::statistics::sampler::Statistics;
 
 /// An address that the process serves, for the overview.
 #[derive(Clone, Debug)]
@@ -54,6 +57,7 @@ pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) started: Instant,
     pub(crate) served: Vec<Served>,
+    pub(crate) statistics: Arc<Statistics>,
 }
 
 /// The API of a node.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// Nobody logged in, or with the wrong password, or from the wrong place.
     LogIn(&'static str),
     /// The user may not see this.

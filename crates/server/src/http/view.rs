@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
+use super::rows::{Row, Shown};
 
 const PAGE_SIZE_DEFAULT: usize = 100;
 const PAGE_SIZE_MAX: usize = 500;
@@ -90,25 +91,25 @@ impl View {
     }
 
     /// What is seen of an answer.
-    pub(super) fn apply(&self, answer: Value) -> Result<Value, Refusal> {
-        let Value::Array(mut items) = answer else {
-            return Ok(self.narrow(answer));
+    pub(super) fn apply(&self, answer: Shown) -> Result<Value, Refusal> {
+        let mut items = match answer {
+            Shown::Whole(Value::Array(items)) => items.into_iter().map(Row::made).collect(),
+            Shown::Whole(answer) => return Ok(self.narrow(answer)),
+            Shown::Rows(rows) => rows,
         };
         let total = items.len();
         if let Some(page) = &self.page {
-            items.retain(|item| page.name.fits(item["name"].as_str().unwrap_or_default()));
+            items.retain(|item| page.name.fits(item.name()));
         }
         if let Some(path) = &self.sort {
-            items.sort_by(|left, right| {
-                let order = compare(find(left, path), find(right, path));
-                if self.reverse { order.reverse() } else { order }
-            });
+            self.sort(path, &mut items);
         }
+        let narrow = |row: Row| self.narrow(row.make());
         let Some(page) = &self.page else {
-            return Ok(items.into_iter().map(|item| self.narrow(item)).collect());
+            return Ok(items.into_iter().map(narrow).collect());
         };
         let filtered = items.len();
-        let shown: Value = page.cut(items)?.map(|item| self.narrow(item)).collect();
+        let shown: Value = page.cut(items)?.map(narrow).collect();
         Ok(json!({
             "total_count": total,
             "filtered_count": filtered,
@@ -118,6 +119,19 @@ impl View {
             "page_count": filtered.div_ceil(page.size),
             "items": shown,
         }))
+    }
+
+    /// By name without making the rows; else each is made for what it is sorted by, and forgotten.
+    fn sort(&self, path: &[String], rows: &mut [Row]) {
+        let turned = |order: Ordering| if self.reverse { order.reverse() } else { order };
+        if path == ["name"] {
+            rows.sort_by(|left, right| turned(left.name().cmp(right.name())));
+            return;
+        }
+        rows.sort_by_cached_key(|row| Key {
+            value: row.field(path),
+            reverse: self.reverse,
+        });
     }
 
     fn narrow(&self, item: Value) -> Value {
@@ -152,7 +166,7 @@ impl Page {
         }
     }
 
-    fn cut(&self, items: Vec<Value>) -> Result<impl Iterator<Item = Value>, Refusal> {
+    fn cut(&self, items: Vec<Row>) -> Result<impl Iterator<Item = Row>, Refusal> {
         let (length, first) = (items.len(), (self.number - 1).saturating_mul(self.size));
         if first > 0 && first >= length {
             let (page, size) = (self.number, self.size);
@@ -190,7 +204,34 @@ impl Name {
     }
 }
 
-fn find<'a>(item: &'a Value, path: &[String]) -> Option<&'a Value> {
+/// What a row is sorted by.
+struct Key {
+    value: Option<Value>,
+    reverse: bool,
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let order = compare(self.value.as_ref(), other.value.as_ref());
+        if self.reverse { order.reverse() } else { order }
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Key {}
+
+pub(super) fn find<'a>(item: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(item, |value, name| value.get(name))
 }
 
@@ -244,7 +285,7 @@ mod tests {
         let uri: axum::http::Uri = format!("/?{query}").parse().expect("it is a query");
         let parameters = axum::extract::Query::<Parameters>::try_from_uri(&uri).expect("texts only");
         match View::of(parameters.0)? {
-            Some(view) => view.apply(items()),
+            Some(view) => view.apply(Shown::Whole(items())),
             None => Ok(items()),
         }
     }
@@ -284,7 +325,10 @@ mod tests {
             ..Parameters::default()
         });
         let view = view.expect("it is good").expect("something is asked");
-        assert_eq!(view.apply(items()[1].clone()), Ok(json!({ "messages": 10 })));
+        assert_eq!(
+            view.apply(Shown::Whole(items()[1].clone())),
+            Ok(json!({ "messages": 10 }))
+        );
     }
 
     #[test]

@@ -9,11 +9,13 @@ use everack_amqp::connection::ChannelMode;
 use everack_node::report::ChannelReport;
 use serde_json::{Value, json};
 
-use super::{Answer, Json, connections, consumers, statistics, to_json};
+use super::details::Ranges;
+use super::{Answer, Json, List, Listed, connections, consumers, statistics, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::Connected;
 use crate::http::refusal::Refusal;
+use crate::http::rows::Row;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
@@ -22,28 +24,28 @@ pub(super) fn routes() -> Router<Arc<Node>> {
         .route("/api/channels/{name}", get(one))
 }
 
-async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>, ranges: Ranges) -> List {
     let connections = connections::visible(&node, &caller).await?;
-    Ok(Json(show_all(&node, connections.iter())))
+    Ok(show_all(&node, connections, ranges))
 }
 
 async fn list_in(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(vhost): Path<String>,
-) -> Answer {
+    ranges: Ranges,
+) -> List {
     let vhost = caller.vhost(&vhost)?;
-    let connections = connections::visible(&node, &caller).await?;
-    let here = connections
-        .iter()
-        .filter(|connected| connected.session.vhost == *vhost.name());
-    Ok(Json(show_all(&node, here)))
+    let mut connections = connections::visible(&node, &caller).await?;
+    connections.retain(|connected| connected.session.vhost == *vhost.name());
+    Ok(show_all(&node, connections, ranges))
 }
 
 async fn one(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(wanted): Path<String>,
+    ranges: Ranges,
 ) -> Answer {
     let connections = connections::visible(&node, &caller).await?;
     let found = connections.iter().find_map(|connected| {
@@ -52,7 +54,7 @@ async fn one(
         Some((connected, channel))
     });
     let (connected, channel) = found.ok_or(Refusal::NotFound)?;
-    let mut shown = show(&node, connected, channel);
+    let mut shown = show(&node, connected, channel, ranges);
     let active = consumers::all_active(&node, &caller).await?;
     let consumers = channel.consumers.iter();
     shown["consumer_details"] = consumers
@@ -62,13 +64,18 @@ async fn one(
     Ok(Json(shown))
 }
 
-fn show_all<'a>(node: &Node, connections: impl Iterator<Item = &'a Connected>) -> Value {
-    connections
-        .flat_map(|connected| {
-            let channels = connected.session.channels.iter();
-            channels.map(move |channel| show(node, connected, channel))
-        })
-        .collect()
+fn show_all(node: &Arc<Node>, connections: Vec<Connected>, ranges: Ranges) -> Listed {
+    let mut rows = Vec::new();
+    for connected in connections {
+        let connected = Arc::new(connected);
+        for index in 0..connected.session.channels.len() {
+            let (node, connected) = (node.clone(), connected.clone());
+            let name = name(&connected, connected.session.channels[index].number);
+            let make = move || show(&node, &connected, &connected.session.channels[index], ranges);
+            rows.push(Row::new(name, make));
+        }
+    }
+    Listed(rows)
 }
 
 /// RabbitMQ's name of a channel.
@@ -89,8 +96,10 @@ pub(super) fn details(node: &Node, connected: &Connected, channel: &ChannelRepor
     })
 }
 
-pub(super) fn show(node: &Node, connected: &Connected, channel: &ChannelReport) -> Value {
+pub(super) fn show(node: &Node, connected: &Connected, channel: &ChannelReport, ranges: Ranges) -> Value {
     let session = &connected.session;
+    let (id, number) = (session.connection, channel.number);
+    let look = node.statistics.book().channel(id, number, ranges.msg_rates);
     json!({
         "name": name(connected, channel.number),
         "number": channel.number,
@@ -109,7 +118,13 @@ pub(super) fn show(node: &Node, connected: &Connected, channel: &ChannelReport) 
         "messages_uncommitted": channel.uncommitted,
         "acks_uncommitted": channel.settlements_uncommitted,
         "consumer_count": channel.consumers.len(),
-        "message_stats": statistics::of_channels(&channel.received, &channel.published, channel.confirmed),
+        "message_stats": statistics::of_channels(
+            &channel.received,
+            &channel.published,
+            channel.confirmed,
+            &look,
+            0,
+        ),
     })
 }
 

@@ -8,11 +8,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use super::{Answer, Json, Written, channels, to_json};
+use super::details::{self, Ranges};
+use super::{Answer, Json, List, Listed, Written, channels, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::{self, Connected};
 use crate::http::refusal::Refusal;
+use crate::http::rows::Row;
+use crate::statistics::figures::DATA_RATES;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
@@ -26,31 +29,31 @@ pub(super) fn routes() -> Router<Arc<Node>> {
         .route("/api/connections/{name}/channels", get(list_channels))
 }
 
-async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>, ranges: Ranges) -> List {
     let connections = visible(&node, &caller).await?;
-    let shown = connections.iter().map(|connected| show(&node, connected));
-    Ok(Json(shown.collect()))
+    Ok(show_all(&node, connections, ranges))
 }
 
 async fn list_in(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(vhost): Path<String>,
-) -> Answer {
+    ranges: Ranges,
+) -> List {
     let vhost = caller.vhost(&vhost)?;
-    let connections = visible(&node, &caller).await?;
-    let here = connections
-        .iter()
-        .filter(|connected| connected.session.vhost == *vhost.name());
-    Ok(Json(here.map(|connected| show(&node, connected)).collect()))
+    let mut connections = visible(&node, &caller).await?;
+    connections.retain(|connected| connected.session.vhost == *vhost.name());
+    Ok(show_all(&node, connections, ranges))
 }
 
 async fn one(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    ranges: Ranges,
 ) -> Answer {
-    Ok(Json(show(&node, &find(&node, &caller, &name).await?)))
+    let found = find(&node, &caller, &name).await?;
+    Ok(Json(show(&node, &found, ranges)))
 }
 
 /// The reason is in the header `X-Reason`.
@@ -69,10 +72,10 @@ async fn list_of(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(user): Path<String>,
-) -> Answer {
+    ranges: Ranges,
+) -> List {
     let connections = of_user(&node, &caller, &user).await?;
-    let shown = connections.iter().map(|connected| show(&node, connected));
-    Ok(Json(shown.collect()))
+    Ok(show_all(&node, connections, ranges))
 }
 
 /// Closes all connections of a user that the caller sees; that there is none is fine.
@@ -109,10 +112,11 @@ async fn list_channels(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    ranges: Ranges,
 ) -> Answer {
     let connected = find(&node, &caller, &name).await?;
     let channels = connected.session.channels.iter();
-    let shown = channels.map(|channel| channels::show(&node, &connected, channel));
+    let shown = channels.map(|channel| channels::show(&node, &connected, channel, ranges));
     Ok(Json(shown.collect()))
 }
 
@@ -142,7 +146,15 @@ pub(super) fn details(connected: &Connected) -> Value {
     })
 }
 
-fn show(node: &Node, connected: &Connected) -> Value {
+fn show_all(node: &Arc<Node>, connections: Vec<Connected>, ranges: Ranges) -> Listed {
+    let rows = connections.into_iter().map(|connected| {
+        let node = node.clone();
+        Row::new(connected.socket.name(), move || show(&node, &connected, ranges))
+    });
+    Listed(rows.collect())
+}
+
+fn show(node: &Node, connected: &Connected, ranges: Ranges) -> Value {
     let Connected { session, socket } = connected;
     let status = &session.status;
     let state = match status.state {
@@ -181,6 +193,11 @@ fn show(node: &Node, connected: &Connected) -> Value {
         "send_oct": socket.sent.bytes(),
         "send_cnt": socket.sent.calls(),
     });
+    let look = node
+        .statistics
+        .book()
+        .connection(session.connection, ranges.data_rates);
+    details::add(&mut shown, &DATA_RATES, &look, 0);
     if let (Some(Value::String(name)), Some(shown)) = (given_name, shown.as_object_mut()) {
         shown.insert("user_provided_name".to_owned(), Value::String(name));
     }

@@ -13,6 +13,7 @@ use everack_node::report::Published;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::details::Ranges;
 use super::{Answer, Json, Written, bindings, statistics, to_json, written};
 use crate::http::Node;
 use crate::http::body::Body;
@@ -27,6 +28,8 @@ struct Sums {
     published: HashMap<(Name, Name), Published>,
     /// What waits for its time.
     waiting: Depths,
+    node: Arc<Node>,
+    ranges: Ranges,
 }
 
 pub(super) fn routes() -> Router<Arc<Node>> {
@@ -41,8 +44,8 @@ pub(super) fn routes() -> Router<Arc<Node>> {
         .route("/api/exchanges/{vhost}/{name}/bindings/destination", get(list_to))
 }
 
-async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
-    let sums = sums(&node, &caller).await?;
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>, ranges: Ranges) -> Answer {
+    let sums = sums(node, &caller, ranges).await?;
     let shown = caller.vhosts().flat_map(|vhost| show_all(&vhost, &sums));
     Ok(Json(shown.collect()))
 }
@@ -51,9 +54,10 @@ async fn list_in(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(vhost): Path<String>,
+    ranges: Ranges,
 ) -> Answer {
     let vhost = caller.vhost(&vhost)?;
-    let sums = sums(&node, &caller).await?;
+    let sums = sums(node, &caller, ranges).await?;
     Ok(Json(Value::Array(show_all(&vhost, &sums))))
 }
 
@@ -61,10 +65,11 @@ async fn one(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path((vhost, name)): Path<(String, String)>,
+    ranges: Ranges,
 ) -> Answer {
     let vhost = caller.vhost(&vhost)?;
     let exchange = find(&vhost, &name)?;
-    let sums = sums(&node, &caller).await?;
+    let sums = sums(node, &caller, ranges).await?;
     Ok(Json(show(&vhost, exchange, &sums)))
 }
 
@@ -144,7 +149,7 @@ pub(super) fn name_of(name: &str) -> Name {
 }
 
 /// What live channels have published, and those that are gone; and what waits.
-async fn sums(node: &Node, caller: &Caller) -> Result<Sums, Refusal> {
+async fn sums(node: Arc<Node>, caller: &Caller, ranges: Ranges) -> Result<Sums, Refusal> {
     let connections = inquiry::connections(&node.engine).await?;
     let exists = |vhost: &Name, exchange: &Name| {
         let vhost = caller.snapshot.vhost(vhost);
@@ -165,6 +170,8 @@ async fn sums(node: &Node, caller: &Caller) -> Result<Sums, Refusal> {
     Ok(Sums {
         published: sums,
         waiting: inquiry::queues(&node.engine, rooms.iter()).await?,
+        node,
+        ranges,
     })
 }
 
@@ -202,8 +209,10 @@ fn show(vhost: &VhostView, exchange: &Exchange, sums: &Sums) -> Value {
     if let Some(depth) = room.and_then(|room| sums.waiting.get(room.id)) {
         shown["messages_delayed"] = json!(depth.delayed + depth.dead);
     }
-    if let Some(published) = sums.published.get(&(vhost.name().clone(), exchange.name.clone())) {
-        shown["message_stats"] = statistics::of_exchange(published);
+    let key = (vhost.name().clone(), exchange.name.clone());
+    if let Some(published) = sums.published.get(&key) {
+        let look = sums.node.statistics.book().exchange(&key, sums.ranges.msg_rates);
+        shown["message_stats"] = statistics::of_exchange(published, &look);
     }
     shown
 }

@@ -6,6 +6,7 @@ mod channels;
 mod connections;
 mod consumers;
 mod delayed;
+mod details;
 mod exchanges;
 mod gets;
 mod health;
@@ -40,6 +41,7 @@ use super::Node;
 use super::body::BODY_BYTES_MAX;
 use super::caller::{self, Caller};
 use super::refusal::Refusal;
+use super::rows::{Row, Shown};
 use super::view::{Parameters, View};
 
 /// What is answered, before somebody looks at it.
@@ -48,13 +50,26 @@ struct Json(Value);
 impl IntoResponse for Json {
     fn into_response(self) -> Response {
         let mut response = StatusCode::OK.into_response();
-        response.extensions_mut().insert(Arc::new(self.0));
+        response.extensions_mut().insert(Arc::new(Shown::Whole(self.0)));
+        response
+    }
+}
+
+/// A list whose entries are made when they are seen: of ten thousand queues a page shows a hundred.
+struct Listed(Vec<Row>);
+
+impl IntoResponse for Listed {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::OK.into_response();
+        response.extensions_mut().insert(Arc::new(Shown::Rows(self.0)));
         response
     }
 }
 
 /// JSON, or why there is none.
 type Answer = Result<Json, Refusal>;
+/// A list, or why there is none.
+type List = Result<Listed, Refusal>;
 /// 201 for what is new, 204 for what was there or is gone; or why nothing has changed.
 type Written = Result<StatusCode, Refusal>;
 
@@ -126,18 +141,19 @@ async fn look(Query(parameters): Query<Parameters>, request: Request, next: Next
     let paged = PAGED
         .iter()
         .any(|list| path.starts_with(list) || path.ends_with(list));
+    let paged = paged || path == "/api/vhosts";
     let view = match View::of(parameters.paged(paged)) {
         Ok(view) => view,
         Err(refusal) => return refusal.into_response(),
     };
     let mut response = next.run(request).await;
-    let answer = response.extensions_mut().remove::<Arc<Value>>();
+    let answer = response.extensions_mut().remove::<Arc<Shown>>();
     let Some(answer) = answer.and_then(Arc::into_inner) else {
         return response;
     };
     let seen = match view {
         Some(view) => view.apply(answer),
-        None => Ok(answer),
+        None => Ok(answer.into_whole()),
     };
     seen.map_or_else(Refusal::into_response, |seen| axum::Json(seen).into_response())
 }

@@ -8,21 +8,70 @@ use axum::extract::{Extension, State};
 use axum::routing::get;
 use everack_amqp::settings::RABBITMQ_VERSION;
 use everack_broker::catalog::Queue;
+use everack_broker::name::Name;
 use everack_broker::partition::Counters;
-use everack_node::report::{Published, Received};
+use everack_node::report::Published;
 use serde_json::{Value, json};
 
+use super::details::{self, Ranges};
 use super::{Answer, Json, connections, statistics};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::{self, Connected, Depths};
+use crate::http::refusal::Refusal;
+use crate::statistics::figures::{self, CHURN, LENGTHS, VHOST_NUMBERS};
+use crate::statistics::range::Range;
+use crate::statistics::track::{Look, Retention};
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new().route("/api/overview", get(show))
 }
 
-async fn show(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
-    let connections = connections::visible(&node, &caller).await?;
+async fn show(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>, ranges: Ranges) -> Answer {
+    let shown = if ranges.disable_stats {
+        plain(&node, &caller, ranges)
+    } else {
+        with_statistics(&node, &caller, ranges).await?
+    };
+    Ok(Json(shown))
+}
+
+/// Who we are, and what can be counted without asking anybody.
+fn plain(node: &Node, caller: &Caller, ranges: Ranges) -> Value {
+    let exchanges = caller.vhosts().map(|vhost| vhost.exchanges().count());
+    let queues = caller.vhosts().map(|vhost| vhost.queues().count());
+    let mut shown = identity(node);
+    shown["disable_stats"] = json!(true);
+    shown["enable_queue_totals"] = json!(ranges.enable_queue_totals);
+    shown["object_totals"] = json!({
+        "connections": node.engine.shared.connection_count(),
+        "exchanges": exchanges.sum::<usize>(),
+        "queues": queues.sum::<usize>(),
+    });
+    shown
+}
+
+fn identity(node: &Node) -> Value {
+    let policies: serde_json::Map<String, Value> = Retention::AGES_S
+        .iter()
+        .map(|(name, ages)| ((*name).to_owned(), json!(ages)))
+        .collect();
+    json!({
+        "product_name": "Everack",
+        "product_version": env!("CARGO_PKG_VERSION"),
+        // The version whose behaviour clients may expect, as on AMQP connections.
+        "rabbitmq_version": RABBITMQ_VERSION,
+        "management_version": RABBITMQ_VERSION,
+        "cluster_name": "everack",
+        "rates_mode": "basic",
+        "sample_retention_policies": policies,
+        "exchange_types": exchange_types(),
+        "node": node.name,
+    })
+}
+
+async fn with_statistics(node: &Node, caller: &Caller, ranges: Ranges) -> Result<Value, Refusal> {
+    let connections = connections::visible(node, caller).await?;
     let queues: Vec<Arc<Queue>> = caller
         .vhosts()
         .flat_map(|vhost| vhost.queues().cloned().collect::<Vec<_>>())
@@ -33,32 +82,52 @@ async fn show(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller
         .map(|connected| connected.session.channels.len());
     let consumers: u64 = depths.all().map(|depth| u64::from(depth.consumers)).sum();
     let exchanges = caller.vhosts().map(|vhost| vhost.exchanges().count());
-    let mut shown = json!({
-        "product_name": "Everack",
-        "product_version": env!("CARGO_PKG_VERSION"),
-        // The version whose behaviour clients may expect, as on AMQP connections.
-        "rabbitmq_version": RABBITMQ_VERSION,
-        "management_version": RABBITMQ_VERSION,
-        "cluster_name": "everack",
-        "rates_mode": "none",
-        "exchange_types": exchange_types(),
-        "object_totals": {
-            "connections": connections.len(),
-            "channels": channels.sum::<usize>(),
-            "consumers": consumers,
-            "exchanges": exchanges.sum::<usize>(),
-            "queues": queues.len(),
-        },
-        "queue_totals": totals(&depths),
-        "message_stats": message_stats(&node, &caller, &connections, &depths),
-        "node": node.name,
+    let mut shown = identity(node);
+    shown["object_totals"] = json!({
+        "connections": connections.len(),
+        "channels": channels.sum::<usize>(),
+        "consumers": consumers,
+        "exchanges": exchanges.sum::<usize>(),
+        "queues": queues.len(),
     });
+    shown["queue_totals"] = totals(&depths, &look(node, caller, ranges.lengths));
+    let rates = look(node, caller, ranges.msg_rates);
+    shown["message_stats"] = message_stats(node, caller, &connections, &depths, &rates);
     if caller.is_monitor() {
-        shown["listeners"] = listeners(&node);
-        shown["no_ack"] = no_ack(&node);
-        shown["contexts"] = contexts(&node);
+        shown["listeners"] = listeners(node);
+        shown["no_ack"] = no_ack(node);
+        shown["contexts"] = contexts(node);
+        let (look, from) = churn_look(node, ranges.lengths);
+        shown["churn_rates"] = details::figures(&CHURN, &churn(node), &look, from);
     }
-    Ok(Json(shown))
+    Ok(shown)
+}
+
+/// Of the broker, or of the virtual hosts that the caller sees.
+fn look(node: &Node, caller: &Caller, range: Option<Range>) -> Look {
+    let book = node.statistics.book();
+    if caller.is_monitor() {
+        return book.overview(range);
+    }
+    let mut sum = book.vhost(&Name::default(), range);
+    for vhost in caller.vhosts() {
+        sum.add(&book.vhost(vhost.name(), range));
+    }
+    sum
+}
+
+/// What has come and gone.
+pub(super) fn churn(node: &Node) -> [u64; CHURN.len()] {
+    let queues = node
+        .engine
+        .catalog
+        .inspect(&node.engine, |catalog| catalog.churn());
+    figures::churn_row(node.engine.shared.tenants.churn(), queues)
+}
+
+/// Where its rates are.
+pub(super) fn churn_look(node: &Node, range: Option<Range>) -> (Look, usize) {
+    (node.statistics.book().overview(range), VHOST_NUMBERS)
 }
 
 fn exchange_types() -> Value {
@@ -76,18 +145,23 @@ fn exchange_types() -> Value {
     shown.into_iter().collect()
 }
 
-fn totals(depths: &Depths) -> Value {
-    let ready: u64 = depths.all().map(|depth| depth.ready).sum();
-    let unsettled: u64 = depths.all().map(|depth| depth.unsettled).sum();
-    json!({
-        "messages": ready + unsettled,
-        "messages_ready": ready,
-        "messages_unacknowledged": unsettled,
-    })
+fn totals(depths: &Depths, look: &Look) -> Value {
+    let mut sums = [0; LENGTHS.len()];
+    for depth in depths.all() {
+        let lengths = sums.iter_mut().zip(figures::lengths(depth));
+        lengths.for_each(|(sum, length)| *sum += length);
+    }
+    details::figures(&LENGTHS, &sums, look, 0)
 }
 
 /// What publishers and consumers did, since the start. What is gone counts for those who see everything.
-fn message_stats(node: &Node, caller: &Caller, connections: &[Connected], depths: &Depths) -> Value {
+fn message_stats(
+    node: &Node,
+    caller: &Caller,
+    connections: &[Connected],
+    depths: &Depths,
+    look: &Look,
+) -> Value {
     let (mut published, mut confirmed) = (Published::default(), 0);
     let mut counters = Counters::default();
     if caller.is_monitor() {
@@ -104,18 +178,8 @@ fn message_stats(node: &Node, caller: &Caller, connections: &[Connected], depths
             .for_each(|channel| published.add(channel.published));
     }
     depths.all().for_each(|depth| counters.add(&depth.counters));
-    let (get_no_ack, get) = (counters.gotten_no_ack, counters.gotten - counters.gotten_no_ack);
-    let delivered_no_ack = counters.delivered_no_ack - get_no_ack;
-    let received = Received {
-        delivered: counters.delivered - counters.gotten - delivered_no_ack,
-        delivered_no_ack,
-        gotten: get,
-        gotten_no_ack: get_no_ack,
-        gotten_nothing: counters.gotten_nothing,
-        redelivered: counters.redelivered,
-        acknowledged: counters.done,
-    };
-    statistics::of_channels(&received, &published, confirmed)
+    let received = figures::received(&counters);
+    statistics::of_channels(&received, &published, confirmed, look, LENGTHS.len())
 }
 
 /// How often somebody was told of, or refused, who does not acknowledge; since the start.

@@ -12,49 +12,56 @@ use everack_broker::partition::Depth;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Json, Written, bindings, consumers, statistics, to_json, written};
+use super::details::{self, Ranges};
+use super::{Answer, Json, List, Listed, Written, bindings, consumers, statistics, to_json, written};
 use crate::http::Node;
 use crate::http::body::Body;
 use crate::http::caller::Caller;
 use crate::http::errand::Errand;
 use crate::http::inquiry;
 use crate::http::refusal::Refusal;
+use crate::http::rows::Row;
+use crate::statistics::figures;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
         .route("/api/queues", get(list))
+        // Later versions have all details here, and few in the list; ours has them in both.
+        .route("/api/queues/detailed", get(list))
         .route("/api/queues/{vhost}", get(list_in))
         .route("/api/queues/{vhost}/{name}", get(one).put(declare).delete(remove))
         .route("/api/queues/{vhost}/{name}/contents", delete(purge))
         .route("/api/queues/{vhost}/{name}/bindings", get(list_bindings))
 }
 
-async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>, ranges: Ranges) -> List {
     let queues = caller
         .vhosts()
         .flat_map(|vhost| vhost.queues().cloned().collect::<Vec<_>>());
-    show_all(&node, queues.collect()).await
+    show_all(node, queues.collect(), ranges).await
 }
 
 async fn list_in(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(vhost): Path<String>,
-) -> Answer {
+    ranges: Ranges,
+) -> List {
     let vhost = caller.vhost(&vhost)?;
-    show_all(&node, vhost.queues().cloned().collect()).await
+    show_all(node, vhost.queues().cloned().collect(), ranges).await
 }
 
 async fn one(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path((vhost, name)): Path<(String, String)>,
+    ranges: Ranges,
 ) -> Answer {
     let vhost = caller.vhost(&vhost)?;
     let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
     let depths = inquiry::queues(&node.engine, std::iter::once(queue)).await?;
     let depth = depths.get(queue.id).ok_or(Refusal::NotFound)?;
-    let mut shown = show(&node, queue, depth);
+    let mut shown = show(&node, queue, depth, ranges);
     let details = consumers::of_queue(&node, vhost.name(), &queue.name, depth.single_active).await?;
     if let Some(active) = consumers::single_active(&details) {
         shown["single_active_consumer_tag"] = active.clone();
@@ -134,18 +141,64 @@ async fn list_bindings(
 }
 
 /// By virtual host and name. A queue that goes while it is asked is left out.
-async fn show_all(node: &Node, mut queues: Vec<Arc<Queue>>) -> Answer {
+async fn show_all(node: Arc<Node>, mut queues: Vec<Arc<Queue>>, ranges: Ranges) -> List {
     queues.sort_unstable_by(|left, right| (&left.vhost, &left.name).cmp(&(&right.vhost, &right.name)));
+    if ranges.disable_stats && !ranges.enable_queue_totals {
+        let plain = queues.into_iter().map(|queue| {
+            let (node, name) = (node.clone(), queue.name.to_string());
+            Row::new(name, move || show_plainly(&node, &queue, None))
+        });
+        return Ok(Listed(plain.collect()));
+    }
     let depths = inquiry::queues(&node.engine, queues.iter()).await?;
-    let shown = queues
-        .iter()
-        .filter_map(|queue| Some(show(node, queue, depths.get(queue.id)?)));
-    Ok(Json(shown.collect()))
+    let rows = queues.into_iter().filter_map(|queue| {
+        let depth = *depths.get(queue.id)?;
+        let (node, name) = (node.clone(), queue.name.to_string());
+        Some(Row::new(name, move || {
+            if ranges.disable_stats {
+                show_plainly(&node, &queue, Some(&depth))
+            } else {
+                show(&node, &queue, &depth, ranges)
+            }
+        }))
+    });
+    Ok(Listed(rows.collect()))
 }
 
-fn show(node: &Node, queue: &Queue, depth: &Depth) -> Value {
-    // What is parked, retained or dead is counted apart: nobody gets it, and clients that wait for a queue to run dry need not wait for it.
-    let messages = depth.ready + depth.unsettled + depth.delayed;
+/// Without figures, or with lengths only.
+fn show_plainly(node: &Node, queue: &Queue, depth: Option<&Depth>) -> Value {
+    let mut shown = json!({
+        "name": to_json::name(&queue.name),
+        "vhost": to_json::name(&queue.vhost),
+        "type": to_json::queue_type(queue.kind()),
+        "durable": queue.durable,
+        "auto_delete": queue.auto_delete,
+        "exclusive": queue.is_exclusive(),
+        "arguments": to_json::arguments(&queue.arguments),
+        "node": node.name,
+        "state": "running",
+    });
+    let lengths = depth.map(figures::lengths).into_iter().flatten();
+    for (name, length) in figures::LENGTHS.iter().zip(lengths) {
+        shown[*name] = length.into();
+    }
+    shown
+}
+
+fn show(node: &Node, queue: &Queue, depth: &Depth, ranges: Ranges) -> Value {
+    let (lengths, rates) = {
+        let book = node.statistics.book();
+        let lengths = book.queue(queue.id, ranges.lengths);
+        (lengths, book.queue(queue.id, ranges.msg_rates))
+    };
+    let mut shown = show_counts(node, queue, depth);
+    details::add(&mut shown, &figures::LENGTHS, &lengths, 0);
+    shown["message_stats"] = statistics::of_queue(&depth.counters, &rates);
+    shown
+}
+
+fn show_counts(node: &Node, queue: &Queue, depth: &Depth) -> Value {
+    let [messages, ..] = figures::lengths(depth);
     let bytes = depth.counters.live_bytes() - depth.parked_bytes - depth.retained_bytes - depth.dead_bytes;
     // A durable queue keeps every message through a restart, whatever its delivery mode.
     let persistent = |count: u64| if queue.durable { count } else { 0 };
@@ -182,7 +235,6 @@ fn show(node: &Node, queue: &Queue, depth: &Depth) -> Value {
         "messages_dlx": depth.dead,
         "message_bytes_dlx": depth.dead_bytes,
         "message_bytes_persistent": persistent(bytes),
-        "message_stats": statistics::of_queues(&depth.counters),
         "message_balance": statistics::balance(&depth.counters),
     })
 }

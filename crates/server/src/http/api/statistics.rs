@@ -1,26 +1,17 @@
-//! `message_stats`: what has passed, under RabbitMQ's names. Counts since the start of the process; rates are not among them.
+//! `message_stats` and `message_balance`: what has passed, under RabbitMQ's names, with rates.
 
 use everack_broker::partition::Counters;
 use everack_node::report::{Published, Received};
 use serde_json::{Value, json};
 
-/// Of one queue, or of many together.
-pub(super) fn of_queues(counters: &Counters) -> Value {
-    let get_no_ack = counters.gotten_no_ack;
-    let get = counters.gotten - get_no_ack;
-    let deliver_no_ack = counters.delivered_no_ack - get_no_ack;
-    let deliver_get = counters.delivered;
-    json!({
-        "publish": counters.accepted - counters.restored,
-        "deliver": deliver_get - get - get_no_ack - deliver_no_ack,
-        "deliver_no_ack": deliver_no_ack,
-        "get": get,
-        "get_no_ack": get_no_ack,
-        "get_empty": counters.gotten_nothing,
-        "deliver_get": deliver_get,
-        "ack": counters.done,
-        "redeliver": counters.redelivered,
-    })
+use super::details;
+use crate::statistics::figures::{self, CHANNEL_RATES, EXCHANGE_RATES, LENGTHS, QUEUE_RATES};
+use crate::statistics::track::Look;
+
+/// Of one queue. The look is at the queue's whole row.
+pub(super) fn of_queue(counters: &Counters, look: &Look) -> Value {
+    let numbers = figures::of_queue(counters);
+    details::figures(&QUEUE_RATES, &numbers, look, LENGTHS.len())
 }
 
 /// What became of everything that a queue, or many together, accepted since the process started: `accepted` is the sum of `live`, `settled`,
@@ -40,42 +31,27 @@ pub(super) fn balance(counters: &Counters) -> Value {
     })
 }
 
-/// Of one channel, or of many together.
-pub(super) fn of_channels(received: &Received, published: &Published, confirmed: u64) -> Value {
-    let Received {
-        delivered,
-        delivered_no_ack,
-        gotten,
-        gotten_no_ack,
-        gotten_nothing,
-        redelivered,
-        acknowledged,
-    } = *received;
-    json!({
-        "publish": published.messages,
-        "publish_not_mandatory": published.not_mandatory,
-        "confirm": confirmed,
-        "return_unroutable": published.returned,
-        "drop_unroutable": published.dropped,
-        "deliver": delivered,
-        "deliver_no_ack": delivered_no_ack,
-        "get": gotten,
-        "get_no_ack": gotten_no_ack,
-        "get_empty": gotten_nothing,
-        "deliver_get": delivered + delivered_no_ack + gotten + gotten_no_ack,
-        "ack": acknowledged,
-        "redeliver": redelivered,
-    })
+/// Of one channel, or of many together, whose rates the look has from `from` on.
+pub(super) fn of_channels(
+    received: &Received,
+    published: &Published,
+    confirmed: u64,
+    look: &Look,
+    from: usize,
+) -> Value {
+    let numbers = figures::of_channels(received, published, confirmed);
+    let mut shown = details::figures(&CHANNEL_RATES, &numbers, look, from);
+    shown["publish_not_mandatory"] = json!(published.not_mandatory);
+    shown
 }
 
 /// Of an exchange.
-pub(super) fn of_exchange(published: &Published) -> Value {
-    json!({
-        "publish_in": published.messages,
-        "publish_out": published.routed,
-        "return_unroutable": published.returned,
-        "drop_unroutable": published.dropped,
-    })
+pub(super) fn of_exchange(published: &Published, look: &Look) -> Value {
+    let numbers = figures::exchange_row(published);
+    let mut shown = details::figures(&EXCHANGE_RATES, &numbers, look, 0);
+    shown["return_unroutable"] = json!(published.returned);
+    shown["drop_unroutable"] = json!(published.dropped);
+    shown
 }
 
 #[cfg(test)]
@@ -111,35 +87,5 @@ mod tests {
             .sum();
         assert_eq!(others + discarded, 1000);
         assert_eq!(balance["live"], json!(715));
-    }
-
-    #[test]
-    fn deliveries_are_told_apart() {
-        // 10 delivered: 4 to consumers that acknowledge, 3 to one that does not, 2 gotten, 1 of them without acknowledgement,
-        // and one more gotten without.
-        let counters = Counters {
-            accepted: 20,
-            restored: 5,
-            delivered: 10,
-            gotten: 3,
-            gotten_no_ack: 2,
-            delivered_no_ack: 5,
-            no_ack: 4,
-            done: 1,
-            ..Counters::default()
-        };
-        let stats = of_queues(&counters);
-        let expected = [
-            ("publish", 15),
-            ("deliver", 4),
-            ("deliver_no_ack", 3),
-            ("get", 1),
-            ("get_no_ack", 2),
-            ("deliver_get", 10),
-            ("ack", 1),
-        ];
-        for (name, count) in expected {
-            assert_eq!(stats[name], json!(count), "{name}");
-        }
     }
 }

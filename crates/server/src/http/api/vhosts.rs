@@ -10,11 +10,13 @@ use everack_broker::catalog::{Command, Queue, Unroutable, VhostView};
 use everack_broker::name::Name;
 use serde_json::{Value, json};
 
+use super::details::{self, Ranges};
 use super::{Answer, Json, Written, permissions, to_json, written};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::errand::Errand;
 use crate::http::inquiry::{self, Depths};
+use crate::statistics::figures;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
@@ -23,14 +25,14 @@ pub(super) fn routes() -> Router<Arc<Node>> {
         .route("/api/vhosts/{vhost}/permissions", get(list_permissions))
 }
 
-async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
+async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>, ranges: Ranges) -> Answer {
     let vhosts: Vec<VhostView> = caller.vhosts().collect();
     let queues = vhosts
         .iter()
         .flat_map(|vhost| vhost.queues().chain(vhost.store()));
     let queues: Vec<Arc<Queue>> = queues.cloned().collect();
     let depths = inquiry::queues(&node.engine, queues.iter()).await?;
-    let shown = vhosts.iter().map(|vhost| show(&node, vhost, &depths));
+    let shown = vhosts.iter().map(|vhost| show(&node, vhost, &depths, ranges));
     Ok(Json(shown.collect()))
 }
 
@@ -38,10 +40,11 @@ async fn one(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(vhost): Path<String>,
+    ranges: Ranges,
 ) -> Answer {
     let vhost = caller.vhost(&vhost)?;
     let depths = inquiry::queues(&node.engine, vhost.queues().chain(vhost.store())).await?;
-    Ok(Json(show(&node, &vhost, &depths)))
+    Ok(Json(show(&node, &vhost, &depths, ranges)))
 }
 
 /// As in RabbitMQ, who makes one may do everything in it.
@@ -111,7 +114,34 @@ fn unroutable(vhost: &VhostView, depths: &Depths) -> Value {
     }
 }
 
-fn show(node: &Node, vhost: &VhostView, depths: &Depths) -> Value {
+/// With what was sampled there last: what has passed, and rates.
+fn show(node: &Node, vhost: &VhostView, depths: &Depths, ranges: Ranges) -> Value {
+    let mut shown = show_counts(node, vhost, depths);
+    let book = node.statistics.book();
+    let look = |range| book.vhost(vhost.name(), range);
+    details::add(&mut shown, &figures::LENGTHS, &look(ranges.lengths), 0);
+    let row = book.vhost_row(vhost.name());
+    let (rates, data) = (
+        figures::LENGTHS.len(),
+        figures::VHOST_NUMBERS - figures::DATA_RATES.len(),
+    );
+    if let Some(row) = row {
+        let look = look(ranges.msg_rates);
+        shown["message_stats"] = details::figures(&figures::CHANNEL_RATES, &row[rates..data], &look, rates);
+        for (name, number) in figures::DATA_RATES.iter().zip(&row[data..]) {
+            shown[*name] = (*number).into();
+        }
+        details::add(
+            &mut shown,
+            &figures::DATA_RATES,
+            &book.vhost(vhost.name(), ranges.data_rates),
+            data,
+        );
+    }
+    shown
+}
+
+fn show_counts(node: &Node, vhost: &VhostView, depths: &Depths) -> Value {
     let (mut ready, mut unsettled) = (0, 0);
     for depth in vhost.queues().filter_map(|queue| depths.get(queue.id)) {
         ready += depth.ready;

@@ -31,7 +31,7 @@ use crate::engine::Engine;
 /// Most rounds before other tasks get a turn.
 const ROUNDS_MAX: usize = 32;
 /// The read buffer begins small, so that idle connections are, and grows fourfold whenever a read fills it.
-const READ_BYTES_MIN: usize = 4 << 10;
+const READ_BYTES_MIN: usize = 2 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
 /// How much is encoded before it is written.
 const WRITE_BYTES: usize = 128 << 10;

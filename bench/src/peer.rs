@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,7 @@ pub struct Peer {
     child: Child,
     directory: PathBuf,
     url: Url,
+    management: Option<SocketAddr>,
     ready_after: Duration,
 }
 
@@ -82,7 +83,11 @@ impl Peer {
         let mut command = Command::new(binary);
         command.arg("serve").arg("--data").arg(directory.join("data"));
         command.arg("--amqp").arg(format!("127.0.0.1:{port}"));
-        Self::start("everack", command, directory, port)
+        let management = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        command.arg("--http").arg(management.to_string());
+        let mut peer = Self::start("everack", command, directory, port)?;
+        peer.management = Some(management);
+        Ok(peer)
     }
 
     /// What it is.
@@ -93,6 +98,11 @@ impl Peer {
     /// Where it listens.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Where its management API is, if it has one.
+    pub fn management(&self) -> Option<SocketAddr> {
+        self.management
     }
 
     /// The process that was started; the broker is it or a descendant of it.
@@ -146,6 +156,7 @@ impl Peer {
             child,
             directory,
             url,
+            management: None,
             ready_after: Duration::ZERO,
         };
         peer.wait_until_ready(started)?;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{anyhow, bail};
 
-use super::{Figures, bindings, connections, declares, restart, start};
+use super::{Figures, bindings, connections, crowd, declares, restart, start};
 use crate::args::HowArgs;
 use crate::measure;
 use crate::peer::Peer;
@@ -32,6 +32,8 @@ pub enum Case {
     Bindings,
     /// A large backlog through a crash.
     Restart,
+    /// Thousands of queues and connections, looked at through the management API while messages flow.
+    Crowd,
 }
 
 /// How a case is measured.
@@ -50,12 +52,13 @@ impl Setting<'_> {
 }
 
 impl Case {
-    const OTHERS: [Self; 5] = [
+    const OTHERS: [Self; 6] = [
         Self::Start,
         Self::Connections,
         Self::Declares,
         Self::Bindings,
         Self::Restart,
+        Self::Crowd,
     ];
 
     /// Every case: each named workload, some of them with what real messages carry, and the others.
@@ -70,7 +73,10 @@ impl Case {
 
     /// Whether RabbitMQ can do it in a bearable time.
     pub fn suits_rabbitmq(&self) -> bool {
-        !matches!(self, Self::Bindings | Self::Restart | Self::Connections)
+        !matches!(
+            self,
+            Self::Bindings | Self::Restart | Self::Connections | Self::Crowd
+        )
     }
 
     /// Whether a target of it is relative to the machine's own limits.
@@ -87,6 +93,7 @@ impl Case {
             Self::Declares => declares::measure(peer, setting)?,
             Self::Bindings => bindings::measure(peer, setting)?,
             Self::Restart => restart::measure(peer, setting, BACKLOG)?,
+            Self::Crowd => crowd::measure(peer, setting)?,
         };
         Ok((figures, Vec::new()))
     }
@@ -101,6 +108,7 @@ impl fmt::Display for Case {
             Self::Declares => "declares",
             Self::Bindings => "bindings",
             Self::Restart => "restart",
+            Self::Crowd => "crowd",
         })
     }
 }

@@ -23,7 +23,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Opens them, looks, and closes them.
 pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
     let count = setting.scaled(CONNECTIONS);
-    raise_descriptors(count + SPARE)?;
     let before = process::usage(peer.pid()).context("the broker has ended")?;
     let began = Instant::now();
     let sessions = open(peer.url(), count)?;
@@ -46,7 +45,9 @@ pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
     ]))
 }
 
-fn open(url: &Url, count: u64) -> anyhow::Result<Vec<Session>> {
+/// Opens so many connections with a channel each, several at a time.
+pub(super) fn open(url: &Url, count: u64) -> anyhow::Result<Vec<Session>> {
+    raise_descriptors(count + SPARE)?;
     let openers = (0..OPENERS).map(|opener| {
         let url = url.clone();
         let share = count / OPENERS + u64::from(opener < count % OPENERS);

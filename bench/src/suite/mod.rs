@@ -6,7 +6,8 @@
 //! |---|---|
 //! | [`case`] | one thing to measure, on one broker, once |
 //! | [`machine`] | what the machine is, and what it can do at best: syncs, copies, the loopback |
-//! | [`start`], [`connections`], [`declares`], [`bindings`], [`restart`] | the cases that are no load |
+//! | [`start`], [`connections`], [`declares`], [`bindings`], [`restart`], [`crowd`] | the cases that are no load |
+//! | [`get`] | one request to the management API |
 //! | [`target`] | what must be reached, and whether it is |
 //! | [`results`] | all figures, as JSON and as Markdown |
 //! | [`plot`] | bars, as SVG |
@@ -16,7 +17,9 @@
 pub mod bindings;
 pub mod case;
 pub mod connections;
+pub mod crowd;
 pub mod declares;
+pub mod get;
 pub mod machine;
 pub mod plot;
 pub mod restart;

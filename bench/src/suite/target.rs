@@ -115,6 +115,8 @@ pub const TARGETS: &[Target] = &[
         "disk_bytes_per_message",
         1.3 * 100.0 + RECORD_HEAD_BYTES,
     ),
+    at_most("crowd", "list_max_ms", 200.0),
+    at_least("crowd", "watched_throughput_ratio", 0.95),
     at_most("w1a", CPU, 0.15),
     at_least("w1a", "received_per_second", 5e6),
     at_most("w1b", CPU, 0.8),

@@ -81,7 +81,7 @@ pub(crate) fn chart(title: &str, series: &[Series], show: fn(f64) -> String) -> 
                             polyline class=(format!("line s{index}")) points=(polyline(&series.points, first, last, top)) {}
                         }
                     }
-                    div class="span" aria-hidden="true" {
+                    div class="times" aria-hidden="true" {
                         span { (super::format::duration((last - first) as u64)) " ago" } span { "now" }
                     }
                 }

@@ -30,9 +30,9 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
             section class="panel" { (live("lengths", lengths(&overview))) }
             section class="panel" { (live("rates", rates(&overview))) }
         }
-        div class="columns" {
-            @if let Some(nodes) = &nodes { (panel("Node", live("node", node(nodes)))) }
+        div class="columns three" {
             (panel("Loss risks", live("risks", risks::summary(&visit).await)))
+            @if let Some(nodes) = &nodes { (panel("Node", live("node", node(nodes)))) }
             (panel("Listeners", listeners(&overview)))
         }
     };

@@ -49,6 +49,10 @@ const NEEDS: &[Need] = &[
         is_there: || shell::on_path("npm"),
     },
     Need {
+        package: "chromium",
+        is_there: || Path::new("/usr/bin/chromium").exists(),
+    },
+    Need {
         package: "php-cli",
         is_there: || shell::on_path("php"),
     },
@@ -117,6 +121,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     tools.extract_rabbitmqadmin()?;
     tools.install_node("node client", "amqplib", "node")?;
     tools.install_node("node framework", "nestjs", "nestjs")?;
+    tools.install_node("browser's driver", "console", "console")?;
     tools.compile_c("librabbitmq", "work")?;
     tools.compile_c("librabbitmq-shop", "shop")?;
     tools.compile_java()?;

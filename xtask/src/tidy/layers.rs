@@ -88,6 +88,13 @@ const CLOCKS_BUT_THE_COMMANDS: Ban = Ban {
     ..CLOCKS
 };
 
+/// Addresses are told; nothing is opened.
+const SOCKETS_BUT_ADDRESSES: Ban = ban(
+    "sockets",
+    &["TcpStream", "TcpListener", "UdpSocket", "UnixStream"],
+    &["socket2", "mio"],
+);
+
 pub(crate) const PACKAGES: &[Layer] = &[
     Layer {
         package: "everack-amqp",
@@ -143,6 +150,7 @@ pub(crate) const PACKAGES: &[Layer] = &[
             "everack-bench",
             "everack-audit",
             "everack-ctl",
+            "everack-console",
         ],
         may_import_in_tests: &[],
         never: &[],
@@ -159,6 +167,14 @@ pub(crate) const PACKAGES: &[Layer] = &[
         ],
         may_import_in_tests: &[],
         never: &[SOCKETS, CLOCKS_BUT_THE_COMMANDS],
+    },
+    // What it shows and does is what the management API answers to the user that is logged in, and nothing besides.
+    Layer {
+        package: "everack-console",
+        folder: "console",
+        may_import: &[],
+        may_import_in_tests: &[],
+        never: &[TOKIO, FILES, SOCKETS_BUT_ADDRESSES, THREADS, ENVIRONMENT],
     },
     // Black box: a bug that it shared with the broker could hide a loss.
     Layer {

@@ -132,7 +132,7 @@ table! {
 }
 
 table! {
-    /// The management API.
+    /// The management API, and the web console beside it.
     Http {
         /// Where to listen for HTTP requests. "auto" listens on 127.0.0.1:15672, RabbitMQ's address, and goes on without the
         /// API if another program has it. A given address has to be free. An empty list is no API. It is not encrypted:
@@ -140,6 +140,9 @@ table! {
         listen: HttpAddresses = "\"auto\"", Restart;
         /// Connections served at one time. One more is closed at once.
         connections_max: Number<1, 100_000> = "256", Restart;
+        /// Names under which browsers may call the web console, beside addresses, `localhost` and the machine's own name: those of a proxy
+        /// before it. Under any other name it answers 421, so that a page elsewhere cannot make its own name lead here.
+        names: Words = "[]", Restart;
     }
 }
 

@@ -101,16 +101,42 @@ impl Caller {
     }
 }
 
-/// Lets a request through whose user and password are right, together with its [`Caller`].
+/// Lets a request through whose user and password are right, together with its [`Caller`]. The answer says who it was ([`LoggedIn`]), for those who
+/// ask from within the process.
 pub(super) async fn authorise(State(node): State<Arc<Node>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
-    match log_in(&node, request.headers(), peer).await {
+    let before = request.extensions().get::<LoggedIn>();
+    let caller = match before {
+        Some(before) => still_there(&node, before, peer),
+        None => log_in(&node, request.headers(), peer).await,
+    };
+    match caller {
         Ok(caller) => {
+            let who = LoggedIn(caller.user.clone());
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(who);
+            response
         }
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Somebody whose password was right before. Only the process itself can put it on a request: nothing that comes over a socket turns into it.
+#[derive(Clone, Debug)]
+pub(super) struct LoggedIn(pub(super) Arc<User>);
+
+/// The same user, as it is now; nobody, if it is gone, has another password or asks from where it may not.
+fn still_there(node: &Node, LoggedIn(before): &LoggedIn, peer: Option<Peer>) -> Result<Caller, Refusal> {
+    let Peer(peer) = peer.ok_or(Refusal::LogIn("Login failed"))?;
+    let snapshot = node.engine.shared.snapshot();
+    let user = snapshot.user(before.name.as_bytes()).cloned();
+    let user = user.filter(|user| user.password_hash == before.password_hash);
+    let user = user.ok_or(Refusal::LogIn("Login failed"))?;
+    if node.authenticator.bars(user.name.as_bytes(), peer.ip()) {
+        return Err(Refusal::LogIn("User can only log in via localhost"));
+    }
+    opened(Caller { user, snapshot })
 }
 
 /// Where a request comes from; the listener adds it.
@@ -137,7 +163,11 @@ async fn log_in(node: &Node, headers: &HeaderMap, peer: Option<Peer>) -> Result<
         });
     }
     let user = known.ok_or(Refusal::LogIn("Login failed"))?;
-    let caller = Caller { user, snapshot };
+    opened(Caller { user, snapshot })
+}
+
+/// Refuses who has none of the tags that open the API.
+fn opened(caller: Caller) -> Result<Caller, Refusal> {
     let opens = ["management", "policymaker", "monitoring", "administrator"];
     if caller.has_one_of(&opens) {
         Ok(caller)

@@ -12,6 +12,7 @@
 //! | [`body`] | what a request brings along |
 //! | [`refusal`] | what is answered instead, in RabbitMQ's JSON |
 //! | [`api`] | one file for each resource: from reports and the topology to JSON |
+//! | [`console`] | the web console beside it, and what it gets to ask with |
 //!
 //! What it shows comes from the catalog's snapshot and from reports that partitions and sessions give when they
 //! are asked, and rates and history from what was sampled of them ([`crate::statistics`]). Not responsible for what is true, only for how it looks.
@@ -20,6 +21,7 @@ mod api;
 mod body;
 mod caller;
 mod client;
+mod console;
 mod errand;
 mod from_json;
 pub(crate) mod inquiry;
@@ -60,14 +62,22 @@ pub(crate) struct Node {
     pub(crate) statistics: Arc<Statistics>,
 }
 
-/// The API of a node.
+/// The API of a node, and the console beside it.
 pub(crate) fn router(node: Node) -> Router {
-    api::router(Arc::new(node))
+    let names = console::names(&node.config.load());
+    console::beside(api::router(Arc::new(node)), names)
 }
 
 /// `everack@` and the machine's name, as RabbitMQ names its nodes.
 pub(crate) fn node_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim().split('.').next().unwrap_or_default().to_owned();
-    format!("everack@{}", if host.is_empty() { "localhost" } else { &host })
+    let host = host_name().unwrap_or_default();
+    let host = host.split('.').next().unwrap_or_default();
+    format!("everack@{}", if host.is_empty() { "localhost" } else { host })
+}
+
+/// The machine's name, if it has one.
+fn host_name() -> Option<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let host = host.trim();
+    (!host.is_empty()).then(|| host.to_owned())
 }

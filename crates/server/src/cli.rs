@@ -39,6 +39,8 @@ enum Command {
     Audit(Box<everack_audit::Args>),
     /// Read a running broker through its management API, RabbitMQ and LavinMQ too, and say how it could lose messages.
     Doctor(everack_audit::doctor::Args),
+    /// Move definitions and messages from a running RabbitMQ to another broker, and count.
+    Migrate(Box<everack_migrate::Args>),
     /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
     #[cfg(feature = "demo")]
     Demo(everack_shop::demo::Args),
@@ -102,6 +104,7 @@ impl Cli {
             Command::Bench(args) => everack_bench::run(*args),
             Command::Audit(args) => Ok(everack_audit::run(*args)),
             Command::Doctor(args) => everack_audit::doctor::run(args),
+            Command::Migrate(args) => everack_migrate::run(*args),
             Command::Config(args) => args.run(),
             Command::HashPassword(args) => hash_password(&args),
             #[cfg(feature = "demo")]

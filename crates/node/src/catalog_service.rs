@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use everack_broker::catalog::{Catalog, Command, Fact, Outcome, Queue, Refusal, Snapshot};
+use everack_broker::catalog::{Catalog, Command, Fact, Outcome, Queue, Refusal, RefusalKind, Snapshot};
 use everack_broker::ids::{Millis, QueueId};
 use everack_storage::{Frames, Position};
 
@@ -186,7 +186,11 @@ impl CatalogService {
                 | Command::Unbind { .. }
                 | Command::ConnectionClosed { .. }
         );
-        match self.catalog.apply(command) {
+        let applied = match command {
+            together @ Command::Together { .. } => self.together(together),
+            command => self.catalog.apply(command),
+        };
+        match applied {
             Ok(outcome) => {
                 self.grows |= !shrinks && !outcome.facts.is_empty();
                 self.changed |= outcome.changed;
@@ -206,10 +210,32 @@ impl CatalogService {
         }
     }
 
+    /// Carries out commands that stand or fall together. Their facts are one record, since of several the last could be torn off.
+    fn together(&mut self, command: Command) -> Result<Outcome, Refusal> {
+        let before = self.catalog.clone();
+        let mut outcome = self.catalog.apply(command)?;
+        let Some(packed) = record::pack_whole(&outcome.facts) else {
+            self.catalog = before;
+            let text = format!(
+                "it takes more than {} bytes in the log: do it in several steps",
+                record::WHOLE_BYTES_MAX
+            );
+            return Err(Refusal::new(RefusalKind::PreconditionFailed, text));
+        };
+        if !outcome.facts.is_empty() {
+            self.frame_facts();
+            record::encode_packed(&mut self.frames, &packed);
+            self.grows = true;
+            outcome.facts.clear();
+        }
+        Ok(outcome)
+    }
+
     fn carried_out(&mut self, outcome: Outcome, reply: Option<Reply>) {
         let Outcome {
             changed,
             queue,
+            created_queues,
             removed_queues,
             regulated_queues,
             facts,
@@ -225,10 +251,10 @@ impl CatalogService {
                 news,
             }
         };
-        let created = queue.iter().filter(|_| changed).map(tell(News::Created));
+        let created = created_queues.iter().map(tell(News::Created));
         let removed = removed_queues.iter().map(tell(News::Removed));
         let regulated = regulated_queues.iter().map(tell(News::Regulated));
-        let effects = created.chain(removed).chain(regulated).collect();
+        let effects = created.chain(regulated).chain(removed).collect();
         self.round.push(Pending {
             reply,
             answer: CatalogAnswer::Done { queue, changed },

@@ -50,8 +50,8 @@ use crate::partition::admission::Deadline;
 pub use aside::{Counted, SetAside, aside_code, aside_of, encode_aside, encode_counted};
 pub use kept::{DEADLINE_BYTES, encode_entering, encode_expiring, sizes};
 pub use lists::{
-    encode_failed, encode_parked, encode_quarantined, encode_rejected, encode_returned, encode_settled,
-    encode_topology, encode_unparked, pack_facts, pieces,
+    WHOLE_BYTES_MAX, encode_failed, encode_packed, encode_parked, encode_quarantined, encode_rejected,
+    encode_returned, encode_settled, encode_topology, encode_unparked, pack_facts, pack_whole, pieces,
 };
 
 const VERSION: u8 = 1;

@@ -6,10 +6,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use everack_amqp::settings::Settings;
-use everack_broker::catalog::DelayBounds;
+use everack_amqp::settings::{Settings, server_properties};
+use everack_broker::catalog::{Command, DelayBounds};
 use everack_cluster::CommitLog as _;
-use everack_node::catalog_service::CatalogRequest;
 use everack_node::names::NameKey;
 use everack_node::opening::{self, Opened, Plan};
 use everack_node::upkeep::Upkeep;
@@ -21,6 +20,7 @@ use crate::auth::declared::Declared;
 use crate::config::Config;
 use crate::data_directory::DataDirectory;
 use crate::engine::Engine;
+use crate::engine::asker::Asker;
 use crate::engine::clock::Clock;
 use crate::engine::disk_threads::DiskThreads;
 use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
@@ -30,9 +30,6 @@ use crate::serve::{Broker, Start};
 use crate::shutdown::Closing;
 use crate::statistics::sampler::Statistics;
 
-/// How long users and vhosts that the configuration adds may take to be durable. Far more than a sync takes on a slow disk.
-const DECLARED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
-
 /// Room for large messages on their way to clients is a quarter of what the process may take, and never less than two of the largest.
 const LARGE_OUTPUT_BYTES_MIN: u64 = 256 << 20;
 
@@ -41,6 +38,8 @@ pub struct Everack {
     engine: Arc<Engine>,
     config: Arc<arc_swap::ArcSwap<Config>>,
     authenticator: Arc<Authenticator>,
+    /// See [`http::Node`].
+    governing: Arc<tokio::sync::Mutex<()>>,
     upkeep_stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     started: Instant,
@@ -63,7 +62,7 @@ impl Broker for Everack {
                 .context("recovery ended early")?;
         let (opened, plan) = opened?;
         let broker = Self::start(opened, &plan, config, authenticator, data, runtime)?;
-        if let Err(error) = broker.declare().await {
+        if let Err(error) = broker.begin().await {
             // Consumers have to be able to make room, so the broker comes up all the same.
             tracing::error!(%error, "not everything that the configuration declares is in force yet");
         }
@@ -71,7 +70,8 @@ impl Broker for Everack {
     }
 
     async fn connection(self: Arc<Self>, stream: Stream, peer: Peer) {
-        let protocol = Arc::new(protocol(&self.config.load()));
+        let name = http::cluster_name(&self.engine.shared.snapshot());
+        let protocol = Arc::new(protocol(&self.config.load(), &name));
         connection_task::run(
             stream,
             peer,
@@ -93,6 +93,7 @@ impl Broker for Everack {
             engine: self.engine.clone(),
             config: self.config.clone(),
             authenticator: self.authenticator.clone(),
+            governing: self.governing.clone(),
             name: http::node_name(),
             started: self.started,
             served,
@@ -167,6 +168,7 @@ impl Everack {
             engine,
             config,
             authenticator,
+            governing: Arc::default(),
             upkeep_stop,
             threads,
             started: Instant::now(),
@@ -174,31 +176,30 @@ impl Everack {
         }))
     }
 
-    /// Brings the catalog to what the configuration declares; returns when it is durable and clients see it, so that none
-    /// of them is refused by a broker that has just said it is ready.
+    /// Makes what a new broker begins with, and brings the catalog to what the configuration declares.
+    async fn begin(&self) -> anyhow::Result<()> {
+        let config = self.config.load_full();
+        let commands = Declared::by(&config).commands_at_start(self.engine.topology(), true)?;
+        self.carry_out(commands).await
+    }
+
+    /// Brings the catalog to what the configuration declares.
     async fn declare(&self) -> anyhow::Result<()> {
+        let _turn = self.governing.lock().await;
         let declared = Declared::by(&self.config.load());
-        let snapshot = self
-            .engine
-            .catalog
-            .inspect(&self.engine, |catalog| catalog.catalog().snapshot());
-        for command in declared.commands_for(&snapshot) {
-            let request = CatalogRequest::Command {
-                command,
-                reply: None,
-                fate: None,
-            };
-            self.engine.catalog.post(request);
+        let commands = declared.commands_for(&self.engine.topology().snapshot());
+        self.carry_out(commands).await
+    }
+
+    /// All in one step; returns when it is durable and clients see it, so that none of them is refused by a broker that has just said
+    /// it is ready.
+    async fn carry_out(&self, commands: Vec<Command>) -> anyhow::Result<()> {
+        if commands.is_empty() {
+            return Ok(());
         }
-        self.engine.run_all();
-        let deadline = tokio::time::Instant::now() + DECLARED_WITHIN;
-        while !declared.commands_for(&self.engine.shared.snapshot()).is_empty() {
-            anyhow::ensure!(
-                tokio::time::Instant::now() < deadline,
-                "the users and vhosts of the configuration could not be written within {DECLARED_WITHIN:?}; is the disk full?"
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        let asker = Asker::new(&self.engine);
+        asker.command(Command::Together { commands });
+        asker.outcome().await??;
         Ok(())
     }
 
@@ -280,7 +281,7 @@ fn memory_bytes_max(configured: u64) -> u64 {
 }
 
 /// What sessions are held to.
-pub(crate) fn protocol(config: &Config) -> Settings {
+pub(crate) fn protocol(config: &Config, cluster_name: &str) -> Settings {
     Settings {
         frame_bytes_max: config.amqp.frame_max.bytes() as u32,
         channel_max: config.amqp.channel_max.get() as u16,
@@ -291,6 +292,7 @@ pub(crate) fn protocol(config: &Config) -> Settings {
             .as_secs()
             .min(u64::from(u16::MAX)) as u16,
         body_bytes_max: config.amqp.message_bytes_max.bytes(),
+        server_properties: server_properties(env!("CARGO_PKG_VERSION"), cluster_name),
         ..Settings::default()
     }
 }

@@ -14,7 +14,7 @@ use super::outcome::Outcome;
 use super::permission::Permissions;
 use super::queue_arguments::{QueueKind, QueueSettings};
 use super::queue_definition::{self, Queue};
-use super::refusal::{Refusal, check_length, check_name, resource};
+use super::refusal::{Refusal, RefusalKind, check_length, check_name, resource};
 use super::topic_permission::TopicPermission;
 use super::unroutable::UNROUTABLE_STORE;
 use super::user::User;
@@ -61,6 +61,14 @@ impl Command {
                 .iter()
                 .try_for_each(|(_, name, _)| check_length("policy name", name)),
             Command::SetTopicPermission { exchange, .. } => check_length("exchange name", exchange),
+            Command::SetGlobalParameter { name, .. } => check_length("parameter name", name),
+            Command::Together { commands } => commands.iter().try_for_each(|command| match command {
+                Command::Together { .. } => Err(Refusal::new(
+                    RefusalKind::CommandInvalid,
+                    "commands that are carried out together cannot hold others",
+                )),
+                command => command.check_form(),
+            }),
             _ => Ok(()),
         }
     }
@@ -140,6 +148,11 @@ impl Catalog {
             Command::SetDefaultQueueType { vhost, kind } => self.set_default_kind(vhost, kind)?,
             Command::SetUnroutable { vhost, fate } => self.set_unroutable(vhost, fate)?,
             Command::GuardNoAck { vhost, guard } => self.guard_no_ack(vhost, guard)?,
+            Command::DescribeVhost { vhost, description } => self.describe_vhost(vhost, description)?,
+            Command::SetGlobalParameter { name, value } => self.set_global_parameter(name, value),
+            Command::ClearGlobalParameter { name } => self.clear_global_parameter(name),
+            Command::RememberDeclared { declared } => self.remember_declared(declared),
+            Command::Together { commands } => self.together(commands)?,
             Command::DeclareExchange(declare) => self.declare_exchange(declare)?,
             Command::DeleteExchange {
                 vhost,
@@ -425,6 +438,7 @@ impl Catalog {
             });
         }
         let queue = self.add_queue(id, partition, vhost, name, declaration);
+        outcome.created_queues.push(queue.clone());
         outcome.queue = Some(queue);
         outcome
     }

@@ -53,14 +53,20 @@ impl Snapshot {
             | Command::ReplacePolicies { .. }
             | Command::SetDefaultQueueType { .. }
             | Command::GuardNoAck { .. }
+            | Command::DescribeVhost { .. }
+            | Command::RememberDeclared { .. }
+            | Command::Together { .. }
             | Command::LimitUser { .. } => self.require_administrator(user),
+            Command::SetGlobalParameter { .. } | Command::ClearGlobalParameter { .. } => {
+                self.may_govern(user, PolicyKind::User)
+            }
             Command::SetPolicy { kind, .. } | Command::ClearPolicy { kind, .. } => {
                 self.may_govern(user, *kind)
             }
         }
     }
 
-    /// Policies are set by policymakers, and by administrators, who alone set operator policies.
+    /// Policies and parameters are set by policymakers, and by administrators, who alone set operator policies.
     fn may_govern(&self, user: &Name, kind: PolicyKind) -> Result<(), Refusal> {
         let known = self.user(user);
         if kind == PolicyKind::User && known.is_some_and(|known| known.has_tag("policymaker")) {

@@ -1,6 +1,7 @@
 //! All that can be asked of the catalog.
 
 use super::binding::Binding;
+use super::description::Description;
 use super::limit::{UserLimit, VhostLimit};
 use super::no_ack_guard::NoAckGuard;
 use super::policy::{PolicyDefinition, PolicyKind};
@@ -145,6 +146,36 @@ pub enum Command {
         vhost: Name,
         /// What is done.
         guard: NoAckGuard,
+    },
+    /// Says what a virtual host is for.
+    DescribeVhost {
+        /// Which, must exist.
+        vhost: Name,
+        /// In words.
+        description: Description,
+    },
+    /// Sets a parameter of the whole broker, new or in place of the one of that name.
+    SetGlobalParameter {
+        /// Its name.
+        name: Name,
+        /// Opaque here: JSON.
+        value: String,
+    },
+    /// Takes a parameter of the whole broker away; nothing if it is not there.
+    ClearGlobalParameter {
+        /// Its name.
+        name: Name,
+    },
+    /// Remembers what the configuration has declared last, so that what it no longer declares can be told from what it never did.
+    RememberDeclared {
+        /// Opaque here.
+        declared: String,
+    },
+    /// Carries out all of these in their order, or none: in one step for whoever looks, and after a crash. None of them may be of this
+    /// kind.
+    Together {
+        /// What to carry out.
+        commands: Vec<Command>,
     },
     /// Creates an exchange, or checks that one is there and as asked for.
     DeclareExchange(DeclareExchange),
@@ -302,6 +333,9 @@ impl Command {
                 vhost,
                 binding: binding.normalized(),
                 connection,
+            },
+            Command::Together { commands } => Command::Together {
+                commands: commands.into_iter().map(Command::normalized).collect(),
             },
             other => other,
         }

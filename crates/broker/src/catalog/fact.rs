@@ -30,11 +30,16 @@
 //! 19 UnroutableSet      vhost fate
 //! 20 DefaultQueueTypeSet vhost kind
 //! 21 NoAckGuarded       vhost guard
+//! 22 VhostDescribed     vhost description{text tags}
+//! 23 GlobalParameterSet name value                                 value: JSON
+//! 24 GlobalParameterCleared name
+//! 25 DeclaredRemembered declared                                   what the configuration has declared last
 //! ```
 
 use serde::{Deserialize, Serialize};
 
 use super::binding::Binding;
+use super::description::Description;
 use super::exchange::ExchangeKind;
 use super::limit::{UserLimit, VhostLimit};
 use super::no_ack_guard::NoAckGuard;
@@ -243,5 +248,29 @@ pub enum Fact {
         vhost: Name,
         /// What is done.
         guard: NoAckGuard,
+    },
+    /// This is what a virtual host is for.
+    VhostDescribed {
+        /// Which.
+        vhost: Name,
+        /// In words.
+        description: Description,
+    },
+    /// There is a parameter of the whole broker.
+    GlobalParameterSet {
+        /// Its name.
+        name: Name,
+        /// Opaque: JSON.
+        value: String,
+    },
+    /// There is no such parameter any more.
+    GlobalParameterCleared {
+        /// Its name.
+        name: Name,
+    },
+    /// This is what the configuration has declared last.
+    DeclaredRemembered {
+        /// Opaque.
+        declared: String,
     },
 }

@@ -92,6 +92,7 @@ impl Catalog {
             let created = self.create_queue(store, queue_definition::Declaration::of_the_broker());
             outcome.facts.extend(created.facts);
             outcome.queue = created.queue;
+            outcome.created_queues = created.created_queues;
         }
         Ok(outcome)
     }

@@ -20,6 +20,7 @@ mod command;
 mod consumer_arguments;
 mod default_kind;
 mod delayed;
+mod description;
 mod equivalence;
 mod erlang;
 pub(crate) mod exchange;
@@ -40,6 +41,7 @@ mod replay;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod together;
 mod topic_permission;
 mod unroutable;
 mod user;
@@ -54,6 +56,7 @@ pub use self::binding::{Binding, Destination};
 pub use self::command::{Command, DeclareExchange, DeclareQueue};
 pub use self::consumer_arguments::ConsumerSettings;
 pub use self::delayed::DelayBounds;
+pub use self::description::Description;
 pub use self::exchange::{Exchange, ExchangeKind};
 pub use self::fact::Fact;
 pub use self::govern::Governance;
@@ -78,8 +81,8 @@ use crate::name::Name;
 use crate::routing::keyed_hash::Keyed;
 use crate::routing::small_map::Map;
 
-/// The topology. See the module.
-#[derive(Debug)]
+/// The topology. See the module. A copy costs a few counters and goes its own way.
+#[derive(Clone, Debug)]
 pub struct Catalog {
     state: State,
     /// At most `state.queue_ids_below`.
@@ -120,6 +123,8 @@ impl Catalog {
             users: OrdMap::new(),
             permissions: OrdMap::new(),
             topic_permissions: OrdMap::new(),
+            global_parameters: OrdMap::new(),
+            declared: None,
             queues: Map::with_hasher(keyed),
             exclusive: OrdSet::new(),
             queue_ids_below: QueueId(1),

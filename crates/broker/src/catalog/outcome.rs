@@ -13,6 +13,8 @@ pub struct Outcome {
     pub changed: bool,
     /// The queue that a declaration created or found.
     pub queue: Option<Arc<Queue>>,
+    /// The queues that are new, to be created in their partitions before they are told anything else.
+    pub created_queues: Vec<Arc<Queue>>,
     /// The queues that are gone, to be deleted in their partitions. Their consumers are to be told.
     pub removed_queues: Vec<Arc<Queue>>,
     /// The queues whose settings in effect have changed, as they are now. Their partitions are to be told.

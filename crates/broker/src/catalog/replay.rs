@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::binding::Binding;
+use super::description::Description;
 use super::exchange::{self, Exchange};
 use super::fact::Fact;
 use super::no_ack_guard::NoAckGuard;
@@ -117,6 +118,9 @@ impl Catalog {
                     vhost.remove_binding(&binding);
                 }
             }
+            Fact::GlobalParameterSet { name, value } => drop(self.set_global_parameter(name, value)),
+            Fact::GlobalParameterCleared { name } => drop(self.clear_global_parameter(name)),
+            Fact::DeclaredRemembered { declared } => drop(self.remember_declared(declared)),
             government @ (Fact::TopicPermissionSet { .. }
             | Fact::TopicPermissionCleared { .. }
             | Fact::VhostLimited { .. }
@@ -125,7 +129,8 @@ impl Catalog {
             | Fact::PolicyCleared { .. }
             | Fact::UnroutableSet { .. }
             | Fact::DefaultQueueTypeSet { .. }
-            | Fact::NoAckGuarded { .. }) => self.replay_government(government)?,
+            | Fact::NoAckGuarded { .. }
+            | Fact::VhostDescribed { .. }) => self.replay_government(government)?,
         }
         self.state.epoch += 1;
         Ok(())
@@ -187,6 +192,10 @@ impl Catalog {
             Fact::NoAckGuarded { vhost, guard } => {
                 self.guard_no_ack(vhost, guard).map(drop).map_err(contradicts)
             }
+            Fact::VhostDescribed { vhost, description } => self
+                .describe_vhost(vhost, description)
+                .map(drop)
+                .map_err(contradicts),
             Fact::PolicyCleared { vhost, name, kind } => self
                 .clear_policy(vhost, name, kind)
                 .map(drop)
@@ -335,7 +344,17 @@ impl State {
                 most: Some(most),
             })
         });
+        let parameters = self.global_parameters.iter();
+        let parameters = parameters.map(|(name, value)| Fact::GlobalParameterSet {
+            name: name.clone(),
+            value: value.to_string(),
+        });
+        let declared = self.declared.iter().map(|declared| Fact::DeclaredRemembered {
+            declared: declared.to_string(),
+        });
         ids.into_iter()
+            .chain(parameters)
+            .chain(declared)
             .chain(users)
             .chain(limits)
             .chain(vhosts)
@@ -368,6 +387,10 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
     let guarded = (guard != NoAckGuard::default()).then(|| Fact::NoAckGuarded {
         vhost: vhost.name.clone(),
         guard,
+    });
+    let described = (*vhost.description != Description::default()).then(|| Fact::VhostDescribed {
+        vhost: vhost.name.clone(),
+        description: (*vhost.description).clone(),
     });
     // Before all that they govern, so that nothing has to be looked at twice.
     let policies = vhost.policies.values().map(|policy| policy.fact(&vhost.name));
@@ -413,6 +436,7 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
         .chain(unroutable)
         .chain(default_kind)
         .chain(guarded)
+        .chain(described)
         .chain(policies)
         .chain(exchanges)
         .chain(queues)

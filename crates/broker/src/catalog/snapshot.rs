@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 
 use super::binding::{Binding, Destination};
 use super::consumer_arguments::ConsumerSettings;
+use super::description::Description;
 use super::exchange::{Exchange, ExchangeKind};
 use super::limit::{LimitSet, VhostLimit};
 use super::no_ack_guard::NoAckGuard;
@@ -36,6 +37,10 @@ pub(crate) struct State {
     pub(crate) permissions: OrdMap<(Name, Name), Arc<Permissions>>,
     /// By user, virtual host and exchange.
     pub(crate) topic_permissions: OrdMap<(Name, Name, Name), Arc<TopicPermission>>,
+    /// By name, as JSON.
+    pub(crate) global_parameters: OrdMap<Name, Arc<str>>,
+    /// What the configuration has declared last.
+    pub(crate) declared: Option<Arc<str>>,
     pub(crate) queues: Map<QueueId, Arc<Queue>>,
     pub(crate) exclusive: OrdSet<(ConnectionId, QueueId)>,
     /// No id from here on was ever used. Every id that is in use was reserved by a fact before.
@@ -105,6 +110,24 @@ impl Snapshot {
         self.0.topic_permissions.values()
     }
 
+    /// The parameters of the whole broker, by name; the values are JSON.
+    pub fn global_parameters(&self) -> impl Iterator<Item = (&Name, &str)> {
+        self.0
+            .global_parameters
+            .iter()
+            .map(|(name, value)| (name, &**value))
+    }
+
+    /// The parameter of the whole broker of that name, as JSON.
+    pub fn global_parameter(&self, name: &[u8]) -> Option<&str> {
+        self.0.global_parameters.get(name).map(|value| &**value)
+    }
+
+    /// What the configuration has declared last, as it was remembered; none if it never was.
+    pub fn declared(&self) -> Option<&str> {
+        self.0.declared.as_deref()
+    }
+
     /// Refuses a routing key that the user may not use on that exchange. Only topic exchanges ask; on others a key is no topic.
     pub fn require_topic(
         &self,
@@ -156,6 +179,11 @@ impl VhostView {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.0.name
+    }
+
+    /// What it is for.
+    pub fn description(&self) -> &Description {
+        &self.0.description
     }
 
     /// How much it may have.

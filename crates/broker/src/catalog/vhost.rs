@@ -9,6 +9,7 @@ use imbl::OrdMap;
 
 use super::binding::{Binding, Destination};
 use super::delayed;
+use super::description::Description;
 use super::exchange::{self, Exchange, ExchangeKind};
 use super::limit::{LimitSet, VhostLimit};
 use super::no_ack_guard::NoAckGuard;
@@ -27,6 +28,7 @@ use crate::routing::small_map::{Map, SmallMap};
 pub(crate) struct Vhost {
     pub(crate) name: Name,
     pub(crate) keyed: Keyed,
+    pub(crate) description: Arc<Description>,
     pub(crate) limits: LimitSet<VhostLimit>,
     pub(crate) unroutable: Unroutable,
     pub(crate) default_kind: QueueKind,
@@ -72,6 +74,7 @@ impl Vhost {
         Self {
             name,
             keyed,
+            description: Arc::default(),
             limits: LimitSet::default(),
             unroutable: Unroutable::default(),
             default_kind: QueueKind::default(),

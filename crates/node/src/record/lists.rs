@@ -88,14 +88,35 @@ fn encode_ranges(
     }
 }
 
+/// The most bytes of facts that stand or fall together: half of what a record holds.
+pub const WHOLE_BYTES_MAX: usize = 128 << 20;
+
+/// Facts that stand or fall together, as one list of postcard; none if they are too many for one record.
+pub fn pack_whole(facts: &[Fact]) -> Option<Vec<u8>> {
+    let mut packed = Vec::new();
+    put_varint(&mut packed, u32::try_from(facts.len()).ok()?);
+    for fact in facts {
+        packed = postcard::to_extend(fact, packed).expect("facts are plain data");
+        if packed.len() > WHOLE_BYTES_MAX {
+            return None;
+        }
+    }
+    Some(packed)
+}
+
+/// Frames what [`pack_whole`] or [`pack_facts`] has packed, as one record.
+pub fn encode_packed(frames: &mut Frames, packed: &[u8]) {
+    frame(frames, |out| {
+        head(out, KIND_TOPOLOGY, FORMAT_NONE, PartitionId(0), None);
+        out.extend_from_slice(packed);
+    });
+}
+
 /// Frames changes of the topology. Very many become several records: should the last of them be torn off, those before count, and
 /// nobody has been told of any.
 pub fn encode_topology(frames: &mut Frames, facts: &[Fact]) {
     for facts in pack_facts(facts) {
-        frame(frames, |out| {
-            head(out, KIND_TOPOLOGY, FORMAT_NONE, PartitionId(0), None);
-            out.extend_from_slice(&facts);
-        });
+        encode_packed(frames, &facts);
     }
 }
 

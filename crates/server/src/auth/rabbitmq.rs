@@ -50,6 +50,17 @@ impl Imported {
         Some(Self { algorithm, bytes })
     }
 
+    /// RabbitMQ's name of the algorithm.
+    pub fn algorithm(&self) -> &'static str {
+        let known = ALGORITHMS.iter().find(|(known, ..)| *known == self.algorithm);
+        known.map_or("", |(_, name, _)| name)
+    }
+
+    /// As RabbitMQ writes it, without the name of the algorithm.
+    pub fn encoded(&self) -> String {
+        STANDARD.encode(&self.bytes)
+    }
+
     /// Whether the password is the one that was hashed.
     pub fn verify(&self, password: &[u8]) -> bool {
         let (salt, expected) = self.bytes.split_at(SALT_BYTES);

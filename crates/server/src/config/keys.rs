@@ -35,13 +35,14 @@ table! {
         shutdown: Shutdown = "{}", Restart;
         /// The process as the operating system sees it.
         process: Process = "{}", Restart;
-        /// Virtual hosts to create if they do not exist, besides `/`. One that is no longer listed
-        /// stays, with its queues and messages.
+        /// Virtual hosts. They are created if they do not exist; `/` a new data directory begins with. One that is no longer listed
+        /// stays, with its queues and messages, and gets the usual settings. Others can be made over the management API.
         vhosts: Vec<Vhost> = "[]", Live;
-        /// Users. This list is the whole truth: a user no longer listed can no longer log in after the
-        /// next start or SIGHUP.
+        /// Users. One that is listed is as the file says, and cannot be changed over the management API; one that is no longer listed
+        /// can no longer log in after the next start or SIGHUP. Others can be made over the management API.
         users: Vec<User> = "[]", Live;
-        /// Policies. This list is the whole truth: one no longer listed governs nothing after the next start or SIGHUP.
+        /// Policies. One that is listed is as the file says; one that is no longer listed governs nothing after the next start or SIGHUP.
+        /// Others can be made over the management API.
         policies: Vec<Policy> = "[]", Live;
     }
 }
@@ -149,9 +150,10 @@ table! {
 table! {
     /// Who may log in, and what checking a password may cost.
     Auth {
-        /// From where the user `guest` with the password `guest`, who may do everything in the vhost `/`,
-        /// can log in.
-        guest: Guest = "\"loopback\"", Live;
+        /// Whether there is a user `guest` with the password `guest`, who may do everything in the vhost `/`, and from where it can
+        /// log in. "initial": as RabbitMQ, a new data directory begins with it, and it can be changed and deleted over the management
+        /// API; from this machine only. "loopback" and "anywhere": it is always there.
+        guest: Guest = "\"initial\"", Live;
         /// What in a client's certificate names the user, for clients that log in with it instead of a password (EXTERNAL).
         /// Needs `tls.client_ca`; the user must be among `users`. New connections.
         external: External = "\"off\"", Live;

@@ -462,9 +462,11 @@ macro_rules! choice {
 choice! {
     /// From where the user `guest` with its well-known password may log in.
     Guest {
-        /// From this machine only.
+        /// It is made for a new data directory, as RabbitMQ does, and can be changed and deleted afterwards. From this machine only.
+        Initial = "initial",
+        /// It is always there. From this machine only.
         Loopback = "loopback",
-        /// From everywhere. For test machines.
+        /// It is always there, from everywhere. For test machines.
         Anywhere = "anywhere",
         /// There is no such user.
         Off = "off",

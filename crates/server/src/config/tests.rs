@@ -149,11 +149,11 @@ fn bad_values() {
     );
     check(
         "[auth]\nguest = 'local'",
-        "everack.toml:2: auth.guest: must be one of \"loopback\", \"anywhere\", \"off\", not \"local\"",
+        "everack.toml:2: auth.guest: must be one of \"initial\", \"loopback\", \"anywhere\", \"off\", not \"local\"",
     );
     check(
         "[auth]\nguest = false",
-        "everack.toml:2: auth.guest: must be one of \"loopback\", \"anywhere\", \"off\", not a boolean",
+        "everack.toml:2: auth.guest: must be one of \"initial\", \"loopback\", \"anywhere\", \"off\", not a boolean",
     );
     check(
         "[log]\nlevel = 'loud'",

@@ -1,5 +1,6 @@
 //! The engine: the node's machines, each behind its runner, and the disk threads behind them all.
 
+pub(crate) mod asker;
 pub(crate) mod clock;
 pub(crate) mod disk_figures;
 pub(crate) mod disk_queue;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use everack_broker::catalog::Catalog;
 use everack_broker::ids::PartitionId;
 use everack_node::alarms::Resource;
 use everack_node::catalog_service::{CatalogRequest, CatalogService};
@@ -56,6 +58,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// A copy of the topology, ahead of what is durable.
+    pub(crate) fn topology(&self) -> Catalog {
+        self.catalog.inspect(self, |service| service.catalog().clone())
+    }
+
     /// Assembles an engine from what recovery gave back.
     pub(crate) fn new(
         shared: Arc<Shared>,

@@ -29,6 +29,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
+impl From<Map<String, Value>> for Body {
+    fn from(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+}
+
 impl Body {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -48,12 +54,21 @@ impl Body {
 
     /// Refuses a body without these fields, in RabbitMQ's words. Null is there.
     pub(super) fn require(&self, fields: &[&str]) -> Result<(), Refusal> {
+        self.require_with(fields, ",")
+    }
+
+    /// As [`Body::require`], where RabbitMQ prints one field a line.
+    pub(super) fn require_by_line(&self, fields: &[&str]) -> Result<(), Refusal> {
+        self.require_with(fields, ",\n ")
+    }
+
+    fn require_with(&self, fields: &[&str], between: &str) -> Result<(), Refusal> {
         let missing = fields.iter().filter(|field| !self.0.contains_key(**field));
         let missing: Vec<String> = missing.map(|field| format!("{{key_missing,{field}}}")).collect();
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Refusal::Bad(format!("[{}]", missing.join(",\n "))))
+        Err(Refusal::Bad(format!("[{}]", missing.join(between))))
     }
 
     /// A whole number that is not negative, also in words as RabbitMQ takes them.
@@ -69,6 +84,32 @@ impl Body {
         whole
             .map(Some)
             .ok_or_else(|| Refusal::Value("not_integer", given()))
+    }
+
+    /// A text that has to be there.
+    pub(super) fn required_text(&self, field: &str) -> Result<&str, Refusal> {
+        self.require(&[field])?;
+        self.text(field)?
+            .ok_or_else(|| Refusal::Bad(format!("{field} is not a string")))
+    }
+
+    /// An object that has to be there.
+    pub(super) fn required_object(&self, field: &str) -> Result<&Map<String, Value>, Refusal> {
+        self.require(&[field])?;
+        self.typed(field, "an object", Value::as_object)?
+            .ok_or_else(|| Refusal::Bad(format!("{field} is not an object")))
+    }
+
+    /// Labels: a list of texts, or one text with commas between them.
+    pub(super) fn words(&self, field: &str) -> Result<Option<Vec<String>>, Refusal> {
+        self.typed(field, "a list of strings", |value| match value {
+            Value::Array(words) => words.iter().map(|word| Some(word.as_str()?.to_owned())).collect(),
+            Value::String(text) => {
+                let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+                Some(words.map(str::to_owned).collect())
+            }
+            _ => None,
+        })
     }
 
     /// A text.
@@ -91,18 +132,7 @@ impl Body {
 
     /// `arguments`, an object; none at all, where it is missing.
     pub(super) fn arguments(&self) -> Result<Arguments, Refusal> {
-        match self.get("arguments") {
-            None => Ok(Arguments::default()),
-            // Some clients have one type for empty lists and empty objects.
-            Some(Value::Array(values)) if values.is_empty() => Ok(Arguments::default()),
-            Some(Value::Object(object)) if values_in(object) <= ARGUMENT_VALUES_MAX => {
-                Ok(from_json::arguments(object))
-            }
-            Some(Value::Object(_)) => Err(Refusal::Bad(format!(
-                "the arguments hold more than {ARGUMENT_VALUES_MAX} values"
-            ))),
-            Some(_) => Err(Refusal::bad("arguments is not an object")),
-        }
+        read_arguments(self.get("arguments"), "arguments")
     }
 
     fn typed<'a, T>(
@@ -114,6 +144,22 @@ impl Body {
         self.get(field)
             .map(|value| read(value).ok_or_else(|| Refusal::Bad(format!("{field} is not {what}"))))
             .transpose()
+    }
+}
+
+/// An object as arguments; none at all, where it is missing.
+pub(super) fn read_arguments(value: Option<&Value>, field: &str) -> Result<Arguments, Refusal> {
+    match value {
+        None => Ok(Arguments::default()),
+        // Some clients have one type for empty lists and empty objects.
+        Some(Value::Array(values)) if values.is_empty() => Ok(Arguments::default()),
+        Some(Value::Object(object)) if values_in(object) <= ARGUMENT_VALUES_MAX => {
+            Ok(from_json::arguments(object))
+        }
+        Some(Value::Object(_)) => Err(Refusal::Bad(format!(
+            "{field}: more than {ARGUMENT_VALUES_MAX} values"
+        ))),
+        Some(_) => Err(Refusal::Bad(format!("{field} is not an object"))),
     }
 }
 

@@ -44,6 +44,27 @@ impl Caller {
         self.require(self.has_one_of(&["administrator"]), "Not administrator user")
     }
 
+    /// Refuses who may not set policies and parameters in a virtual host: policymakers may where they have permissions, administrators
+    /// everywhere.
+    pub(super) fn require_policymaker(&self, vhost: &str) -> Result<(), Refusal> {
+        let permitted = self.snapshot.permissions(&self.user.name, &Name::from(vhost));
+        let makes = self.has_one_of(&["policymaker"]) && permitted.is_some();
+        let may = makes || self.has_one_of(&["administrator"]);
+        self.require(may, "User not authorised to access object")
+    }
+
+    /// Refuses who may neither set nor see parameters.
+    pub(super) fn require_some_policymaker(&self) -> Result<(), Refusal> {
+        let may = self.has_one_of(&["policymaker", "administrator"]);
+        self.require(may, "User not authorised to access object")
+    }
+
+    /// A virtual host that somebody wants to set something in, whether it sees it or not.
+    pub(super) fn existing_vhost(&self, name: &str) -> Result<VhostView, Refusal> {
+        let vhost = self.snapshot.vhost(name.as_bytes());
+        vhost.ok_or_else(|| Refusal::Missing("vhost_not_found".to_owned()))
+    }
+
     /// The virtual hosts that it sees, by name.
     pub(super) fn vhosts(&self) -> impl Iterator<Item = VhostView> {
         self.snapshot.vhosts().filter(|vhost| self.sees(vhost.name()))

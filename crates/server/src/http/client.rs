@@ -100,7 +100,10 @@ impl<'a> Client<'a> {
         let setting = Setting {
             shared: engine.shared.clone(),
             recall: engine.recall.clone(),
-            protocol: Arc::new(broker::protocol(&node.config.load())),
+            protocol: Arc::new(broker::protocol(
+                &node.config.load(),
+                &super::cluster_name(&node.engine.shared.snapshot()),
+            )),
             link: link.clone(),
             peer: "management API".to_owned(),
         };

@@ -1,63 +1,45 @@
-//! Changes: takes a command to the catalog, or a request to a partition, and waits for the answer, as a connection does.
+//! Changes that a caller asks for: whether it may, then the machines.
 //!
-//! A command is answered when it is durable and every client sees it.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! What the configuration declares is not the API's to change. A change that could is tried on a copy of the catalog first
+//! ([`Errand::govern`]); from there until it is handed over no other such change and no reload come in between.
 
 use everack_broker::catalog::{Command, Queue};
 use everack_broker::ids::ConnectionId;
-use everack_broker::partition::Gate;
-use everack_node::catalog_service::{CatalogAnswer, CatalogRequest};
-use everack_node::link::{Link, Wake};
-use everack_node::notice::{Answer, Notice};
-use everack_node::request::{Reply, Request};
-use tokio::sync::Notify;
+use everack_node::notice::Answer;
+use everack_node::request::Request;
 
+use super::Node;
 use super::caller::Caller;
 use super::refusal::Refusal;
+use crate::auth::declared::Declared;
 use crate::engine::Engine;
-
-/// How long a change may take to be durable. Far more than a sync takes on a slow disk; a full disk takes longer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Nothing is delivered to an errand.
-const GATE_BYTES: u64 = 1 << 20;
-/// There is only one.
-const CHANNEL: u16 = 1;
+use crate::engine::asker::{Asker, Late};
 
 /// Somebody who asks for one thing at a time. Queues that are another connection's are not its own.
 pub(super) struct Errand<'a> {
     engine: &'a Engine,
     caller: &'a Caller,
-    link: Arc<Link>,
-    bell: Arc<Notify>,
+    asker: Asker<'a>,
 }
 
-struct Bell(Arc<Notify>);
-
-impl Wake for Bell {
-    fn wake(&self) {
-        self.0.notify_one();
+impl From<Late> for Refusal {
+    fn from(_: Late) -> Self {
+        Refusal::Busy("not durable in time; it may be carried out yet, or the disk is full")
     }
 }
 
 impl<'a> Errand<'a> {
     pub(super) fn new(engine: &'a Engine, caller: &'a Caller) -> Self {
-        let bell = Arc::new(Notify::new());
-        let gate = Arc::new(Gate::new(GATE_BYTES));
-        let wake = Box::new(Bell(bell.clone()));
-        let link = Arc::new(Link::new(engine.shared.next_connection(), gate, wake));
         Self {
             engine,
             caller,
-            link,
-            bell,
+            asker: Asker::new(engine),
         }
     }
 
     /// Whose queues are its own: nobody's.
     pub(super) fn connection(&self) -> ConnectionId {
-        self.link.connection
+        self.asker.connection()
     }
 
     /// Deletes a queue, perhaps only if nobody consumes from it or nothing is ready in it.
@@ -67,7 +49,7 @@ impl<'a> Errand<'a> {
         if_unused: bool,
         if_empty: bool,
     ) -> Result<(), Refusal> {
-        let asker = Some(self.link.connection);
+        let asker = Some(self.asker.connection());
         queue.check_access(asker)?;
         let command = Command::DeleteQueue {
             vhost: queue.vhost.clone(),
@@ -81,9 +63,9 @@ impl<'a> Errand<'a> {
                 queue: queue.id,
                 if_unused,
                 if_empty,
-                reply: self.reply(),
+                reply: self.asker.reply(),
             };
-            let why = match self.ask(queue, check).await? {
+            let why = match self.asker.ask(queue, check).await? {
                 Answer::QueueMissing => return Err(Refusal::NotFound),
                 Answer::InUse => Some("in use"),
                 Answer::NotEmpty => Some("not empty"),
@@ -101,12 +83,12 @@ impl<'a> Errand<'a> {
 
     /// Removes what is ready in a queue.
     pub(super) async fn purge(&self, queue: &Queue) -> Result<(), Refusal> {
-        queue.check_access(Some(self.link.connection))?;
+        queue.check_access(Some(self.asker.connection()))?;
         let purge = Request::Purge {
             queue: queue.id,
-            reply: self.reply(),
+            reply: self.asker.reply(),
         };
-        match self.ask(queue, purge).await? {
+        match self.asker.ask(queue, purge).await? {
             Answer::QueueMissing => Err(Refusal::NotFound),
             _ => Ok(()),
         }
@@ -120,56 +102,33 @@ impl<'a> Errand<'a> {
         if let Some(vhost) = vhost {
             self.engine.shared.may_grow(&snapshot, &vhost, &command)?;
         }
-        self.engine.catalog.post(CatalogRequest::Command {
-            command,
-            reply: Some(self.reply()),
-            fate: None,
-        });
-        self.engine.run_all();
-        match self.notice().await? {
-            Notice::Catalog {
-                answer: CatalogAnswer::Done { changed, .. },
-                ..
-            } => Ok(changed),
-            Notice::Catalog {
-                answer: CatalogAnswer::Refused(refusal),
-                ..
-            } => Err(refusal.into()),
-            other => unreachable!("the catalog answers a command with {other:?}"),
-        }
+        self.asker.command(command);
+        Ok(self.asker.outcome().await??)
     }
 
-    async fn ask(&self, queue: &Queue, request: Request) -> Result<Answer, Refusal> {
-        let partition = &self.engine.partitions[usize::from(queue.partition.0)];
-        partition.post(request);
-        partition.run(self.engine);
-        match self.notice().await? {
-            Notice::Answer { answer, .. } => Ok(answer),
-            other => unreachable!("a partition answers a request with {other:?}"),
-        }
+    /// Carries a command out about what the configuration may declare, if the caller may and the configuration declares nothing else; says
+    /// whether it changed anything.
+    pub(super) async fn govern(&self, node: &Node, command: Command) -> Result<bool, Refusal> {
+        let turn = node.governing.lock().await;
+        self.engine
+            .shared
+            .snapshot()
+            .authorise(&self.caller.user.name, &command)?;
+        let mut trial = self.engine.topology();
+        let before = trial.snapshot();
+        trial.apply(command.clone())?;
+        respect(&Declared::by(&node.config.load()).undone(&before, &trial.snapshot()))?;
+        self.asker.command(command);
+        drop(turn);
+        Ok(self.asker.outcome().await??)
     }
+}
 
-    async fn notice(&self) -> Result<Notice, Refusal> {
-        let answered = async {
-            loop {
-                self.link.begin_turn();
-                let mut notices = Vec::new();
-                self.link.take(&mut notices);
-                if let Some(notice) = notices.pop() {
-                    return notice;
-                }
-                self.bell.notified().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, answered)
-            .await
-            .map_err(|_| Refusal::Busy("not durable in time; it may be carried out yet, or the disk is full"))
-    }
-
-    fn reply(&self) -> Reply {
-        Reply {
-            link: self.link.clone(),
-            channel: CHANNEL,
-        }
-    }
+/// Refuses what would undo something that the configuration declares.
+pub(super) fn respect(undone: &Option<String>) -> Result<(), Refusal> {
+    undone.as_ref().map_or(Ok(()), |what| {
+        Err(Refusal::Bad(format!(
+            "{what} is declared by the configuration file: change it there and reload the broker"
+        )))
+    })
 }

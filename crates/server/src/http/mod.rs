@@ -37,6 +37,8 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use axum::Router;
 
+pub(crate) use self::api::cluster_name;
+
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -56,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) engine: Arc<Engine>,
     pub(crate) config: Arc<ArcSwap<Config>>,
     pub(crate) authenticator: Arc<Authenticator>,
+    /// Taken by whoever changes what the configuration may declare, from looking at the catalog until its commands are handed over.
+    pub(crate) governing: Arc<tokio::sync::Mutex<()>>,
     pub(crate) name: String,
     pub(crate) started: Instant,
     pub(crate) served: Vec<Served>,

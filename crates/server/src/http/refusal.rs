@@ -54,6 +54,11 @@ impl Refusal {
         Refusal::Bad(reason.to_owned())
     }
 
+    /// What RabbitMQ says where one of its components refuses a value.
+    pub(super) fn invalid(reason: &str) -> Self {
+        Refusal::Bad(format!("Validation failed\n\n{reason}\n"))
+    }
+
     fn parts(&self) -> (StatusCode, &'static str, Cow<'_, str>) {
         match self {
             // RabbitMQ spells the two differently, and there are scripts that know it.

@@ -111,7 +111,7 @@ fn tags_and_permissions_decide_who_sees_what() {
     };
     // boss:x, watch:x, dev:x and app:x.
     let [boss, watch, dev, app] = ["Ym9zczp4", "d2F0Y2g6eA==", "ZGV2Ong=", "YXBwOng="];
-    check(boss, "/api/users", 200, "\"password_hash\":\"$argon2id$");
+    check(boss, "/api/users", 200, "\"hashing_algorithm\":\"argon2id\"");
     check(boss, "/api/permissions/%2f/app", 200, "\"read\":\".*\"");
     check(watch, "/api/users", 401, "Not administrator user");
     check(watch, "/api/nodes", 200, "mem_limit");

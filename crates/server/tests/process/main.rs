@@ -2,6 +2,7 @@
 
 mod client;
 mod http;
+mod made;
 mod suite;
 
 use std::fs;
@@ -61,10 +62,10 @@ impl Broker {
     fn start_with(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut command = everack();
-        command
-            .arg("serve")
-            .arg("--data")
-            .arg(directory.path().join("data"));
+        command.arg("serve");
+        if !arguments.contains(&"--data") {
+            command.arg("--data").arg(directory.path().join("data"));
+        }
         command.args(["--amqp", "127.0.0.1:0"]).args(arguments);
         // Many of these run at a time: the usual address is for those who ask for it.
         if !arguments.iter().any(|argument| argument.contains("http")) {

@@ -12,3 +12,4 @@ mod model;
 mod no_ack_guard;
 mod one_of;
 mod queues;
+mod together;

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::harness::{Harness, arguments, binding};
 use crate::arguments::{Arguments, Value};
 use crate::catalog::{
-    ApplyTo, Binding, Catalog, Command, DeclareExchange, DeclareQueue, Destination, ExchangeKind, Fact,
-    Guard, NoAckGuard, Options, PolicyDefinition, PolicyKind, QueueKind, Unroutable, UserLimit, VhostLimit,
-    VhostView,
+    ApplyTo, Binding, Catalog, Command, DeclareExchange, DeclareQueue, Description, Destination,
+    ExchangeKind, Fact, Guard, NoAckGuard, Options, PolicyDefinition, PolicyKind, QueueKind, Unroutable,
+    UserLimit, VhostLimit, VhostView,
 };
 use crate::ids::{ConnectionId, QueueId};
 use crate::routing::{HeaderValue, NoHeaders, Route};
@@ -212,9 +212,32 @@ fn administration() -> impl Strategy<Value = Command> {
                 kind,
             }
         }),
+        description(),
         Just(Command::DeclareVhost { vhost: "v".into() }),
         Just(Command::DeleteVhost { vhost: "v".into() }),
     ]
+}
+
+fn description() -> impl Strategy<Value = Command> {
+    let word = prop::sample::select(["one", "two"].as_slice());
+    let vhost = prop::sample::select(["/", "v"].as_slice());
+    (word, vhost, 0..4).prop_map(|(word, vhost, what)| match what {
+        0 => Command::DescribeVhost {
+            vhost: vhost.into(),
+            description: Description {
+                text: word.into(),
+                tags: vec![word.into()],
+            },
+        },
+        1 => Command::SetGlobalParameter {
+            name: word.into(),
+            value: word.into(),
+        },
+        2 => Command::ClearGlobalParameter { name: word.into() },
+        _ => Command::RememberDeclared {
+            declared: word.into(),
+        },
+    })
 }
 
 fn unroutable() -> impl Strategy<Value = Unroutable> {
@@ -306,7 +329,16 @@ fn definition(
     }
 }
 
+/// One command, or a few that stand or fall together.
 fn command() -> impl Strategy<Value = Command> {
+    let together = prop::collection::vec(single_command(), 0..4);
+    prop_oneof![
+        12 => single_command(),
+        1 => together.prop_map(|commands| Command::Together { commands }),
+    ]
+}
+
+fn single_command() -> impl Strategy<Value = Command> {
     let vhost = || "/".into();
     let name = prop::sample::select(EXCHANGES.as_slice()).prop_map(|(name, _)| name);
     prop_oneof![

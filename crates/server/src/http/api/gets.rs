@@ -138,7 +138,7 @@ fn show(got: &basic::GetOk, properties: &[u8], body: &[u8], terms: Terms) -> Val
 
 impl Terms {
     fn of(body: &Body) -> Result<Self, Refusal> {
-        body.require(&["ackmode", "count", "encoding"])?;
+        body.require_by_line(&["ackmode", "count", "encoding"])?;
         let fate = match body.text("ackmode")? {
             Some("ack_requeue_true") => Fate::Return,
             Some("ack_requeue_false") => Fate::Acknowledge,

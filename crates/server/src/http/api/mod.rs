@@ -15,6 +15,7 @@ mod messages;
 mod nodes;
 mod order;
 mod overview;
+mod parameters;
 mod permissions;
 mod policies;
 mod publish;
@@ -43,6 +44,8 @@ use super::caller::{self, Caller};
 use super::refusal::Refusal;
 use super::rows::{Row, Shown};
 use super::view::{Parameters, View};
+
+pub(crate) use self::parameters::cluster_name;
 
 /// What is answered, before somebody looks at it.
 struct Json(Value);
@@ -99,6 +102,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(users::routes())
         .merge(permissions::routes())
         .merge(policies::routes())
+        .merge(parameters::routes())
         .merge(limits::routes())
         .merge(health::routes())
         .merge(stores::routes())

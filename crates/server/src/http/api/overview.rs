@@ -7,14 +7,14 @@ use axum::Router;
 use axum::extract::{Extension, State};
 use axum::routing::get;
 use everack_amqp::settings::RABBITMQ_VERSION;
-use everack_broker::catalog::Queue;
+use everack_broker::catalog::{Queue, Snapshot};
 use everack_broker::name::Name;
 use everack_broker::partition::Counters;
 use everack_node::report::Published;
 use serde_json::{Value, json};
 
 use super::details::{self, Ranges};
-use super::{Answer, Json, connections, statistics};
+use super::{Answer, Json, cluster_name, connections, statistics};
 use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::{self, Connected, Depths};
@@ -40,7 +40,7 @@ async fn show(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller
 fn plain(node: &Node, caller: &Caller, ranges: Ranges) -> Value {
     let exchanges = caller.vhosts().map(|vhost| vhost.exchanges().count());
     let queues = caller.vhosts().map(|vhost| vhost.queues().count());
-    let mut shown = identity(node);
+    let mut shown = identity(node, &caller.snapshot);
     shown["disable_stats"] = json!(true);
     shown["enable_queue_totals"] = json!(ranges.enable_queue_totals);
     shown["object_totals"] = json!({
@@ -51,7 +51,7 @@ fn plain(node: &Node, caller: &Caller, ranges: Ranges) -> Value {
     shown
 }
 
-fn identity(node: &Node) -> Value {
+fn identity(node: &Node, catalog: &Snapshot) -> Value {
     let policies: serde_json::Map<String, Value> = Retention::AGES_S
         .iter()
         .map(|(name, ages)| ((*name).to_owned(), json!(ages)))
@@ -62,7 +62,7 @@ fn identity(node: &Node) -> Value {
         // The version whose behaviour clients may expect, as on AMQP connections.
         "rabbitmq_version": RABBITMQ_VERSION,
         "management_version": RABBITMQ_VERSION,
-        "cluster_name": "everack",
+        "cluster_name": cluster_name(catalog),
         "rates_mode": "basic",
         "sample_retention_policies": policies,
         "exchange_types": exchange_types(),
@@ -82,7 +82,7 @@ async fn with_statistics(node: &Node, caller: &Caller, ranges: Ranges) -> Result
         .map(|connected| connected.session.channels.len());
     let consumers: u64 = depths.all().map(|depth| u64::from(depth.consumers)).sum();
     let exchanges = caller.vhosts().map(|vhost| vhost.exchanges().count());
-    let mut shown = identity(node);
+    let mut shown = identity(node, &caller.snapshot);
     shown["object_totals"] = json!({
         "connections": connections.len(),
         "channels": channels.sum::<usize>(),

@@ -52,7 +52,7 @@ async fn publish(
         Refusal::TooLarge(_) => Refusal::bad("Exceeded HTTP request body size limit"),
         other => other,
     })?;
-    body.require(&FIELDS)?;
+    body.require_by_line(&FIELDS)?;
     let payload = payload(&body)?;
     let mut properties = Vec::new();
     self::properties(body.get("properties"))?.encode(&mut properties);

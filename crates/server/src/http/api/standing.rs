@@ -164,7 +164,7 @@ async fn act(
     body: Body,
 ) -> Written {
     caller.require_administrator()?;
-    body.require(&["action"])?;
+    body.require_by_line(&["action"])?;
     match body.text("action")?.unwrap_or_default() {
         "sync" | "cancel_sync" => (),
         other => return Err(Refusal::Value("unknown", other.to_owned())),

@@ -6,16 +6,19 @@ use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
-use everack_broker::catalog::{Command, Queue, Unroutable, VhostView};
+use everack_broker::catalog::{Command, Description, Queue, QueueKind, Unroutable, VhostView};
 use everack_broker::name::Name;
 use serde_json::{Value, json};
 
 use super::details::{self, Ranges};
 use super::{Answer, Json, Written, permissions, to_json, written};
+use crate::auth::declared::Declared;
 use crate::http::Node;
+use crate::http::body::Body;
 use crate::http::caller::Caller;
 use crate::http::errand::Errand;
 use crate::http::inquiry::{self, Depths};
+use crate::http::refusal::Refusal;
 use crate::statistics::figures;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
@@ -23,6 +26,10 @@ pub(super) fn routes() -> Router<Arc<Node>> {
         .route("/api/vhosts", get(list))
         .route("/api/vhosts/{vhost}", get(one).put(declare).delete(remove))
         .route("/api/vhosts/{vhost}/permissions", get(list_permissions))
+        .route(
+            "/api/vhosts/{vhost}/topic-permissions",
+            get(list_topic_permissions),
+        )
 }
 
 async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>, ranges: Ranges) -> Answer {
@@ -47,30 +54,63 @@ async fn one(
     Ok(Json(show(&node, &vhost, &depths, ranges)))
 }
 
-/// As in RabbitMQ, who makes one may do everything in it.
+/// As in RabbitMQ, who makes one may do everything in it, and what is said of one that is there replaces what was.
 async fn declare(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(vhost): Path<String>,
+    body: Body,
 ) -> Written {
     caller.require_administrator()?;
     let vhost = Name::from(vhost.as_str());
-    let errand = Errand::new(&node.engine, &caller);
-    let command = Command::DeclareVhost { vhost: vhost.clone() };
-    let new = errand.carry_out(command).await?;
-    if new {
-        let all = || ".*".to_owned();
-        errand
-            .carry_out(Command::SetPermissions {
-                user: caller.user.name.clone(),
-                vhost,
-                configure: all(),
-                write: all(),
-                read: all(),
-            })
-            .await?;
-    }
+    let new = caller.snapshot.vhost(&vhost).is_none();
+    let commands = commands(&vhost, new, Some(&caller), &body)?;
+    let command = Command::Together { commands };
+    Errand::new(&node.engine, &caller).govern(&node, command).await?;
     Ok(written(new))
+}
+
+/// What makes a virtual host of what RabbitMQ says of one. RabbitMQ has its labels in two places.
+pub(super) fn commands(
+    vhost: &Name,
+    new: bool,
+    caller: Option<&Caller>,
+    body: &Body,
+) -> Result<Vec<Command>, Refusal> {
+    let mut commands = Vec::new();
+    if new {
+        commands = Declared::new_vhost(vhost);
+        commands.extend(caller.map(|caller| Declared::all_permissions(&caller.user.name, vhost)));
+    }
+    let metadata = Body::from(match body.get("metadata") {
+        Some(Value::Object(fields)) => fields.clone(),
+        _ => serde_json::Map::new(),
+    });
+    let (text, tags) = match (body.text("description")?, body.words("tags")?) {
+        (None, None) => (metadata.text("description")?, metadata.words("tags")?),
+        given => given,
+    };
+    if text.is_some() || tags.is_some() {
+        commands.push(Command::DescribeVhost {
+            vhost: vhost.clone(),
+            description: Description {
+                text: text.unwrap_or_default().to_owned(),
+                tags: tags.unwrap_or_default(),
+            },
+        });
+    }
+    let kind = body.text("default_queue_type")?;
+    let kind = kind.or(metadata.text("default_queue_type")?);
+    // What RabbitMQ shows where it says nothing.
+    if let Some(kind) = kind.filter(|kind| *kind != "undefined") {
+        let kind = [QueueKind::Classic, QueueKind::Quorum]
+            .into_iter()
+            .find(|known| known.name() == kind)
+            .ok_or_else(|| Refusal::Bad(format!("Unsupported default queue type '{kind}'")))?;
+        let vhost = vhost.clone();
+        commands.push(Command::SetDefaultQueueType { vhost, kind });
+    }
+    Ok(commands)
 }
 
 async fn remove(
@@ -81,8 +121,19 @@ async fn remove(
     caller.require_administrator()?;
     let vhost = caller.vhost(&vhost)?.name().clone();
     let command = Command::DeleteVhost { vhost };
-    Errand::new(&node.engine, &caller).carry_out(command).await?;
+    Errand::new(&node.engine, &caller).govern(&node, command).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_topic_permissions(Extension(caller): Extension<Caller>, Path(vhost): Path<String>) -> Answer {
+    caller.require_administrator()?;
+    let vhost: Name = caller.vhost(&vhost)?.name().clone();
+    let held = caller.snapshot.topic_permissions();
+    let here = held.filter(|permission| permission.vhost == vhost);
+    Ok(Json(
+        here.map(|permission| permissions::show_topic(permission))
+            .collect(),
+    ))
 }
 
 async fn list_permissions(Extension(caller): Extension<Caller>, Path(vhost): Path<String>) -> Answer {
@@ -149,12 +200,12 @@ fn show_counts(node: &Node, vhost: &VhostView, depths: &Depths) -> Value {
     }
     json!({
         "name": to_json::name(vhost.name()),
-        "description": "",
-        "tags": [],
+        "description": vhost.description().text,
+        "tags": vhost.description().tags,
         "default_queue_type": vhost.default_queue_type().name(),
         "metadata": {
-            "description": "",
-            "tags": [],
+            "description": vhost.description().text,
+            "tags": vhost.description().tags,
             "default_queue_type": vhost.default_queue_type().name(),
         },
         "tracing": false,

@@ -87,12 +87,25 @@ impl Broker {
 
     /// A broker with users or TLS. Panics when it does not come up: no test makes sense then.
     pub fn with(settings: Settings) -> Self {
+        Self::of(Against::from_environment(), settings)
+    }
+
+    /// Our binary, whatever the tests run against.
+    pub fn everack(settings: Settings) -> Self {
+        Self::of(Against::Everack, settings)
+    }
+
+    /// Debian's RabbitMQ, whatever the tests run against.
+    pub fn rabbitmq(settings: Settings) -> Self {
+        Self::of(Against::RabbitMq, settings)
+    }
+
+    fn of(against: Against, settings: Settings) -> Self {
         let folder = TempDir::with_prefix("everack-compat-").expect("a temporary folder can be made");
         let certificates = settings
             .tls
             .map(|_| Certificates::make(folder.path()).expect("openssl makes certificates"));
         let (port, tls_port) = (free_port(), free_port());
-        let against = Against::from_environment();
         let mut broker = Self {
             against,
             settings,
@@ -239,8 +252,8 @@ impl Broker {
     fn launch(&mut self) -> anyhow::Result<()> {
         let mut command = match &self.against {
             Against::Url(_) => return self.wait_until_it_answers(),
-            Against::Everack => self.everack()?,
-            Against::RabbitMq => self.rabbitmq()?,
+            Against::Everack => self.everack_command()?,
+            Against::RabbitMq => self.rabbitmq_command()?,
         };
         let stderr = File::options()
             .create(true)
@@ -286,7 +299,7 @@ impl Broker {
     }
 
     /// The command of our binary. It dies with the thread that starts it, so that an interrupted test leaves nothing.
-    fn everack(&self) -> anyhow::Result<Command> {
+    fn everack_command(&self) -> anyhow::Result<Command> {
         let everack = std::env::var_os("EVERACK_BIN").map_or_else(|| binary("everack"), PathBuf::from);
         if !everack.exists() {
             bail!(
@@ -342,7 +355,7 @@ impl Broker {
     }
 
     /// The command of Debian's RabbitMQ, with everything that it writes in our folder.
-    fn rabbitmq(&self) -> anyhow::Result<Command> {
+    fn rabbitmq_command(&self) -> anyhow::Result<Command> {
         let folder = self.folder.path();
         let server = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
         if !server.exists() {

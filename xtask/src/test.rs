@@ -79,6 +79,11 @@ const STEPS: &[Step] = &[
         run: kill,
     },
     Step {
+        name: "move",
+        help: "messages from Debian's RabbitMQ to the real binary, both killed on the way",
+        run: migrate,
+    },
+    Step {
         name: "power",
         help: "the real binary on a disk that loses power, fails and lies; needs root and /dev/fuse",
         run: power,
@@ -88,6 +93,7 @@ const STEPS: &[Step] = &[
 /// Black-box packages: their tests run in steps of their own, after the binaries are built.
 const CLIENTS: &str = "everack-compat";
 const AUDIT: &str = "everack-audit";
+const MIGRATE: &str = "everack-migrate";
 const POWERFAIL: &str = "everack-powerfail";
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
@@ -233,7 +239,7 @@ fn deny(_filter: &[String]) -> anyhow::Result<Tally> {
 }
 
 fn unit(filter: &[String]) -> anyhow::Result<Tally> {
-    let black_box = |package: &str| [CLIENTS, AUDIT, POWERFAIL].contains(&package);
+    let black_box = |package: &str| [CLIENTS, AUDIT, MIGRATE, POWERFAIL].contains(&package);
     let mut command = cargo_test(&["--lib", "--bins"]);
     select(&mut command, |package| !black_box(package))?;
     counted(command, filter)
@@ -252,6 +258,12 @@ fn clients(filter: &[String]) -> anyhow::Result<Tally> {
 fn kill(filter: &[String]) -> anyhow::Result<Tally> {
     let mut command = cargo_test(&[]);
     select(&mut command, |package| package == AUDIT)?;
+    counted(command, filter)
+}
+
+fn migrate(filter: &[String]) -> anyhow::Result<Tally> {
+    let mut command = cargo_test(&[]);
+    select(&mut command, |package| package == MIGRATE)?;
     counted(command, filter)
 }
 

@@ -41,6 +41,8 @@ enum Command {
     Doctor(everack_audit::doctor::Args),
     /// Operate a running broker over its management API, RabbitMQ too: list, show, declare, delete, close, export, import.
     Ctl(Box<everack_ctl::Ctl>),
+    /// Move definitions and messages from a running RabbitMQ to another broker, and count.
+    Migrate(Box<everack_migrate::Args>),
     /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
     #[cfg(feature = "demo")]
     Demo(everack_shop::demo::Args),
@@ -105,6 +107,7 @@ impl Cli {
             Command::Audit(args) => Ok(everack_audit::run(*args)),
             Command::Doctor(args) => everack_audit::doctor::run(args),
             Command::Ctl(args) => Ok(everack_ctl::run(*args)),
+            Command::Migrate(args) => everack_migrate::run(*args),
             Command::Config(args) => args.run(),
             Command::HashPassword(args) => hash_password(&args),
             #[cfg(feature = "demo")]

@@ -1,0 +1,126 @@
+//! Topology, users and policies from one broker to the other, through their management APIs.
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use crate::address::escaped;
+use crate::api::{Api, Refusal};
+use crate::plan::{Filter, Task, list, text};
+
+/// Imports everything in one request, which the target takes as a whole or not at all.
+pub(crate) fn import(target: &Api, definitions: &Value) -> anyhow::Result<()> {
+    match target.ask("POST", "/api/definitions", Some(definitions))? {
+        Ok(_) => Ok(()),
+        Err(Refusal {
+            status: 404 | 405, ..
+        }) => bail!(
+            "{} does not import definitions; `--definitions topology` declares vhosts, exchanges, queues and bindings one by one",
+            target.base()
+        ),
+        Err(refusal) => bail!("the target does not take the definitions, and nothing is moved: {refusal}"),
+    }
+}
+
+/// Declares virtual hosts, exchanges, queues and bindings one by one. What is there already and the same stays.
+pub(crate) fn declare(target: &Api, definitions: &Value, filter: &Filter) -> anyhow::Result<()> {
+    let wanted = |value: &&Value| filter.wants_vhost(text(value, "vhost"));
+    for vhost in list(&definitions["vhosts"]).filter(|vhost| filter.wants_vhost(text(vhost, "name"))) {
+        let path = format!("/api/vhosts/{}", escaped(text(vhost, "name")));
+        order(target, "PUT", &path, &json!({}))?;
+    }
+    for exchange in list(&definitions["exchanges"]).filter(wanted) {
+        order(target, "PUT", &path_of("exchanges", exchange), exchange)?;
+    }
+    for queue in list(&definitions["queues"]).filter(wanted) {
+        order(target, "PUT", &path_of("queues", queue), queue)?;
+    }
+    for binding in list(&definitions["bindings"]).filter(wanted) {
+        let kind = if text(binding, "destination_type") == "exchange" {
+            'e'
+        } else {
+            'q'
+        };
+        let path = format!(
+            "/api/bindings/{}/e/{}/{kind}/{}",
+            escaped(text(binding, "vhost")),
+            escaped(text(binding, "source")),
+            escaped(text(binding, "destination")),
+        );
+        let body = json!({ "routing_key": binding["routing_key"], "arguments": binding["arguments"] });
+        order(target, "POST", &path, &body)?;
+    }
+    Ok(())
+}
+
+/// Declares the queues that are moved and that no definitions name: transient ones.
+pub(crate) fn declare_missing(target: &Api, source_queues: &Value, tasks: &[Task]) -> anyhow::Result<()> {
+    let there = target.get("/api/queues")?;
+    let is_there = |task: &Task| list(&there).any(|queue| is(queue, task));
+    for task in tasks.iter().filter(|task| !is_there(task)) {
+        let queue = list(source_queues).find(|queue| is(queue, task));
+        let queue = queue.with_context(|| format!("{} is not in the source's list", task.shown()))?;
+        order(target, "PUT", &path_of("queues", queue), queue)?;
+    }
+    Ok(())
+}
+
+fn is(queue: &Value, task: &Task) -> bool {
+    text(queue, "vhost") == task.vhost && text(queue, "name") == task.queue
+}
+
+fn path_of(kind: &str, value: &Value) -> String {
+    format!(
+        "/api/{kind}/{}/{}",
+        escaped(text(value, "vhost")),
+        escaped(text(value, "name"))
+    )
+}
+
+/// What a declaration says of itself, without what the path says and what statistics add.
+fn declared(value: &Value) -> Value {
+    const KEYS: &[&str] = &[
+        "type",
+        "durable",
+        "auto_delete",
+        "internal",
+        "arguments",
+        "routing_key",
+    ];
+    let given = value.as_object().into_iter().flatten();
+    given
+        .filter(|(key, value)| KEYS.contains(&key.as_str()) && !value.is_null())
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn order(target: &Api, method: &str, path: &str, what: &Value) -> anyhow::Result<()> {
+    let mut body = declared(what);
+    if path.starts_with("/api/queues/")
+        && let Some(body) = body.as_object_mut()
+    {
+        // A list of queues has the queue's kind under the name that an exchange's type has.
+        body.remove("type");
+    }
+    match target.ask(method, path, Some(&body))? {
+        Ok(_) => Ok(()),
+        Err(refusal) => bail!("the target does not take {method} {path}, and no message is moved: {refusal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declaration_has_no_statistics() {
+        let seen = declared(
+            &json!({ "name": "q", "vhost": "/", "durable": true, "messages": 7, "arguments": { "x-max-length": 3 },
+            "auto_delete": null }),
+        );
+        assert_eq!(
+            seen,
+            json!({ "durable": true, "arguments": { "x-max-length": 3 } })
+        );
+    }
+}

@@ -10,6 +10,7 @@ mod campaign;
 mod codegen;
 mod demo;
 mod instructions;
+mod package;
 mod setup;
 mod tally;
 mod test;
@@ -44,6 +45,11 @@ const COMMANDS: &[Command] = &[
         name: "instructions",
         help: "count the instructions of a message under valgrind, against the kept figures; `--write` keeps these",
         run: instructions::run,
+    },
+    Command {
+        name: "package",
+        help: "a Debian package of the release binary; `--binary FILE` of another; `--test` installs it into a clean root",
+        run: package::run,
     },
     Command {
         name: "setup",

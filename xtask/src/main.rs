@@ -53,7 +53,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "setup",
-        help: "only install what the tests need; `--rabbitmq` adds Debian's rabbitmq-server to compare with",
+        help: "only install what the tests need, Debian's rabbitmq-server among it",
         run: setup::run,
     },
     Command {

@@ -359,7 +359,7 @@ impl Broker {
         let folder = self.folder.path();
         let server = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
         if !server.exists() {
-            bail!("rabbitmq-server is not installed: `cargo xtask setup --rabbitmq`");
+            bail!("rabbitmq-server is not installed: `cargo xtask setup`");
         }
         fs::create_dir_all(folder.join("home"))?;
         let plugins = if self.settings.management {

@@ -13,6 +13,9 @@ use crate::address::Address;
 
 /// How long one answer may take: an import of many thousand queues is slow.
 const ANSWER_MAX: Duration = Duration::from_secs(600);
+/// How often something is read that the broker fails to tell, and how long to wait in between.
+const TRIES: u32 = 15;
+const PAUSE: Duration = Duration::from_secs(2);
 /// The largest answer that is read: some hundred thousand queues.
 const ANSWER_BYTES_MAX: u64 = 512 << 20;
 
@@ -50,14 +53,19 @@ impl Api {
         &self.address.base
     }
 
-    /// Reads a path such as `/api/overview`.
+    /// Reads a path such as `/api/overview`. A broker under load answers with an error of its own now and then; it is asked again.
     ///
     /// # Errors
     /// Nobody answers there, or it is refused.
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        match self.ask("GET", path, None)? {
-            Ok(value) => Ok(value),
-            Err(refusal) => bail!("{}{path}: {refusal}", self.base()),
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.ask("GET", path, None)? {
+                Ok(value) => return Ok(value),
+                Err(refusal) if refusal.status >= 500 && tries > 0 => std::thread::sleep(PAUSE),
+                Err(refusal) => bail!("{}{path}: {refusal}", self.base()),
+            }
         }
     }
 

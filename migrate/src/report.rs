@@ -14,6 +14,8 @@ pub(crate) struct Row {
     pub(crate) source_before: Option<u64>,
     /// Messages that the target has confirmed.
     pub(crate) moved: u64,
+    /// Messages of these that earlier legs have moved: the counts of the target are those of the last one.
+    pub(crate) earlier: u64,
     /// Messages of these that a crash had left at the source too, and that were not published a second time.
     pub(crate) already_there: u64,
     pub(crate) source_after: Option<u64>,
@@ -48,7 +50,8 @@ impl Row {
     pub(crate) fn take(&mut self, journal: &Journal) {
         let leg = &journal.leg;
         self.source_before = Some(leg.source_before + leg.earlier);
-        self.target_before = Some(leg.target_before.saturating_sub(leg.earlier));
+        self.target_before = Some(leg.target_before);
+        self.earlier = leg.earlier;
         self.moved = journal.confirmed() + leg.earlier;
     }
 
@@ -60,7 +63,7 @@ impl Row {
         };
         self.problem.is_none()
             && self.source_before == Some(self.moved)
-            && arrived == Some(self.moved)
+            && arrived == self.moved.checked_sub(self.earlier)
             && self.source_after == Some(0)
     }
 
@@ -78,6 +81,7 @@ impl Row {
             "queue": self.queue,
             "source_before": self.source_before,
             "moved": self.moved,
+            "earlier": self.earlier,
             "already_there": self.already_there,
             "source_after": self.source_after,
             "target_before": self.target_before,

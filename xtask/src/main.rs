@@ -10,6 +10,7 @@ mod campaign;
 mod codegen;
 mod demo;
 mod instructions;
+mod package;
 mod setup;
 mod tally;
 mod test;
@@ -46,8 +47,13 @@ const COMMANDS: &[Command] = &[
         run: instructions::run,
     },
     Command {
+        name: "package",
+        help: "a Debian package of the release binary; `--binary FILE` of another; `--test` installs it into a clean root",
+        run: package::run,
+    },
+    Command {
         name: "setup",
-        help: "only install what the tests need; `--rabbitmq` adds Debian's rabbitmq-server to compare with",
+        help: "only install what the tests need, Debian's rabbitmq-server among it",
         run: setup::run,
     },
     Command {

@@ -102,18 +102,17 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// What messages are moved from, and what can be compared with.
 const RABBITMQ: Need = Need {
     package: "rabbitmq-server",
     is_there: || Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server").exists(),
 };
 
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let mut needs: Vec<&Need> = NEEDS.iter().collect();
-    match arguments {
-        [] => {}
-        [flag] if flag == "--rabbitmq" => needs.push(&RABBITMQ),
-        _ => bail!("the only argument is --rabbitmq"),
+    if let Some(argument) = arguments.first() {
+        bail!("there are no arguments, and {argument} is one");
     }
+    let needs: Vec<&Need> = NEEDS.iter().chain([&RABBITMQ]).collect();
     install_packages(&needs)?;
     let tools = Tools::locate()?;
     fs::create_dir_all(&tools.folder)?;
@@ -329,11 +328,7 @@ fn install_packages(needs: &[&Need]) -> anyhow::Result<()> {
     }
     println!("-- installing Debian packages: {}", missing.join(" "));
     shell::run(apt_get().args(["update", "-qq"]))?;
-    shell::run(
-        apt_get()
-            .args(["install", "-qq", "--yes", "--no-install-recommends"])
-            .args(&missing),
-    )?;
+    shell::run(as_root().args(["sh", "-c", INSTALL, "install"]).args(&missing))?;
     let still: Vec<&str> = needs
         .iter()
         .filter(|need| !(need.is_there)())
@@ -348,11 +343,26 @@ fn install_packages(needs: &[&Need]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `apt-get` as root: directly, or through sudo where we are someone else.
+/// Installs packages without starting the servers that some of them bring: a `policy-rc.d` is how an administrator says no to that.
+const INSTALL: &str = "policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\\nexit 101\\n' > $policy
+    chmod 755 $policy
+fi
+apt-get install -qq --yes --no-install-recommends \"$@\"";
+
 fn apt_get() -> std::process::Command {
+    let mut command = as_root();
+    command.arg("apt-get");
+    command
+}
+
+/// A command as root: directly, or through sudo where we are someone else. Nobody is asked anything.
+fn as_root() -> std::process::Command {
     let root = shell::capture(shell::command("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     let mut command = shell::command(if root { "env" } else { "sudo" });
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    command.arg("DEBIAN_FRONTEND=noninteractive");
     command
 }
 

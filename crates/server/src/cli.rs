@@ -1,5 +1,6 @@
 //! The command line. Every subcommand is described here and done elsewhere.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,10 +9,11 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::auth::{password, rabbitmq};
-use crate::config::{Config, Override, Sources, render};
-use crate::inspect;
+use crate::config::environment::{self, FromEnvironment};
+use crate::config::{Config, Override, Sources, rabbitmq as rabbitmq_conf, render};
 use crate::output::print;
 use crate::serve::{self, Broker};
+use crate::{health, inspect};
 
 /// A message broker for RabbitMQ's clients: what it has confirmed is never lost.
 #[derive(Debug, Parser)]
@@ -46,6 +48,8 @@ enum Command {
     /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
     #[cfg(feature = "demo")]
     Demo(everack_shop::demo::Args),
+    /// Ask whether a broker answers: status 0, or 1 with the reason.
+    Health(health::Args),
     /// Print the configuration with all keys, their defaults and their meaning; or check a file.
     Config(ConfigArgs),
     /// Read a password from standard input and print its hash, for `password_hash` in the configuration.
@@ -72,12 +76,15 @@ struct Serve {
     /// 127.0.0.1:15672, if it is free].
     #[arg(long, value_name = "ADDR:PORT")]
     http: Vec<String>,
-    /// The configuration file, TOML.
+    /// The configuration file, TOML; or a rabbitmq.conf, if its name ends in .conf.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Any key of the configuration, as in `--set log.level=debug`; may be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
+    /// Heed the variables that RabbitMQ's container image knows, such as RABBITMQ_DEFAULT_USER. For containers.
+    #[arg(long)]
+    rabbitmq_environment: bool,
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +92,12 @@ struct ConfigArgs {
     /// Check this file instead.
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
+    /// Print what a rabbitmq.conf comes to, as a file of ours; what has no counterpart is named.
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    from_rabbitmq: Option<PathBuf>,
+    /// RabbitMQ's enabled_plugins file beside it: what becomes of each plugin is told in comments.
+    #[arg(long, value_name = "FILE", requires = "from_rabbitmq")]
+    enabled_plugins: Option<PathBuf>,
     /// Print the reference as Markdown, as in the guide.
     #[arg(long, conflicts_with = "check")]
     reference: bool,
@@ -108,6 +121,7 @@ impl Cli {
             Command::Doctor(args) => everack_audit::doctor::run(args),
             Command::Ctl(args) => Ok(everack_ctl::run(*args)),
             Command::Migrate(args) => everack_migrate::run(*args),
+            Command::Health(args) => health::run(&args),
             Command::Config(args) => args.run(),
             Command::HashPassword(args) => hash_password(&args),
             #[cfg(feature = "demo")]
@@ -123,7 +137,8 @@ impl Cli {
 impl Serve {
     /// Flags of their own come after `--set`, so that the more particular one wins.
     fn sources(self) -> anyhow::Result<Sources> {
-        let mut flags = Vec::new();
+        let environment = self.environment()?;
+        let mut flags = environment.flags;
         for setting in &self.settings {
             let (key, value) = setting
                 .split_once('=')
@@ -149,9 +164,26 @@ impl Serve {
             given => flags.extend(addresses("--http", "http.listen", given)),
         }
         Ok(Sources {
-            file: self.config,
+            file: self.config.or(environment.file),
             flags,
+            notes: environment.notes,
         })
+    }
+
+    fn environment(&self) -> anyhow::Result<FromEnvironment> {
+        if !self.rabbitmq_environment {
+            return Ok(FromEnvironment::default());
+        }
+        // A variable that is not UTF-8 is none of these.
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let mut variables: Vec<(String, String)> = std::env::vars_os().filter_map(text).collect();
+        if let Some(file) = &self.config {
+            // The flag wins, and says what kind of file it is.
+            variables.retain(|(name, _)| name != "RABBITMQ_CONFIG_FILE");
+            variables.push(("RABBITMQ_CONFIG_FILE".to_owned(), file.display().to_string()));
+        }
+        environment::read(&variables, &|path| std::fs::read_to_string(path))
     }
 }
 
@@ -174,14 +206,38 @@ impl ConfigArgs {
             Some(file) => {
                 Config::load(&Sources {
                     file: Some(file.clone()),
-                    flags: Vec::new(),
+                    ..Sources::default()
                 })?;
                 print(&format!("{}: no errors\n", file.display()))?;
             }
+            None if self.from_rabbitmq.is_some() => self.translate()?,
             None if self.reference => print(&render::reference())?,
             None => print(&render::documented_defaults())?,
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn translate(&self) -> anyhow::Result<()> {
+        let read = |file: &PathBuf| {
+            std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+        };
+        let Some(file) = &self.from_rabbitmq else {
+            return Ok(());
+        };
+        let translation = rabbitmq_conf::translate(&read(file)?, rabbitmq_conf::memory())
+            .map_err(|faults| anyhow::anyhow!("{}: {}", file.display(), faults.join("\n  ")))?;
+        let plugins = self.enabled_plugins.as_ref().map(read).transpose()?;
+        let told = plugins
+            .map(|text| rabbitmq_conf::told_plugins(&text))
+            .unwrap_or_default();
+        print(&format!("{}{told}", translation.toml))?;
+        if !translation.left.is_empty() {
+            eprintln!(
+                "everack: {} keys have no counterpart; the end of the file names them",
+                translation.left.len()
+            );
+        }
+        Ok(())
     }
 }
 
@@ -234,5 +290,37 @@ impl Drop for Quiet {
             let _ =
                 rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a line such as `CMD ["serve", "--data", "/d"]`.
+    fn words(dockerfile: &str, instruction: &str) -> Vec<String> {
+        let line = dockerfile
+            .lines()
+            .map(str::trim_start)
+            .find_map(|line| line.strip_prefix(instruction));
+        let line = line.unwrap_or_else(|| panic!("the Dockerfile has no {instruction}"));
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{instruction}{line}: {error}"))
+    }
+
+    #[test]
+    fn the_image_runs_commands_that_there_are() {
+        let dockerfile = include_str!("../../../Dockerfile");
+        let entry = words(dockerfile, "ENTRYPOINT ");
+        let check = |words: Vec<String>| {
+            let parsed = Cli::try_parse_from(&words);
+            assert!(parsed.is_ok(), "{words:?}: {:?}", parsed.err());
+        };
+        check(entry.into_iter().chain(words(dockerfile, "CMD ")).collect());
+        let health = dockerfile
+            .lines()
+            .rfind(|line| line.contains("CMD ["))
+            .unwrap_or_default()
+            .trim_start();
+        check(words(health, "CMD "));
     }
 }

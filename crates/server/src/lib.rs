@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod data_directory;
 mod engine;
+pub mod health;
 pub mod http;
 pub mod inspect;
 pub mod log;

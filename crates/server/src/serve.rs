@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use crate::abort::abort_soon;
 use crate::auth::Authenticator;
 use crate::config::setting::{Addresses, HttpAddresses};
-use crate::config::{Change, Changed, Config, Sources};
+use crate::config::{Change, Changed, Config, Sources, without_counterpart};
 use crate::data_directory::DataDirectory;
 use crate::http::{Served, listener as http_listener};
 use crate::log::Log;
@@ -71,6 +71,7 @@ pub trait Broker: Send + Sync + Sized + 'static {
 pub fn run<B: Broker>(sources: Sources) -> anyhow::Result<ExitCode> {
     let config = Config::load(&sources)?;
     let log = Log::start(&config.log)?;
+    tell(&sources);
     abort_on_panic();
     raise_open_files(&config);
     let runtime = runtime(&config)?;
@@ -84,6 +85,16 @@ pub fn run<B: Broker>(sources: Sources) -> anyhow::Result<ExitCode> {
     // What still runs now has been given its time; its sockets close with the process.
     runtime.shutdown_background();
     ended
+}
+
+/// What an operator should know of where the configuration comes from.
+fn tell(sources: &Sources) {
+    for note in &sources.notes {
+        tracing::warn!("{note}");
+    }
+    for left in sources.file.iter().flat_map(|file| without_counterpart(file)) {
+        tracing::warn!("rabbitmq.conf: {left}");
+    }
 }
 
 /// A broker with its process around it.

@@ -203,13 +203,10 @@ fn full_queue(pair: &mut Pair) -> anyhow::Result<()> {
     );
     let first = target.drain("q")?;
     let moved = pair.migrate("full", &["--definitions", "none"])?;
-    // The four were taken away in between: the counts of the first leg do not stand any more, and that is said.
     ensure!(moved.status == Some(1), "{moved:?}");
-    ensure!(moved.problem("q").contains("--accept-duplicates"), "{moved:?}");
-    let moved = pair.migrate("full", &["--definitions", "none", "--accept-duplicates"])?;
-    ensure!(moved.status == Some(1), "{moved:?}");
+    ensure!(moved.report["moved"] == 8, "{moved:?}");
     let second = target.drain("q")?;
-    let moved = pair.migrate("full", &["--definitions", "none", "--accept-duplicates"])?;
+    let moved = pair.migrate("full", &["--definitions", "none"])?;
     ensure!(moved.status == Some(0), "{moved:?}");
     let third = target.drain("q")?;
     let all: Vec<Vec<u8>> = [first, second, third]
@@ -266,10 +263,9 @@ fn kills(pair: &mut Pair) -> anyhow::Result<()> {
     println!("{:?}: killing the target", start.elapsed());
     pair.target.restart()?;
     pair.wait_for("/", &QUEUES, each * 2, PROGRESS_MAX)?;
-    println!("{:?}: killing the tool and the source", start.elapsed());
+    println!("{:?}: killing the tool again", start.elapsed());
     tool.kill()?;
     tool.wait()?;
-    pair.source.restart()?;
     let moved = pair.migrate("/", &[])?;
     println!("{:?}: done\n{:#}", start.elapsed(), moved.report);
     judge(pair, &moved, each)

@@ -53,7 +53,7 @@ impl Kind {
 fn rabbitmq(disk: &Path, folder: &Path, port: u16) -> anyhow::Result<String> {
     ensure!(
         Path::new(RABBITMQ).exists(),
-        "{RABBITMQ} is not there: `cargo xtask setup --rabbitmq`"
+        "{RABBITMQ} is not there: `cargo xtask setup`"
     );
     fs::create_dir_all(folder.join("home"))?;
     fs::write(folder.join("plugins"), "[].")?;

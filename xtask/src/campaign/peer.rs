@@ -19,7 +19,7 @@ impl RabbitMq {
     /// Prepares `folder` for its settings and logs; its data goes to `data`.
     pub(crate) fn prepare(folder: &Path, data: &Path) -> anyhow::Result<Self> {
         if !Path::new(SERVER).exists() {
-            bail!("rabbitmq-server is not installed: `cargo xtask setup --rabbitmq`");
+            bail!("rabbitmq-server is not installed: `cargo xtask setup`");
         }
         fs::create_dir_all(folder.join("home"))?;
         let port = free_port()?;

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::check;
 use super::fault::{Fault, Origin, Problem, Refused};
 use super::keys::Config;
+use super::rabbitmq;
 use super::table::{Change, Changed, Setting, default_of};
 
 /// Where a configuration comes from. Kept, so that SIGHUP can read it again.
@@ -17,6 +18,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// What flags say, in their order; the last one wins.
     pub flags: Vec<Override>,
+    /// What is to be said in the log about where it comes from.
+    pub notes: Vec<String>,
 }
 
 /// One value given by a flag.
@@ -90,7 +93,27 @@ fn read_file(path: &Path) -> Result<Config, Refused> {
             message,
         }])
     })?;
-    parse(path, &text)
+    if !rabbitmq::is_rabbitmqs(path) {
+        return parse(path, &text);
+    }
+    let translation = rabbitmq::translate(&text, rabbitmq::memory()).map_err(|faults| {
+        let problem = |message| Problem {
+            origin: Origin::File(path.to_owned(), None),
+            key: String::new(),
+            message,
+        };
+        Refused(faults.into_iter().map(problem).collect())
+    })?;
+    parse(path, &translation.toml)
+}
+
+/// What a file of RabbitMQ's says and has no counterpart here; nothing if the file is ours.
+pub(crate) fn without_counterpart(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    match rabbitmq::translate(&text, rabbitmq::memory()) {
+        Ok(translation) if rabbitmq::is_rabbitmqs(path) => translation.left,
+        _ => Vec::new(),
+    }
 }
 
 /// Reads the text of the file at `path`.

@@ -3,10 +3,12 @@
 //! rendered as documentation (`render`). Not responsible for acting on any value.
 
 mod check;
+pub mod environment;
 pub mod fault;
 pub mod governing;
 pub mod keys;
 mod load;
+pub mod rabbitmq;
 pub mod render;
 pub mod setting;
 pub mod table;
@@ -17,5 +19,6 @@ pub use fault::Refused;
 pub use keys::Config;
 #[cfg(test)]
 pub(crate) use load::parse;
+pub(crate) use load::without_counterpart;
 pub use load::{Override, Sources};
 pub use table::{Change, Changed};

@@ -26,6 +26,7 @@ fn load(text: &str, flags: &[(&str, &str)]) -> Result<Config, String> {
     let sources = Sources {
         file: Some(file.path().to_owned()),
         flags: flags.iter().map(flag).collect(),
+        ..Sources::default()
     };
     let name = file.path().display().to_string();
     Config::load(&sources).map_err(|refused| refused.to_string().replace(&name, "everack.toml"))
@@ -368,7 +369,7 @@ fn keys_that_do_not_fit_together_are_refused() {
 fn a_missing_file_is_named() {
     let sources = Sources {
         file: Some("/nowhere/everack.toml".into()),
-        flags: Vec::new(),
+        ..Sources::default()
     };
     let refused = Config::load(&sources).unwrap_err().to_string();
     assert!(

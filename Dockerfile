@@ -1,0 +1,24 @@
+# An image of the broker, for who runs RabbitMQ's image today: the same ports, and the same variables (RABBITMQ_DEFAULT_USER and others,
+# docs/guide/src/container.md).
+#
+#     docker build --tag everack .
+#     docker run --publish 5672:5672 --publish 15672:15672 --volume everack:/var/lib/everack everack
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+COPY . .
+RUN cargo build --release --locked --package everack-server --bin everack \
+    && strip --strip-debug target/release/everack \
+    && mkdir --mode=0700 /data
+
+# libc and libgcc, no shell, and a user that is not root (65532).
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /build/target/release/everack /usr/bin/everack
+COPY --from=build --chown=nonroot:nonroot /data /var/lib/everack
+VOLUME /var/lib/everack
+EXPOSE 5671 5672 15672
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/bin/everack"]
+CMD ["serve", "--rabbitmq-environment", "--data", "/var/lib/everack"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["/usr/bin/everack", "health"]

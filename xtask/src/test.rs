@@ -283,29 +283,27 @@ fn cargo_test(arguments: &[&str]) -> Command {
     command
 }
 
-/// Adds `--test NAME` for every integration test of the packages wanted.
+/// Adds `--test NAME` for every integration test of the packages wanted. Cargo takes the name for every package that has such a test,
+/// so no other package may.
 fn select(command: &mut Command, wanted: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-    let mut selected = 0;
-    for package in workspace::metadata()?
-        .packages
-        .iter()
-        .filter(|package| wanted(&package.name))
-    {
-        for target in package
-            .targets
-            .iter()
-            .filter(|target| target.kind.iter().any(|kind| kind == "test"))
-        {
-            command.arg("--test").arg(&target.name);
-            selected += 1;
+    let metadata = workspace::metadata()?;
+    let tests = metadata.packages.iter().flat_map(|package| {
+        let is_test = |target: &&workspace::Target| target.kind.iter().any(|kind| kind == "test");
+        let tests = package.targets.iter().filter(is_test);
+        tests.map(move |target| (package.name.as_str(), target.name.as_str()))
+    });
+    let (selected, others): (Vec<_>, Vec<_>) = tests.partition(|(package, _)| wanted(package));
+    for (package, name) in &selected {
+        if let Some((other, _)) = others.iter().find(|(_, other)| other == name) {
+            bail!("{package} and {other} both have an integration test {name}: give one another name");
         }
+        command.arg("--test").arg(name);
     }
     // Without any selection cargo would run every test there is.
-    if selected == 0 {
+    if selected.is_empty() {
         bail!("there is no integration test to run")
-    } else {
-        Ok(())
     }
+    Ok(())
 }
 
 /// A command that is one check.

@@ -14,7 +14,7 @@ use everack_amqp::connection::{ChannelMode, Status};
 use everack_broker::arguments::Arguments;
 use everack_broker::ids::{ConnectionId, ConsumerId, Millis, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
-use everack_broker::partition::{Aside, Counters, Depth, Marks, Run, Weighed};
+use everack_broker::partition::{Counters, Cursor, Depth, Looked, Run, Weighed};
 
 use crate::messages::Messages;
 use crate::space::Pin;
@@ -62,18 +62,14 @@ pub struct ListedReport {
     /// The messages.
     pub runs: Vec<ListedMessages>,
     /// Where to go on, if there are more.
-    pub next: Option<Seq>,
+    pub next: Option<Cursor>,
 }
 
 /// Messages in a row.
 #[derive(Debug)]
 pub struct ListedMessages {
-    /// The messages; without content if they have to be read from the log ([`crate::recall::Recall`]).
-    pub run: Run<Messages>,
-    /// How often each was delivered and came back, and failed.
-    pub marks: Marks,
-    /// Why they are set aside, if they are.
-    pub why: Option<Aside>,
+    /// The messages, and what is known of them; without content if they have to be read from the log ([`crate::recall::Recall`]).
+    pub looked: Looked<Messages>,
     /// Until when they are retained, or when they expire: first number, number behind the last, when.
     pub deadlines: Vec<(Seq, Seq, Millis)>,
     /// Keeps the segment that holds the bytes from being deleted while somebody looks.

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq};
-use everack_broker::partition::{ParkedFate, Rules, SettleOutcome, SettleReason, SharedLimit, Store};
+use everack_broker::partition::{
+    Cursor, ParkedFate, Place, Rules, SettleOutcome, SettleReason, SharedLimit, Store,
+};
 use everack_broker::routing::Route;
 use everack_storage::Position;
 
@@ -166,7 +168,7 @@ pub enum Request {
     Rescue(Rescue),
     /// Time has passed: publishers were held back, or a queue wants to be looked at.
     Tick,
-    /// Which messages are set aside, or ready?
+    /// Which messages are there?
     List(List),
     /// Which messages wait for their time?
     ListScheduled(ListScheduled),
@@ -272,10 +274,10 @@ pub struct TransactionPart {
 pub struct List {
     /// Whose messages.
     pub queue: QueueId,
-    /// From one of its stores; else those that are ready.
-    pub store: Option<Store>,
-    /// Messages before this number are passed over.
-    pub first: Seq,
+    /// Where in it.
+    pub place: Place,
+    /// What comes before is passed over.
+    pub from: Cursor,
     /// Most runs to tell of at once; a thousand at the most.
     pub most: usize,
     /// Who is told.

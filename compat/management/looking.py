@@ -123,4 +123,118 @@ def orders(broker):
     ask("POST", f"{QUEUES}/look-parked/parked/redrive", {"filter": {"nonsense": "x"}}, status=400)
 
 
+def move(queue, **order):
+    return ask("POST", f"{QUEUES}/{queue}/messages/move", order)
+
+
+def balance(queue):
+    queue = ask("GET", f"/api/queues/%2f/{queue}")
+    balance = queue["message_balance"]
+    gone = balance["settled"] + balance["dead_lettered"] + balance["moved"] + sum(balance["discarded"].values())
+    assert balance["accepted"] == balance["live"] + gone, balance
+    return balance
+
+
+@case("messages move to another queue, all of them or by what they carry")
+def moves(broker):
+    declare(broker, "move-from")
+    declare(broker, "move-to")
+    channel = broker.channel()
+    for number in range(2500):
+        headers = {"kind": "odd"} if number % 2 else {"kind": "even"}
+        properties = pika.BasicProperties(delivery_mode=2, headers=headers, message_id=str(number))
+        channel.basic_publish("", "move-from", f"m{number}", properties)
+    # Nobody answers for each; what is asked for behind them is answered behind them.
+    channel.queue_declare("move-from", passive=True)
+    seen = move("move-from", to="move-to", filter={"headers": {"kind": "odd"}}, preview=True)
+    assert (seen["messages"], seen["preview"]) == (1000, True), seen
+    assert len(look("move-to")["messages"]) == 0
+    by_id = [message["id"] for message in look("move-from", count=3)["messages"]]
+    assert move("move-from", to="move-to", ids=by_id)["messages"] == 3
+    assert payloads(look("move-to")) == ["m0", "m1", "m2"]
+    moved, first = 0, 0
+    while first is not None:
+        seen = move("move-from", to="move-to", filter={"headers": {"kind": "odd"}}, first=first)
+        moved, first = moved + seen["messages"], seen["next"]
+    assert moved == 1249, moved
+    seen = move("move-from", to="move-to", all=True)
+    assert (seen["messages"], seen["next"], seen["stayed"]) == (1248, None, 0), seen
+    assert balance("move-from")["moved"] == 2500 and balance("move-from")["live"] == 0
+    assert balance("move-to")["live"] == 2500
+    got = look("move-to", first=2490, count=20)["messages"]
+    assert got[0]["routing_key"] == "move-from" and got[0]["properties"]["message_id"], got[0]
+    method, _, body = channel.basic_get("move-to")
+    assert body == b"m0" and not method.redelivered and method.routing_key == "move-from", method
+
+
+@case("a queue that has no room for what is moved leaves it where it was")
+def move_full(broker):
+    channel = declare(broker, "move-many")
+    declare(broker, "move-small", x_max_length=5, x_overflow="reject-publish")
+    publish(channel, "move-many", [str(number) for number in range(12)])
+    seen = move("move-many", to="move-small", all=True)
+    assert (seen["messages"], seen["reason"]) == (5, "no_room"), seen
+    assert payloads(look("move-small")) == ["0", "1", "2", "3", "4"]
+    assert payloads(look("move-many")) == ["5", "6", "7", "8", "9", "10", "11"]
+    balance("move-many")
+    for body in (b"5", b"6"):
+        method, _, got = channel.basic_get("move-many", auto_ack=True)
+        assert got == body and not method.redelivered, (got, method)
+
+
+@case("moves are refused that cannot be")
+def move_refusals(broker):
+    channel = declare(broker, "move-refused")
+    channel.queue_declare("move-transient")
+    order = {"to": "move-refused", "all": True}
+    path = f"{QUEUES}/move-refused/messages/move"
+    ask("POST", path, order, status=400)
+    ask("POST", path, {"all": True}, status=400)
+    ask("POST", path, {"to": "nope", "all": True}, status=404)
+    ask("POST", path, {"to": "move-transient", "all": True}, status=400)
+    ask("POST", path, {"to": "move-transient"}, status=400)
+    ask("POST", f"{QUEUES}/nope/messages/move", order, status=404)
+
+
+@case("what is parked moves too, and what is ready is discarded by what it carries")
+def move_parked(broker):
+    channel = declare(broker, "move-parked", x_queue_type="quorum", x_delivery_limit=0)
+    declare(broker, "move-aside")
+    publish(channel, "move-parked", ["a", "b"])
+    for _ in range(2):
+        method, _, _ = channel.basic_get("move-parked")
+        channel.basic_reject(method.delivery_tag, requeue=True)
+    channel.queue_declare("move-parked", passive=True)
+    seen = move("move-parked", to="move-aside", state="parked", all=True)
+    assert seen["messages"] == 2, seen
+    assert payloads(look("move-aside")) == ["a", "b"]
+    assert look("move-parked", state="parked")["messages"] == []
+    balance("move-parked")
+    discard = {"filter": {"text": "a"}}
+    seen = ask("POST", f"{QUEUES}/move-aside/messages/discard", discard)
+    assert seen["messages"] == 1, seen
+    assert payloads(look("move-aside")) == ["b"]
+    assert balance("move-aside")["discarded"]["purged"] == 1
+
+
+@case("what nobody wanted is sent once more, where somebody wants it now")
+def redrive_unroutable(broker):
+    channel = broker.channel()
+    channel.confirm_delivery()
+    channel.exchange_declare("late", "topic", durable=True)
+    for key in ("late.a", "late.b", "other.c"):
+        channel.basic_publish("late", key, key, pika.BasicProperties(delivery_mode=2))
+    path = "/api/everack/vhosts/%2f/unroutable"
+    assert payloads(ask("GET", path)) == ["late.a", "late.b", "other.c"]
+    channel.queue_declare("late", durable=True)
+    channel.queue_bind("late", "late", "late.*")
+    assert payloads(ask("GET", path + query(routing_key="late.b"))) == ["late.b"]
+    seen = ask("POST", f"{path}/redrive", {"all": True})
+    assert (seen["messages"], seen["stayed"], seen["reason"]) == (2, 1, "no_target"), seen
+    assert payloads(look("late")) == ["late.a", "late.b"]
+    assert payloads(ask("GET", path)) == ["other.c"]
+    assert ask("POST", f"{path}/discard", {"filter": {"exchange": "late"}})["messages"] == 1
+    assert ask("GET", path)["messages"] == []
+
+
 main()

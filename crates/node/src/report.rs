@@ -37,6 +37,8 @@ pub enum Report {
     Listed(ListedReport),
     /// What became of messages that were set aside.
     Unparked(UnparkedReport),
+    /// What has gone elsewhere.
+    Moved(MovedReport),
     /// What waits for its time.
     Scheduled(ScheduledReport),
     /// What will not come.
@@ -83,6 +85,38 @@ pub struct UnparkedReport {
     pub queue: QueueId,
     /// How many, and where to go on.
     pub weighed: Weighed,
+}
+
+/// Messages that were sent elsewhere, all of them in one durable step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MovedReport {
+    /// The queue that they leave.
+    pub queue: QueueId,
+    /// How many have left.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Where to go on, if there are more.
+    pub next: Option<Seq>,
+    /// How many of those that were looked at stay where they are.
+    pub stayed: u64,
+    /// Why, if there were any.
+    pub refused: Option<Unmoved>,
+}
+
+/// Why messages stay where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmoved {
+    /// A target has no room.
+    NoRoom,
+    /// There is no target (any more).
+    NoWay,
+    /// They were taken away in between.
+    Gone,
+    /// They cannot be read back.
+    Unreadable,
+    /// They are too large to be written for that many partitions.
+    TooLarge,
 }
 
 /// Messages that wait for their time in a queue, those that are due first in front.

@@ -5,7 +5,7 @@ use crate::ids::{ConsumerId, QueueId, Seq};
 use super::Partition;
 use super::command::Store;
 use super::consumer::Unsettled;
-use super::dead_list::Death;
+use super::dead_list::{Dead, Death, Origin};
 use super::marks::Marks;
 use super::parking::Aside;
 use super::query::Listed;
@@ -146,17 +146,19 @@ impl<C: Content> Partition<C> {
         };
         let lists = lifecycle.dead.lists().map(|list| {
             let runs = list.iter_from(first.0);
-            Listed::new(runs.map(|dead| (&dead.run, (dead.marks, dead.death))))
+            let died = |dead: &Dead<C>| (dead.origin == Origin::Died).then_some(dead.death);
+            Listed::new(runs.map(move |dead| (&dead.run, (dead.marks, died(dead), dead.origin))))
         });
         let mut lists = Vec::from(lists);
         let mut runs = Vec::new();
         while runs.len() < most.max(1) {
             let foremost = lists.iter_mut().min_by_key(|list| list.first);
-            let Some((run, (marks, death))) = foremost.and_then(Listed::take) else {
+            let Some((run, (marks, death, origin))) = foremost.and_then(Listed::take) else {
                 return (runs, None);
             };
             runs.push(Looked {
-                death: Some(death),
+                death,
+                why: origin.aside(),
                 ..looked(run.starting_at(first), marks)
             });
         }

@@ -39,6 +39,7 @@ mod ring;
 mod rules;
 mod run;
 mod schedule;
+mod sending;
 mod settlement;
 mod single;
 mod slots;
@@ -266,6 +267,12 @@ impl<C: Content> Partition<C> {
                 end,
                 fate,
             } => self.unpark(queue, store, first, end, fate),
+            Command::SendOff {
+                queue,
+                store,
+                first,
+                end,
+            } => self.send_off(queue, store, first, end),
             Command::Unschedule { queue, first, end } => self.unschedule(queue, first, end),
             Command::Relocate { queue, moves } => self.relocate(queue, moves),
             Command::Quarantine { queue, first, count } => {

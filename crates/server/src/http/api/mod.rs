@@ -13,6 +13,7 @@ mod gets;
 mod health;
 mod limits;
 mod messages;
+mod moves;
 mod nodes;
 mod order;
 mod overview;
@@ -108,6 +109,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(limits::routes())
         .merge(health::routes())
         .merge(stores::routes())
+        .merge(moves::routes())
         .merge(aliveness::routes())
         .merge(standing::routes())
         .merge(publish::routes())

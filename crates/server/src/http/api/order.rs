@@ -2,6 +2,7 @@
 
 use everack_broker::ids::Seq;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::filter::Wanted;
 use crate::http::refusal::Refusal;
@@ -36,7 +37,14 @@ impl Order {
     /// Reads `{"ids": [1, 2]}`, `{"first": 1, "last": 9}`, `{"all": true}` or `{"filter": {"routing_key": "orders"}}`, the last also with
     /// `first` and `last`; each with `"preview": true` or without.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let body: Body = serde_json::from_slice(bytes)
+        let body: Value = serde_json::from_slice(bytes)
+            .map_err(|error| Refusal::Bad(format!("the order cannot be read: {error}")))?;
+        Self::read(body)
+    }
+
+    /// The same of JSON.
+    pub(super) fn read(body: Value) -> Result<Self, Refusal> {
+        let body: Body = serde_json::from_value(body)
             .map_err(|error| Refusal::Bad(format!("the order cannot be read: {error}")))?;
         let Body {
             ids,

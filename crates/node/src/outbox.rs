@@ -10,7 +10,7 @@ use everack_broker::ids::{Millis, PartitionId};
 
 use crate::append::AppendJob;
 use crate::catalog_service::CatalogRequest;
-use crate::dead_letters::DeadLetter;
+use crate::dead_letters::Mail;
 use crate::link::Link;
 use crate::notice::Notice;
 use crate::report::{Inquirer, Report};
@@ -40,8 +40,8 @@ pub struct Outbox {
 pub struct Seldom {
     /// Requests to the catalog.
     pub catalog: Vec<CatalogRequest>,
-    /// Dead messages that are to go on.
-    pub dead: Vec<DeadLetter>,
+    /// Messages that are to go on to other queues.
+    pub dead: Vec<Mail>,
     /// The topology as it is from now on.
     pub snapshot: Option<Snapshot>,
     /// Answers that may be seen only once the snapshot is published.

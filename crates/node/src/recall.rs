@@ -89,6 +89,14 @@ impl Recall {
         Ok(messages)
     }
 
+    /// The same for somebody who only looks: what consumers share is not pushed out of the cache by it.
+    pub fn glance(&self, location: Location) -> Result<Messages, RecallError> {
+        if let Some(messages) = self.cache.lock().records.get(&location) {
+            return Ok(messages.clone());
+        }
+        Ok(Messages::new(self.read(location)?))
+    }
+
     fn read(&self, location: Location) -> Result<everack_amqp::content::Batch, RecallError> {
         let payload = self
             .reader

@@ -14,7 +14,7 @@ use everack_amqp::connection::{ChannelMode, Status};
 use everack_broker::arguments::Arguments;
 use everack_broker::ids::{ConnectionId, ConsumerId, Millis, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
-use everack_broker::partition::{Aside, Counters, Depth, Marks, Run, Weighed};
+use everack_broker::partition::{Counters, Cursor, Depth, Looked, Run, Weighed};
 
 use crate::messages::Messages;
 use crate::space::Pin;
@@ -37,6 +37,8 @@ pub enum Report {
     Listed(ListedReport),
     /// What became of messages that were set aside.
     Unparked(UnparkedReport),
+    /// What has gone elsewhere.
+    Moved(MovedReport),
     /// What waits for its time.
     Scheduled(ScheduledReport),
     /// What will not come.
@@ -62,18 +64,14 @@ pub struct ListedReport {
     /// The messages.
     pub runs: Vec<ListedMessages>,
     /// Where to go on, if there are more.
-    pub next: Option<Seq>,
+    pub next: Option<Cursor>,
 }
 
 /// Messages in a row.
 #[derive(Debug)]
 pub struct ListedMessages {
-    /// The messages; without content if they have to be read from the log ([`crate::recall::Recall`]).
-    pub run: Run<Messages>,
-    /// How often each was delivered and came back, and failed.
-    pub marks: Marks,
-    /// Why they are set aside, if they are.
-    pub why: Option<Aside>,
+    /// The messages, and what is known of them; without content if they have to be read from the log ([`crate::recall::Recall`]).
+    pub looked: Looked<Messages>,
     /// Until when they are retained, or when they expire: first number, number behind the last, when.
     pub deadlines: Vec<(Seq, Seq, Millis)>,
     /// Keeps the segment that holds the bytes from being deleted while somebody looks.
@@ -87,6 +85,38 @@ pub struct UnparkedReport {
     pub queue: QueueId,
     /// How many, and where to go on.
     pub weighed: Weighed,
+}
+
+/// Messages that were sent elsewhere, all of them in one durable step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MovedReport {
+    /// The queue that they leave.
+    pub queue: QueueId,
+    /// How many have left.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Where to go on, if there are more.
+    pub next: Option<Seq>,
+    /// How many of those that were looked at stay where they are.
+    pub stayed: u64,
+    /// Why, if there were any.
+    pub refused: Option<Unmoved>,
+}
+
+/// Why messages stay where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmoved {
+    /// A target has no room.
+    NoRoom,
+    /// There is no target (any more).
+    NoWay,
+    /// They were taken away in between.
+    Gone,
+    /// They cannot be read back.
+    Unreadable,
+    /// They are too large to be written for that many partitions.
+    TooLarge,
 }
 
 /// Messages that wait for their time in a queue, those that are due first in front.

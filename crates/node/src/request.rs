@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use everack_broker::ids::{ConsumerId, Millis, QueueId, Seq};
-use everack_broker::partition::{ParkedFate, Rules, SettleOutcome, SettleReason, SharedLimit, Store};
+use everack_broker::partition::{
+    Cursor, ParkedFate, Place, Rules, SettleOutcome, SettleReason, SharedLimit, Store,
+};
 use everack_broker::routing::Route;
 use everack_storage::Position;
 
@@ -15,7 +17,7 @@ use crate::charge::Charge;
 use crate::link::Link;
 use crate::messages::Messages;
 use crate::record::Range;
-use crate::report::Inquirer;
+use crate::report::{Inquirer, MovedReport};
 use crate::transaction::Assembly;
 
 /// One request to a partition.
@@ -166,12 +168,14 @@ pub enum Request {
     Rescue(Rescue),
     /// Time has passed: publishers were held back, or a queue wants to be looked at.
     Tick,
-    /// Which messages are set aside, or ready?
+    /// Which messages are there?
     List(List),
     /// Which messages wait for their time?
     ListScheduled(ListScheduled),
     /// Messages that wait for their time are called off.
     Unschedule(Unschedule),
+    /// Messages go elsewhere by order.
+    SendOff(SendOff),
     /// Messages that are set aside go back to their places, or away.
     Unpark(Unpark),
     /// How do these queues stand? Ask for a bounded number at a time: the partition stands still while it looks.
@@ -272,10 +276,10 @@ pub struct TransactionPart {
 pub struct List {
     /// Whose messages.
     pub queue: QueueId,
-    /// From one of its stores; else those that are ready.
-    pub store: Option<Store>,
-    /// Messages before this number are passed over.
-    pub first: Seq,
+    /// Where in it.
+    pub place: Place,
+    /// What comes before is passed over.
+    pub from: Cursor,
     /// Most runs to tell of at once; a thousand at the most.
     pub most: usize,
     /// Who is told.
@@ -299,6 +303,43 @@ pub struct Unpark {
     pub preview: bool,
     /// Who is told.
     pub inquirer: Arc<dyn Inquirer>,
+}
+
+/// See [`Request::SendOff`]; the answer is a [`crate::report::MovedReport`], once what has been done is durable.
+#[derive(Debug)]
+pub struct SendOff {
+    /// Whose messages.
+    pub queue: QueueId,
+    /// From one of its stores; else those that are ready.
+    pub store: Option<Store>,
+    /// First numbers and numbers behind the last, rising; whatever is not there is passed over.
+    pub ranges: Vec<(Seq, Seq)>,
+    /// Most messages to send; there is a bound on what goes in one step.
+    pub most: u64,
+    /// Where they go; none if they leave for good.
+    pub goal: Option<Goal>,
+    /// Nothing is done, and the answer is what would be, but for what finds no room or no way.
+    pub preview: bool,
+    /// Who is told.
+    pub inquirer: Arc<dyn Inquirer>,
+}
+
+/// Where messages go that are sent by order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// To this queue.
+    Queue(QueueId),
+    /// Once more to where they were published.
+    Address,
+}
+
+/// Somebody who has ordered that messages move, and is told when they have.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Who.
+    pub inquirer: Arc<dyn Inquirer>,
+    /// What has been done then.
+    pub report: MovedReport,
 }
 
 /// See [`Request::ListScheduled`]; the answer is a [`crate::report::ScheduledReport`].
@@ -340,6 +381,8 @@ pub struct MovePart {
     pub source: Vec<Range>,
     /// What their publisher is charged until they are durable, if no queue had them before.
     pub charge: Option<Arc<Charge>>,
+    /// Who has ordered it, if somebody has.
+    pub order: Option<Order>,
 }
 
 /// See [`Request::Rescue`].

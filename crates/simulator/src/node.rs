@@ -21,7 +21,7 @@ use everack_cluster::{CommitLog as _, Standalone};
 use everack_node::alarms::Resource;
 use everack_node::append::Origin;
 use everack_node::catalog_service::{CatalogRequest, CatalogService};
-use everack_node::dead_letters::{DeadLetter, DeadLetters};
+use everack_node::dead_letters::{self, DeadLetters};
 use everack_node::machine::Machine;
 use everack_node::names::NameKey;
 use everack_node::opening::{self, CannotOpen, Opened, Plan};
@@ -89,7 +89,7 @@ pub struct Core {
 struct Mail {
     catalog: Vec<CatalogRequest>,
     partitions: Vec<Vec<Request>>,
-    dead_letters: Vec<DeadLetter>,
+    dead_letters: Vec<dead_letters::Mail>,
 }
 
 /// A shared core, as the upkeep sees it.

@@ -217,6 +217,18 @@ pub enum Command<C> {
         /// What becomes of them.
         fate: ParkedFate,
     },
+    /// Messages go to another queue by order: they are on their way until `Bury` says that they have arrived, or `Keep` that they have not;
+    /// then they are where they were. What is not there is passed over.
+    SendOff {
+        /// Whose messages.
+        queue: QueueId,
+        /// From one of its stores; else those that are ready.
+        store: Option<Store>,
+        /// The first number concerned.
+        first: Seq,
+        /// The number behind the last.
+        end: Seq,
+    },
     /// Messages that wait for their time leave for good, as by a purge. What is on its way already, or not there, is passed over.
     Unschedule {
         /// Where.
@@ -329,6 +341,8 @@ pub enum SettleReason {
     DeliveryLimit,
     /// It went on through the dead-letter exchange.
     DeadLettered,
+    /// It went to another queue by order.
+    Moved,
     /// It would have gone in a circle through dead-letter exchanges, with nobody rejecting it on the way.
     Cycle,
     /// Its time had come, nobody wanted it, and its virtual host says that such messages go.

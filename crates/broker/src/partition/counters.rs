@@ -4,7 +4,7 @@ use super::command::SettleReason;
 
 /// Messages and bytes of a queue, or of all queues of a partition, since the start of the process.
 ///
-/// `accepted = settled() + dead_lettered + discarded() + live`, in messages as in bytes, at any time.
+/// `accepted = settled() + dead_lettered + moved + discarded() + live`, in messages as in bytes, at any time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Messages that entered, those restored at the start included.
@@ -59,6 +59,8 @@ pub struct Counters {
     pub unroutable: u64,
     /// Messages that went on through the dead-letter exchange, or to where they were routed when their time had come.
     pub dead_lettered: u64,
+    /// Messages that went to another queue by order.
+    pub moved: u64,
 }
 
 impl Counters {
@@ -90,7 +92,7 @@ impl Counters {
 
     /// Messages that are still there.
     pub fn live(&self) -> u64 {
-        self.accepted - self.settled() - self.dead_lettered - self.discarded()
+        self.accepted - self.settled() - self.dead_lettered - self.moved - self.discarded()
     }
 
     /// Bytes that are still there.
@@ -128,6 +130,7 @@ impl Counters {
             SettleReason::Overflowed => &mut self.overflowed,
             SettleReason::DeliveryLimit => &mut self.delivery_limit,
             SettleReason::DeadLettered => &mut self.dead_lettered,
+            SettleReason::Moved => &mut self.moved,
             SettleReason::Cycle => &mut self.cycle,
             SettleReason::Unroutable => &mut self.unroutable,
         } += count;
@@ -161,5 +164,6 @@ impl Counters {
         self.cycle += other.cycle;
         self.unroutable += other.unroutable;
         self.dead_lettered += other.dead_lettered;
+        self.moved += other.moved;
     }
 }

@@ -15,6 +15,7 @@ use super::command::SettleReason;
 use super::delivery::kept_in_window;
 use super::effect::Effect;
 use super::marks::Marks;
+use super::parking::Aside;
 use super::query::LiveRun;
 use super::run::{Content, Run};
 use super::spans::{Keep, Span, Spans};
@@ -55,8 +56,21 @@ pub(super) struct Dead<C> {
     /// What they were when they died.
     pub(super) marks: Marks,
     pub(super) death: Death,
+    /// Where it came from.
+    pub(super) origin: Origin,
     /// Whether it was stuck, and is tried again.
     probe: bool,
+}
+
+/// Where messages on their way came from, and go back to if they do not arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// They have died; what does not arrive is tried again.
+    Died,
+    /// They were ready, and are sent to another queue by order.
+    Ready,
+    /// They were set aside for this reason, and are sent to another queue by order.
+    Aside(Aside),
 }
 
 /// See the module documentation.
@@ -137,6 +151,7 @@ impl<C: Content> DeadList<C> {
             run,
             marks,
             death,
+            origin: Origin::Died,
             probe: false,
         };
         if self.has_room() && self.waiting.front().is_none() {
@@ -206,6 +221,42 @@ impl<C: Content> DeadList<C> {
         self.moving.insert(dead.kept());
         let Dead { run, death, .. } = dead;
         effects.push(Effect::Died { queue, death, run });
+    }
+
+    /// Takes in messages that are on their way by order, whether or not there is room: whoever orders sends a bounded number.
+    pub(super) fn send_off(&mut self, run: Run<C>, marks: Marks, origin: Origin) {
+        let (count, bytes) = (u64::from(run.count()), u64::from(run.bytes));
+        self.messages += count;
+        self.bytes += bytes;
+        self.moving_messages += count;
+        self.moving_bytes += bytes;
+        let sent = Dead {
+            run,
+            marks,
+            death: Death::Due,
+            origin,
+            probe: false,
+        };
+        self.moving.insert(sent.kept());
+    }
+
+    /// Takes out what was sent off by order and is still on its way.
+    pub(super) fn take_sent(&mut self, first: Seq, end: Seq) -> Vec<(Run<C>, Marks, Origin)> {
+        let mut sent = Vec::new();
+        for dead in self.take_moving(first, end) {
+            if dead.origin == Origin::Died {
+                self.moving_messages += u64::from(dead.run.count());
+                self.moving_bytes += u64::from(dead.run.bytes);
+                self.probes += u64::from(dead.run.count()) * u64::from(dead.probe);
+                self.moving.insert(dead);
+            } else {
+                sent.push(dead);
+            }
+        }
+        self.uncount(&sent);
+        sent.into_iter()
+            .map(|dead| (dead.run, dead.marks, dead.origin))
+            .collect()
     }
 
     /// Whether all of these are on their way.
@@ -360,7 +411,12 @@ impl<C: Content> Dead<C> {
     pub(super) fn live(&self, first: Seq, end: Seq) -> Option<LiveRun> {
         let live = LiveRun::within(&self.run, self.marks, first, end)?;
         let rejected = self.death == Death::Rejected;
-        Some(LiveRun { rejected, ..live })
+        let aside = self.origin.aside();
+        Some(LiveRun {
+            rejected,
+            aside,
+            ..live
+        })
     }
 
     /// As it is kept in a list.
@@ -390,6 +446,7 @@ impl<C: Content> Span for Dead<C> {
             run: self.run.cut(count, keep),
             marks: self.marks,
             death: self.death,
+            origin: self.origin,
             probe: self.probe,
         }
     }
@@ -400,6 +457,6 @@ impl<C: Content> Span for Dead<C> {
 
     fn absorb(&mut self, next: &Self) -> bool {
         let alike = (self.marks, self.death, self.probe) == (next.marks, next.death, next.probe);
-        alike && self.run.absorb(&next.run)
+        alike && self.origin == next.origin && self.run.absorb(&next.run)
     }
 }

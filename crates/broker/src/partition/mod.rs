@@ -24,6 +24,7 @@ mod gate;
 mod levels;
 mod lifecycle;
 mod limit;
+mod look;
 mod marks;
 mod parking;
 mod patience;
@@ -38,6 +39,7 @@ mod ring;
 mod rules;
 mod run;
 mod schedule;
+mod sending;
 mod settlement;
 mod single;
 mod slots;
@@ -58,6 +60,7 @@ pub use effect::{Delivery, Effect, Refusal};
 pub use gate::Gate;
 pub use lifecycle::Kept;
 pub use limit::SharedLimit;
+pub use look::{Cursor, Looked, Place};
 pub use marks::Marks;
 pub use parking::{Aside, Parked, Weighed};
 pub use query::{Depth, LiveRun, SeqRange};
@@ -264,6 +267,12 @@ impl<C: Content> Partition<C> {
                 end,
                 fate,
             } => self.unpark(queue, store, first, end, fate),
+            Command::SendOff {
+                queue,
+                store,
+                first,
+                end,
+            } => self.send_off(queue, store, first, end),
             Command::Unschedule { queue, first, end } => self.unschedule(queue, first, end),
             Command::Relocate { queue, moves } => self.relocate(queue, moves),
             Command::Quarantine { queue, first, count } => {

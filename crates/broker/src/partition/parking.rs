@@ -129,7 +129,7 @@ impl<C: Content> Queue<C> {
     }
 
     /// Takes messages `first..end` out of a store.
-    fn take_aside(&mut self, store: Store, first: Seq, end: Seq) -> Vec<Parked<C>> {
+    pub(super) fn take_aside(&mut self, store: Store, first: Seq, end: Seq) -> Vec<Parked<C>> {
         let mut taken = Vec::new();
         let parking = match store {
             Store::Parked => self.parked.as_deref_mut(),

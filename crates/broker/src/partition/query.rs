@@ -283,7 +283,7 @@ impl<C: Content> Partition<C> {
     }
 
     /// The lists of ready messages from `first` on.
-    fn listed(&self, slot: Slot, first: Seq) -> Vec<Listed<'_, C>> {
+    fn listed(&self, slot: Slot, first: Seq) -> Vec<Listed<'_, C, Marks>> {
         let lists = self.queues[slot].lists().flat_map(|(rank, main, returned)| {
             let main = main.iter_from(first.0).map(move |run| (run, Marks::ranked(rank)));
             let returned = returned.iter_from(first.0).map(|span| (&span.run, span.marks));
@@ -294,15 +294,15 @@ impl<C: Content> Partition<C> {
 }
 
 /// What is left of a list of runs, and where it goes on.
-struct Listed<'a, C> {
-    runs: Box<dyn Iterator<Item = (&'a Run<C>, Marks)> + 'a>,
-    next: Option<(&'a Run<C>, Marks)>,
+pub(super) struct Listed<'a, C, M> {
+    runs: Box<dyn Iterator<Item = (&'a Run<C>, M)> + 'a>,
+    next: Option<(&'a Run<C>, M)>,
     /// The number of the next message; above all if there is none.
-    first: Seq,
+    pub(super) first: Seq,
 }
 
-impl<'a, C> Listed<'a, C> {
-    fn new(runs: impl Iterator<Item = (&'a Run<C>, Marks)> + 'a) -> Self {
+impl<'a, C, M> Listed<'a, C, M> {
+    pub(super) fn new(runs: impl Iterator<Item = (&'a Run<C>, M)> + 'a) -> Self {
         let mut list = Self {
             runs: Box::new(runs),
             next: None,
@@ -312,9 +312,9 @@ impl<'a, C> Listed<'a, C> {
         list
     }
 
-    fn take(&mut self) -> Option<(&'a Run<C>, Marks)> {
+    pub(super) fn take(&mut self) -> Option<(&'a Run<C>, M)> {
         let taken = std::mem::replace(&mut self.next, self.runs.next());
-        self.first = self.next.map_or(Seq(u64::MAX), |(run, _)| run.first);
+        self.first = self.next.as_ref().map_or(Seq(u64::MAX), |(run, _)| run.first);
         taken
     }
 }

@@ -122,6 +122,16 @@ pub(super) fn segment(location: Location) -> u64 {
 }
 
 impl<C: Content> Run<C> {
+    /// A copy of the first `count` messages.
+    pub fn shortened(&self, count: u16) -> Self {
+        let mut run = self.clone();
+        if count < Run::count(&run) {
+            run.cut(count, Keep::Content)
+        } else {
+            run
+        }
+    }
+
     /// A copy of the messages from `first` on; the run has to reach that far.
     pub(super) fn starting_at(&self, first: Seq) -> Self {
         let mut run = self.clone();

@@ -151,6 +151,7 @@ impl<C: Content> Partition<C> {
             return;
         };
         let (now, end) = (self.now, first.plus(u64::from(count)));
+        self.bring_back(slot, first, end);
         if let Some(lifecycle) = &mut self.queues[slot].lifecycle {
             if lifecycle.terms.dead_letters {
                 lifecycle.dead.keep(first, end, now);

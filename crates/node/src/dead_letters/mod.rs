@@ -13,6 +13,7 @@
 mod due;
 pub mod headers;
 mod moving;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -31,13 +32,33 @@ use crate::messages::Messages;
 use crate::outbox::Outbox;
 use crate::recall::Recall;
 use crate::record::Range;
-use crate::request::{MovePart, Request};
+use crate::report::Unmoved;
+use crate::request::{MovePart, Order, Request, RoutedRun};
 use crate::shared::Shared;
 use crate::space::Pin;
 use crate::transaction::Assembly;
 use crate::translate::from_amqp;
 use headers::DeathNote;
 use moving::{Letter, MOVE_BYTES_MAX, Moving};
+pub use transfer::Transfer;
+
+/// Messages that leave their queue for others.
+#[derive(Debug)]
+pub enum Mail {
+    /// They have died, or their time has come.
+    Dead(DeadLetter),
+    /// An operator sends them.
+    Sent(Transfer),
+}
+
+/// Where messages come from.
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    partition: PartitionId,
+    queue: QueueId,
+    /// Whether the queue owns them until they have arrived.
+    owned: bool,
+}
 
 /// Messages that have died.
 #[derive(Debug)]
@@ -138,34 +159,54 @@ impl DeadLetters {
         None
     }
 
-    /// Has all partitions concerned do their part of the move.
     fn move_on(&self, letter: &DeadLetter, moving: Moving, outbox: &mut Outbox) {
-        let Some((messages, runs, moved)) = moving.into_parts() else {
+        let Some(parts) = moving.into_parts() else {
             return;
         };
+        let sender = Sender {
+            partition: letter.partition,
+            queue: letter.queue,
+            owned: letter.owned,
+        };
+        self.hand_out(sender, parts, letter.charge.clone(), None, outbox);
+    }
+
+    /// Has all partitions concerned do their part of the move.
+    fn hand_out(
+        &self,
+        sender: Sender,
+        (messages, runs, moved): (Messages, Arc<[RoutedRun]>, Vec<Range>),
+        charge: Option<Arc<Charge>>,
+        order: Option<Order>,
+        outbox: &mut Outbox,
+    ) {
         let mut partitions = crate::session::partitions_of(&runs);
         if messages.chunk.len() * partitions.len() > MOVE_BYTES_MAX {
             tracing::error!(
-                queue = letter.queue.0,
+                queue = sender.queue.0,
                 bytes = messages.chunk.len(),
                 partitions = partitions.len(),
-                "a dead message is too large to be written for queues in that many partitions at once; its queue keeps it"
+                "a message is too large to be written for queues in that many partitions at once; its queue keeps it"
             );
-            return answer(letter, moved, Request::keep, outbox);
+            if let Some(order) = order {
+                order.refused(Unmoved::TooLarge).tell(outbox);
+            }
+            return sender.tell(moved, Request::keep, outbox);
         }
-        if letter.owned && !partitions.contains(&letter.partition) {
-            partitions.push(letter.partition);
+        if sender.owned && !partitions.contains(&sender.partition) {
+            partitions.push(sender.partition);
         }
         let transaction = self.shared.next_transaction();
         let assembly = Arc::new(Assembly::new(transaction, partitions.len()));
         for partition in partitions {
-            let is_source = letter.owned && partition == letter.partition;
+            let is_source = sender.owned && partition == sender.partition;
             let part = MovePart {
                 assembly: assembly.clone(),
                 messages: messages.clone(),
                 runs: runs.clone(),
                 source: if is_source { moved.clone() } else { Vec::new() },
-                charge: letter.charge.clone(),
+                charge: charge.clone(),
+                order: order.clone(),
             };
             outbox.requests.push((partition, Request::Move(part)));
         }
@@ -173,10 +214,13 @@ impl DeadLetters {
 }
 
 impl Machine for DeadLetters {
-    type Request = DeadLetter;
+    type Request = Mail;
 
-    fn handle(&mut self, letter: DeadLetter, now: Millis, outbox: &mut Outbox) {
-        self.send_on(&letter, now, outbox);
+    fn handle(&mut self, mail: Mail, now: Millis, outbox: &mut Outbox) {
+        match mail {
+            Mail::Dead(letter) => self.send_on(&letter, now, outbox),
+            Mail::Sent(transfer) => self.transfer(transfer, outbox),
+        }
     }
 
     fn finish(&mut self, _now: Millis, _outbox: &mut Outbox) {}
@@ -219,9 +263,25 @@ fn answer(
     request: impl Fn(Range) -> Request,
     outbox: &mut Outbox,
 ) {
-    if letter.owned {
-        let requests = ranges.into_iter().map(|range| (letter.partition, request(range)));
-        outbox.requests.extend(requests);
+    let sender = Sender {
+        partition: letter.partition,
+        queue: letter.queue,
+        owned: letter.owned,
+    };
+    sender.tell(ranges, request, outbox);
+}
+
+impl Sender {
+    fn tell(
+        self,
+        ranges: impl IntoIterator<Item = Range>,
+        request: impl Fn(Range) -> Request,
+        outbox: &mut Outbox,
+    ) {
+        if self.owned {
+            let requests = ranges.into_iter().map(|range| (self.partition, request(range)));
+            outbox.requests.extend(requests);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::staged::{self, Staged};
 use super::{Partition, queue_run};
 use crate::append::JobId;
 use crate::catalog_service::CatalogRequest;
-use crate::dead_letters::DeadLetter;
+use crate::dead_letters::{DeadLetter, Mail};
 use crate::messages::Messages;
 use crate::notice::{Answer, Delivered, Notice};
 use crate::outbox::Outbox;
@@ -179,7 +179,7 @@ impl Partition {
     /// Gives the dead to whoever knows where they go. The queue owns them until they have arrived.
     fn send_on(&mut self, queue: QueueId, death: Death, run: Run<Messages>, outbox: &mut Outbox) {
         let pin = run.content.is_none().then(|| self.space.pin(run.location));
-        outbox.seldom().dead.push(DeadLetter {
+        let letter = DeadLetter {
             partition: self.id,
             queue,
             owned: true,
@@ -187,7 +187,8 @@ impl Partition {
             run,
             pin,
             charge: None,
-        });
+        };
+        outbox.seldom().dead.push(Mail::Dead(letter));
     }
 
     /// Keeps the segment until the delivery has been written out, if it has to be read from there.
@@ -222,7 +223,7 @@ impl Partition {
         match reason {
             SettleReason::Deleted => (),
             // The move that has taken it on says so itself.
-            SettleReason::DeadLettered => (),
+            SettleReason::DeadLettered | SettleReason::Moved => (),
             SettleReason::Quarantined => push_range(&mut self.quarantined, range),
             _ => push_range(&mut self.settled, range),
         }
@@ -319,8 +320,12 @@ impl Partition {
                     },
                 );
             }
-            Staged::Moved { source, charge } => {
-                self.moved(source, now);
+            Staged::Moved {
+                source,
+                charge,
+                order,
+            } => {
+                self.moved(source, order, now, outbox);
                 drop(charge);
             }
             Staged::Told { inquirer, report } => outbox.seldom().reports.push((inquirer, report)),

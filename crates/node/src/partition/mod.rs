@@ -24,6 +24,7 @@ mod publishes;
 mod ranking;
 mod rescue;
 mod schedule;
+mod sending;
 mod staged;
 mod transactions;
 
@@ -292,6 +293,7 @@ impl Partition {
                 outbox.seldom().reports.push((inquirer, self.report(&queues)));
             }
             Request::List(list) => self.list(list, outbox),
+            Request::SendOff(send) => self.send_off(send, now, outbox),
             Request::Unpark(unpark) => self.unpark(unpark, now, outbox),
             Request::ListScheduled(list) => self.list_scheduled(list, outbox),
             Request::Unschedule(unschedule) => self.unschedule(unschedule, now, outbox),

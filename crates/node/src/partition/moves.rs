@@ -12,7 +12,8 @@ use crate::append::{JobId, Origin};
 use crate::messages::Messages;
 use crate::outbox::Outbox;
 use crate::record::{self, Range};
-use crate::request::{MovePart, Request, RoutedRun};
+use crate::report::Unmoved;
+use crate::request::{MovePart, Order, Request, RoutedRun};
 use crate::transaction::Contribution;
 
 impl Partition {
@@ -28,7 +29,18 @@ impl Partition {
             .source
             .iter()
             .all(|range| self.machine.is_dying(range.queue, range.first, range.count));
-        if gone || self.lacks_targets(&part.runs) || self.is_full_for(&part.messages, &part.runs) {
+        let why = if gone {
+            Some(Unmoved::Gone)
+        } else if self.lacks_targets(&part.runs) {
+            Some(Unmoved::NoWay)
+        } else {
+            self.is_full_for(&part.messages, &part.runs)
+                .then_some(Unmoved::NoRoom)
+        };
+        if let Some(why) = why {
+            if let Some(order) = part.order {
+                order.refused(why).tell(outbox);
+            }
             for Range { queue, first, count } in part.source {
                 self.machine.apply(Command::Keep { queue, first, count }, now);
             }
@@ -62,7 +74,12 @@ impl Partition {
             }
         });
         let (source, charge) = (part.source, part.charge);
-        staged.push(Staged::Moved { source, charge });
+        let order = part.order.filter(|_| !source.is_empty());
+        staged.push(Staged::Moved {
+            source,
+            charge,
+            order,
+        });
         self.jobs.push_back(StagedJob { job, staged });
         self.contributed(contribution, outbox);
     }
@@ -132,9 +149,22 @@ impl Partition {
     }
 
     /// The move is durable: the source forgets what has gone.
-    pub(super) fn moved(&mut self, source: Vec<Range>, now: Millis) {
+    pub(super) fn moved(
+        &mut self,
+        source: Vec<Range>,
+        order: Option<Order>,
+        now: Millis,
+        outbox: &mut Outbox,
+    ) {
+        let reason = match order {
+            Some(_) => SettleReason::Moved,
+            None => SettleReason::DeadLettered,
+        };
         for Range { queue, first, count } in source {
-            self.bury(queue, first, count, SettleReason::DeadLettered, now);
+            self.bury(queue, first, count, reason, now);
+        }
+        if let Some(order) = order {
+            order.tell(outbox);
         }
     }
 

@@ -1,11 +1,10 @@
 //! What operators ask of messages that are set aside: which are there, and that they go back or away.
 
-use everack_broker::ids::{Millis, QueueId, Seq};
-use everack_broker::partition::{Aside, Command, Marks, Run, Store};
+use everack_broker::ids::{Millis, Seq};
+use everack_broker::partition::Command;
 
 use super::Partition;
 use super::staged::Staged;
-use crate::messages::Messages;
 use crate::outbox::Outbox;
 use crate::report::{ListedMessages, ListedReport, Report, UnparkedReport};
 use crate::request::{List, Unpark};
@@ -13,20 +12,18 @@ use crate::request::{List, Unpark};
 /// Runs of messages that are told of, or moved, at once.
 const RUNS_MAX: usize = 1_000;
 
-/// A run as it is listed.
-type Listed = (Run<Messages>, Marks, Option<Aside>);
-
 impl Partition {
     pub(super) fn list(&mut self, list: List, outbox: &mut Outbox) {
         let List {
             queue,
-            store,
-            first,
+            place,
+            from,
             most,
             inquirer,
         } = list;
-        let (runs, next) = self.listed(queue, store, first, most.min(RUNS_MAX));
-        let runs = runs.into_iter().map(|(run, marks, why)| {
+        let (runs, next) = self.machine.look(queue, place, from, most.min(RUNS_MAX));
+        let runs = runs.into_iter().map(|looked| {
+            let run = &looked.run;
             let kept = self.machine.kept(queue, run.first, run.end());
             let deadlines = kept.deadlines.iter();
             let pin = run.content.is_none().then(|| self.space.pin(run.location));
@@ -34,9 +31,7 @@ impl Partition {
                 deadlines: deadlines
                     .map(|(low, high, at)| (Seq(low), Seq(high), at))
                     .collect(),
-                run,
-                marks,
-                why,
+                looked,
                 pin,
             }
         });
@@ -46,25 +41,6 @@ impl Partition {
             next,
         };
         outbox.seldom().reports.push((inquirer, Report::Listed(report)));
-    }
-
-    fn listed(
-        &self,
-        queue: QueueId,
-        store: Option<Store>,
-        first: Seq,
-        most: usize,
-    ) -> (Vec<Listed>, Option<Seq>) {
-        let Some(store) = store else {
-            let (runs, next) = self.machine.ready_from(queue, first, most);
-            let runs = runs.into_iter().map(|(run, marks)| (run, marks, None));
-            return (runs.collect(), next);
-        };
-        let (runs, next) = self.machine.set_aside(queue, store, first, most);
-        let runs = runs
-            .into_iter()
-            .map(|parked| (parked.run, parked.marks, Some(parked.why)));
-        (runs.collect(), next)
     }
 
     /// Does what was ordered, as far as one go reaches. Its record goes to the log when the round ends; whoever has asked is told when

@@ -6,7 +6,7 @@ use super::numbering::{Full, Numbered};
 use super::staged::{Accept, Extras, Framing};
 use super::{Partition, READY_BYTES_SLOW, admission};
 use crate::charge::Charge;
-use crate::dead_letters::DeadLetter;
+use crate::dead_letters::{DeadLetter, Mail};
 use crate::messages::Messages;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
@@ -163,6 +163,6 @@ fn send_refused_on(publish: &Publish, letters: &mut Vec<DeadLetter>, outbox: &mu
     let charge = Charge::new(publish.reply.link.clone(), publish.bytes);
     for mut letter in letters.drain(..) {
         letter.charge = Some(charge.clone());
-        outbox.seldom().dead.push(letter);
+        outbox.seldom().dead.push(Mail::Dead(letter));
     }
 }

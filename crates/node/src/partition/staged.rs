@@ -12,7 +12,7 @@ use crate::charge::Charge;
 use crate::messages::Messages;
 use crate::record::{self, Range, Target};
 use crate::report::{Inquirer, Report};
-use crate::request::{Reply, RescueDone, Settle};
+use crate::request::{Order, Reply, RescueDone, Settle};
 
 /// A job on its way, and what it will bring about.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub(super) enum Staged {
     Moved {
         source: Vec<Range>,
         charge: Option<Arc<Charge>>,
+        /// Who has ordered it; with the source.
+        order: Option<Order>,
     },
     /// Whoever gave an order is told once it is durable.
     Told {

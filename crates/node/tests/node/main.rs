@@ -17,6 +17,7 @@ mod queue_image;
 mod record;
 mod recovery;
 mod report;
+mod sending;
 mod session;
 mod talk;
 mod unroutable;

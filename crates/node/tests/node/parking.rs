@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use everack_broker::arguments::{Arguments, Value};
 use everack_broker::catalog::{Command, DeclareQueue, Guard, NoAckGuard, Queue};
 use everack_broker::ids::{ConsumerId, Millis, Seq};
-use everack_broker::partition::{Aside, Death, Depth, Marks, ParkedFate, SettleOutcome, Store};
+use everack_broker::partition::{
+    Aside, Cursor, Death, Depth, Marks, ParkedFate, Place, SettleOutcome, Store,
+};
 use everack_broker::terms::Retention;
 use everack_node::notice::Answer;
 use everack_node::report::{Inquirer, Report};
@@ -43,13 +45,13 @@ pub(crate) fn depth(desk: &Desk, queue: &Queue) -> Depth {
 
 /// Bodies and marks of what is parked, asked for one run at a time.
 fn parked(desk: &Desk, queue: &Queue) -> Vec<(Vec<u8>, u32, u16)> {
-    let (mut listed, mut next) = (Vec::new(), Some(Seq(0)));
-    while let Some(first) = next {
+    let (mut listed, mut next) = (Vec::new(), Some(Cursor::default()));
+    while let Some(from) = next {
         let report = ask(desk, queue, |inquirer| {
             Request::List(List {
                 queue: queue.id,
-                store: Some(Store::Parked),
-                first,
+                place: Place::Aside(Store::Parked),
+                from,
                 most: 1,
                 inquirer,
             })
@@ -57,7 +59,7 @@ fn parked(desk: &Desk, queue: &Queue) -> Vec<(Vec<u8>, u32, u16)> {
         let Report::Listed(report) = report else {
             panic!("{report:?}")
         };
-        for run in &report.runs {
+        for run in report.runs.iter().map(|listed| &listed.looked) {
             assert_eq!(run.why, Some(Aside::Parked(Death::DeliveryLimit)));
             let messages = desk.recall.messages(run.run.location).expect("the log has it");
             for index in run.run.from..run.run.to {

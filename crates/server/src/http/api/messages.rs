@@ -4,87 +4,42 @@ use base64::Engine as _;
 use everack_amqp::wire::primitive::ShortString;
 use everack_amqp::wire::properties::Properties;
 use everack_broker::ids::Seq;
-use everack_broker::partition::{Aside, Death};
+use everack_broker::partition::{Aside, Death, Looked};
 use everack_node::dead_letters::headers;
 use everack_node::messages::Messages;
-use everack_node::recall::Recall;
-use everack_node::report::{ListedMessages, ListedReport};
+use everack_node::report::ListedMessages;
 use everack_node::translate::from_amqp;
 use serde_json::{Map, Value, json};
 
 use super::to_json;
 
-/// How much is shown at once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// Most messages.
-    pub(super) messages: usize,
-    /// Most bytes of each body.
-    pub(super) body_bytes: usize,
-}
-
-/// Bytes of bodies in one answer, after which it ends; one may go beyond.
-const BODIES_BYTES_MAX: usize = 1 << 20;
-
-/// The messages as JSON, and where to go on if these are not all. Reads the log.
-pub(super) fn show(report: &ListedReport, recall: &Recall, bounds: Bounds) -> Value {
-    let (mut shown, mut bytes) = (Vec::new(), 0);
-    let mut next = report.next;
-    'runs: for listed in &report.runs {
-        let content = content(listed, recall);
-        for index in listed.run.from..listed.run.to {
-            let id = listed.run.first.plus(u64::from(index - listed.run.from));
-            if shown.len() == bounds.messages || bytes >= BODIES_BYTES_MAX {
-                next = Some(id);
-                break 'runs;
-            }
-            let mut message = about(listed, id);
-            match &content {
-                Ok(messages) => {
-                    let body = messages.body(usize::from(index));
-                    let piece = &body[..body.len().min(bounds.body_bytes)];
-                    bytes += piece.len();
-                    describe(&mut message, messages, usize::from(index), piece);
-                }
-                Err(error) => drop(message.insert("error".to_owned(), json!(error))),
-            }
-            shown.push(Value::Object(message));
-        }
-    }
-    json!({ "messages": shown, "next": next.map(|next| next.0) })
-}
-
-fn content(listed: &ListedMessages, recall: &Recall) -> Result<Messages, String> {
-    let run = &listed.run;
-    if let Some(content) = &run.content {
-        return Ok(content.clone());
-    }
-    let messages = recall.messages(run.location).map_err(|error| error.to_string())?;
-    match usize::from(run.to) <= messages.len() {
-        true => Ok(messages),
-        false => Err("the record has fewer messages".to_owned()),
-    }
-}
-
 /// What the queue knows.
-fn about(listed: &ListedMessages, id: Seq) -> Map<String, Value> {
+pub(super) fn about(listed: &ListedMessages, id: Seq) -> Map<String, Value> {
+    let Looked {
+        at,
+        marks,
+        why,
+        death,
+        ..
+    } = listed.looked;
     let deadline = listed
         .deadlines
         .iter()
         .find(|(first, end, _)| *first <= id && id < *end)
         .map(|(_, _, at)| at.0);
-    let (reason, retained_until, expires) = match listed.why {
-        Some(Aside::Parked(death)) => (Some(reason(death)), None, None),
+    let (died_of, retained_until, expires) = match why {
+        Some(Aside::Parked(death)) => (Some(death), None, None),
         Some(Aside::Retained) => (None, deadline, None),
-        None => (None, None, deadline),
+        None => (death, None, deadline),
     };
     let known = json!({
         "id": id.0,
-        "reason": reason,
+        "reason": died_of.map(reason),
+        "consumer": (at.holder.0 > 0).then_some(at.holder.0),
         "retained_until": retained_until,
         "expires": expires,
-        "deliveries": listed.marks.deliveries,
-        "failures": listed.marks.failures,
+        "deliveries": marks.deliveries,
+        "failures": marks.failures,
     });
     let Value::Object(mut known) = known else {
         unreachable!("an object was just made")
@@ -99,7 +54,7 @@ fn reason(death: Death) -> String {
 }
 
 /// What the message says of itself, with RabbitMQ's names.
-fn describe(shown: &mut Map<String, Value>, messages: &Messages, index: usize, piece: &[u8]) {
+pub(super) fn describe(shown: &mut Map<String, Value>, messages: &Messages, index: usize, piece: &[u8]) {
     let text = |bytes: &[u8]| Value::String(String::from_utf8_lossy(bytes).into_owned());
     shown.insert("exchange".to_owned(), text(messages.exchange(index)));
     shown.insert("routing_key".to_owned(), text(messages.routing_key(index)));

@@ -8,10 +8,12 @@ mod consumers;
 mod delayed;
 mod details;
 mod exchanges;
+mod filter;
 mod gets;
 mod health;
 mod limits;
 mod messages;
+mod moves;
 mod nodes;
 mod order;
 mod overview;
@@ -20,6 +22,7 @@ mod permissions;
 mod policies;
 mod publish;
 mod queues;
+mod search;
 mod standing;
 mod statistics;
 mod stores;
@@ -106,6 +109,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(limits::routes())
         .merge(health::routes())
         .merge(stores::routes())
+        .merge(moves::routes())
         .merge(aliveness::routes())
         .merge(standing::routes())
         .merge(publish::routes())

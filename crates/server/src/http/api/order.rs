@@ -2,7 +2,9 @@
 
 use everack_broker::ids::Seq;
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::filter::Wanted;
 use crate::http::refusal::Refusal;
 
 /// An order, read.
@@ -10,6 +12,8 @@ use crate::http::refusal::Refusal;
 pub(super) struct Order {
     /// First number, number behind the last. Several are of few messages each.
     pub(super) ranges: Vec<(Seq, Seq)>,
+    /// Of these, only what carries this.
+    pub(super) filter: Option<Wanted>,
     /// Only say what would happen.
     pub(super) preview: bool,
 }
@@ -24,36 +28,56 @@ struct Body {
     first: Option<u64>,
     last: Option<u64>,
     all: Option<bool>,
+    filter: Option<Wanted>,
     #[serde(default)]
     preview: bool,
 }
 
 impl Order {
-    /// Reads `{"ids": [1, 2]}`, `{"first": 1, "last": 9}` or `{"all": true}`, each with `"preview": true` or without.
+    /// Reads `{"ids": [1, 2]}`, `{"first": 1, "last": 9}`, `{"all": true}` or `{"filter": {"routing_key": "orders"}}`, the last also with
+    /// `first` and `last`; each with `"preview": true` or without.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
-        let body: Body = serde_json::from_slice(bytes)
+        let body: Value = serde_json::from_slice(bytes)
+            .map_err(|error| Refusal::Bad(format!("the order cannot be read: {error}")))?;
+        Self::read(body)
+    }
+
+    /// The same of JSON.
+    pub(super) fn read(body: Value) -> Result<Self, Refusal> {
+        let body: Body = serde_json::from_value(body)
             .map_err(|error| Refusal::Bad(format!("the order cannot be read: {error}")))?;
         let Body {
             ids,
             first,
             last,
             all,
+            filter,
             preview,
         } = body;
         let ranges = match (ids, first, last, all) {
-            (Some(ids), None, None, None) => ranges(ids)?,
+            (Some(ids), None, None, None) if filter.is_none() => ranges(ids)?,
+            (None, first, last, None) if filter.is_some() => {
+                let end = last.map_or(u64::MAX, |last| last.saturating_add(1));
+                vec![(Seq(first.unwrap_or(0)), Seq(end))]
+            }
             (None, Some(first), Some(last), None) => vec![(Seq(first), Seq(last.saturating_add(1)))],
             (None, None, None, Some(true)) => vec![(Seq(0), Seq(u64::MAX))],
             _ => {
-                let text = "say which messages: \"ids\", or \"first\" and \"last\", or \"all\": true";
+                let text =
+                    "say which messages: \"ids\", or \"first\" and \"last\", or \"filter\", or \"all\": true";
                 return Err(Refusal::Bad(text.to_owned()));
             }
         };
-        Ok(Self { ranges, preview })
+        Ok(Self {
+            ranges,
+            filter,
+            preview,
+        })
     }
 }
 
-fn ranges(mut ids: Vec<u64>) -> Result<Vec<(Seq, Seq)>, Refusal> {
+/// Neighbours together.
+pub(super) fn ranges(mut ids: Vec<u64>) -> Result<Vec<(Seq, Seq)>, Refusal> {
     if ids.len() > IDS_MAX {
         return Err(Refusal::Bad(format!("more than {IDS_MAX} ids")));
     }
@@ -94,6 +118,10 @@ mod tests {
             r#"{"first":9,"last":18446744073709551615}"#,
             Some((&[(9, u64::MAX)], false)),
         );
+        check(
+            r#"{"filter":{"text":"x"},"first":3}"#,
+            Some((&[(3, u64::MAX)], false)),
+        );
         for refused in [
             "",
             "{}",
@@ -104,6 +132,8 @@ mod tests {
             r#"{"ids":[-1]}"#,
             r#"{"ids":["1"]}"#,
             r#"{"all":true,"force":true}"#,
+            r#"{"ids":[1],"filter":{}}"#,
+            r#"{"filter":{"id":1}}"#,
         ] {
             check(refused, None);
         }

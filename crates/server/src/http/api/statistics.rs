@@ -27,6 +27,7 @@ pub(super) fn balance(counters: &Counters) -> Value {
         "live": counters.live(),
         "settled": counters.settled(),
         "dead_lettered": counters.dead_lettered,
+        "moved": counters.moved,
         "discarded": discarded,
     })
 }
@@ -75,13 +76,14 @@ mod tests {
             cycle: 5,
             unroutable: 6,
             dead_lettered: 7,
+            moved: 11,
             ..Counters::default()
         };
         let balance = balance(&counters);
         let number = |value: &Value| value.as_u64().expect("all are numbers");
         let discarded = balance["discarded"].as_object().expect("by reason");
         let discarded: u64 = discarded.values().map(number).sum();
-        let others: u64 = ["live", "settled", "dead_lettered"]
+        let others: u64 = ["live", "settled", "dead_lettered", "moved"]
             .iter()
             .map(|name| number(&balance[name]))
             .sum();

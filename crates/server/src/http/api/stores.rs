@@ -8,17 +8,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, Extension, Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
 use axum::routing::{get, post};
 use everack_broker::catalog::{Access, Queue};
 use everack_broker::ids::Seq;
-use everack_broker::partition::{ParkedFate, Store, Weighed};
+use everack_broker::partition::{Cursor, ParkedFate, Place, Store, Weighed};
 use everack_node::report::{Inquirer, Report, UnparkedReport};
-use everack_node::request::{List, Request, Unpark};
+use everack_node::request::{Request, Unpark};
 use serde_json::json;
 
-use super::messages::{self, Bounds};
-use super::order::Order;
+use super::filter::Filter;
+use super::order::{self, Order};
+use super::search::{LOOKED_MAX, Question, SHOWN_MAX, cursor_json, search};
 use super::{Answer, Json, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
@@ -27,15 +28,12 @@ use crate::http::refusal::Refusal;
 
 /// Most bytes of an order: a thousand numbers and the words around them.
 const ORDER_BYTES_MAX: usize = 64 << 10;
-/// Most messages that are listed at once.
-const LISTED_MAX: usize = 1_000;
-/// Most bytes of a body that are shown.
-const BODY_SHOWN_MAX: usize = 64 << 10;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     let queue = "/api/everack/queues/{vhost}/{name}";
     Router::new()
         .route("/api/everack/vhosts/{vhost}/unroutable", get(list_unroutable))
+        .route(&format!("{queue}/messages"), get(list_any))
         .route(&format!("{queue}/parked"), get(list_parked))
         .route(&format!("{queue}/parked/redrive"), post(redrive))
         .route(&format!("{queue}/parked/discard"), post(discard_parked))
@@ -47,6 +45,8 @@ pub(super) fn routes() -> Router<Arc<Node>> {
 
 /// A queue by virtual host and name.
 type Named = Path<(String, String)>;
+/// What stands behind the question mark.
+type Pairs = Vec<(String, String)>;
 /// What was sent, if it was not too much.
 type Sent = Result<Bytes, BytesRejection>;
 
@@ -54,31 +54,56 @@ async fn list_unroutable(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(vhost): Path<String>,
-    RawQuery(query): RawQuery,
+    Query(pairs): Query<Pairs>,
 ) -> Answer {
     let vhost = caller.vhost(&vhost)?;
     let store = vhost.store().ok_or(Refusal::NotFound)?;
-    list(&node, &caller, store, None, query.as_deref()).await
+    list(&node, &caller, store, Place::Ready, &pairs).await
+}
+
+/// Wherever in the queue they are: `state` says where.
+async fn list_any(
+    State(node): State<Arc<Node>>,
+    Extension(caller): Extension<Caller>,
+    Path(named): Named,
+    Query(mut pairs): Query<Pairs>,
+) -> Answer {
+    let queue = find(&caller, &named)?;
+    let state = pairs.iter().position(|(name, _)| name == "state");
+    let state = state.map_or("ready".to_owned(), |at| pairs.remove(at).1);
+    let place = match state.as_str() {
+        "ready" => Place::Ready,
+        "unsettled" => Place::Unsettled,
+        "delayed" => Place::Delayed,
+        "dead" => Place::Dead,
+        "parked" => Place::Aside(Store::Parked),
+        "retained" => Place::Aside(Store::Retained),
+        _ => {
+            let states = "ready, unsettled, delayed, dead, parked or retained";
+            return Err(Refusal::Bad(format!("state is none of {states}: {state}")));
+        }
+    };
+    list(&node, &caller, &queue, place, &pairs).await
 }
 
 async fn list_parked(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(named): Named,
-    RawQuery(query): RawQuery,
+    Query(pairs): Query<Pairs>,
 ) -> Answer {
     let queue = find(&caller, &named)?;
-    list(&node, &caller, &queue, Some(Store::Parked), query.as_deref()).await
+    list(&node, &caller, &queue, Place::Aside(Store::Parked), &pairs).await
 }
 
 async fn list_retained(
     State(node): State<Arc<Node>>,
     Extension(caller): Extension<Caller>,
     Path(named): Named,
-    RawQuery(query): RawQuery,
+    Query(pairs): Query<Pairs>,
 ) -> Answer {
     let queue = find(&caller, &named)?;
-    list(&node, &caller, &queue, Some(Store::Retained), query.as_deref()).await
+    list(&node, &caller, &queue, Place::Aside(Store::Retained), &pairs).await
 }
 
 async fn redrive(
@@ -136,51 +161,14 @@ fn find(caller: &Caller, (vhost, name): &(String, String)) -> Result<Arc<Queue>,
     vhost.queue(name.as_bytes()).cloned().ok_or(Refusal::NotFound)
 }
 
-async fn list(
-    node: &Node,
-    caller: &Caller,
-    queue: &Queue,
-    store: Option<Store>,
-    query: Option<&str>,
-) -> Answer {
+async fn list(node: &Node, caller: &Caller, queue: &Queue, place: Place, pairs: &Pairs) -> Answer {
     caller.require_queue(Access::Read, queue)?;
-    let query = query.unwrap_or_default();
-    let bounds = Bounds {
-        messages: number(query, "count", 100)?.clamp(1, LISTED_MAX as u64) as usize,
-        body_bytes: number(query, "truncate", 1_000)?.min(BODY_SHOWN_MAX as u64) as usize,
-    };
-    let first = Seq(number(query, "first", 0)?);
-    let reports = inquiry::ask(&node.engine, queue.partition, |inquirer| {
-        vec![Request::List(List {
-            queue: queue.id,
-            store,
-            first,
-            most: bounds.messages,
-            inquirer: inquirer.clone(),
-        })]
-    });
-    let listed = reports.await?.into_iter().find_map(|report| match report {
-        Report::Listed(listed) => Some(listed),
-        _ => None,
-    });
-    let listed = listed.ok_or(Refusal::NotFound)?;
-    let recall = node.engine.recall.clone();
-    let shown = tokio::task::spawn_blocking(move || messages::show(&listed, &recall, bounds));
-    let shown = shown.await;
-    shown
-        .map(Json)
-        .map_err(|_| Refusal::Busy("the messages could not be read"))
-}
-
-/// A number among what stands behind the question mark.
-fn number(query: &str, name: &str, default: u64) -> Result<u64, Refusal> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let Some((_, given)) = pairs.find(|(key, _)| *key == name) else {
-        return Ok(default);
-    };
-    given
-        .parse()
-        .map_err(|_| Refusal::Bad(format!("{name} is no number: {given}")))
+    let found = search(node, queue, Question::of(pairs, place)?).await?;
+    Ok(Json(json!({
+        "messages": found.messages,
+        "looked_at": found.looked,
+        "next": cursor_json(found.next),
+    })))
 }
 
 /// Carries an order out, and tells what became of it once that is durable.
@@ -197,7 +185,8 @@ async fn order(
         ParkedFate::Discard => Access::Read,
     };
     caller.require_queue(access, &queue)?;
-    let order = Order::parse(&sent.map_err(|_| Refusal::TooLarge(ORDER_BYTES_MAX))?)?;
+    let mut order = Order::parse(&sent.map_err(|_| Refusal::TooLarge(ORDER_BYTES_MAX))?)?;
+    let sifted = narrow(node, &queue, Place::Aside(store), &mut order).await?;
     let done = carry_out(node, &queue, (store, fate), &order).await?;
     if !order.preview {
         tracing::info!(
@@ -218,7 +207,40 @@ async fn order(
         "messages": done.messages,
         "bytes": done.bytes,
         "no_room": done.no_room,
+        "next": cursor_json(sifted.next),
     })))
+}
+
+/// What an order with a filter has looked through.
+#[derive(Debug, Default)]
+pub(super) struct Sifted {
+    /// Where to go on, if it could not look at everything.
+    pub(super) next: Option<Cursor>,
+}
+
+/// Replaces the ranges of an order with a filter by the messages that carry what is wanted. Numbers are never used again, so what was
+/// found is what is moved, or it is not there any more.
+pub(super) async fn narrow(
+    node: &Node,
+    queue: &Queue,
+    place: Place,
+    order: &mut Order,
+) -> Result<Sifted, Refusal> {
+    let (Some(wanted), Some(&(first, end))) = (order.filter.take(), order.ranges.first()) else {
+        return Ok(Sifted::default());
+    };
+    let question = Question {
+        place,
+        from: Cursor::message(first),
+        end,
+        filter: Arc::new(Filter::new(wanted)?),
+        most: SHOWN_MAX,
+        looked_max: LOOKED_MAX,
+        truncate: 0,
+    };
+    let found = search(node, queue, question).await?;
+    order.ranges = order::ranges(found.ids.iter().map(|id| id.0).collect())?;
+    Ok(Sifted { next: found.next })
 }
 
 /// An order about a long range is carried out in several goes, so that the partition does not stand still for it.

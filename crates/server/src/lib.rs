@@ -11,6 +11,7 @@ mod engine;
 pub mod http;
 pub mod inspect;
 pub mod log;
+mod metrics;
 pub mod net;
 mod output;
 mod process;

@@ -13,6 +13,7 @@ use std::time::Instant;
 use everack_broker::name::Name;
 use tokio::sync::Semaphore;
 
+use super::attempts::{Attempts, Protocol};
 use super::certificate;
 use super::password;
 use super::remembered::Remembered;
@@ -33,6 +34,8 @@ pub struct Login<'a> {
     pub stored: Option<&'a str>,
     /// Where the client connects from.
     pub peer: IpAddr,
+    /// Over what.
+    pub protocol: Protocol,
 }
 
 /// Why a login was refused. For the log; a client is told only that it was refused.
@@ -57,6 +60,8 @@ pub enum Refusal {
 
 /// Checks logins. One for the process.
 pub struct Authenticator {
+    /// How often somebody has tried.
+    pub attempts: Attempts,
     remembered: Remembered,
     verifications: Arc<Semaphore>,
     waiting: Semaphore,
@@ -77,6 +82,7 @@ impl Authenticator {
         };
         let remembered_max = config.remembered_max.get() as usize;
         Ok(Self {
+            attempts: Attempts::default(),
             remembered: Remembered::new(remembered_max, config.remembered_for.duration(), Instant::now())?,
             verifications: Arc::new(Semaphore::new(verifications)),
             waiting: Semaphore::new(Self::WAITING_MAX),
@@ -125,7 +131,13 @@ impl Authenticator {
 
     /// Checks a login. Dropping the future gives up waiting for it.
     pub async fn check(&self, login: Login<'_>) -> Result<(), Refusal> {
-        self.check_password(&login).await?;
+        let verdict = self.verdict(&login).await;
+        self.attempts.count(login.protocol, verdict.is_ok());
+        verdict
+    }
+
+    async fn verdict(&self, login: &Login<'_>) -> Result<(), Refusal> {
+        self.check_password(login).await?;
         // After the password, so that the answer tells nothing to who does not have it.
         if self.bars(login.user, login.peer) {
             Err(Refusal::NotFromHere)
@@ -194,6 +206,7 @@ mod tests {
             password: password.as_bytes(),
             stored,
             peer: peer.parse().unwrap(),
+            protocol: Protocol::Amqp,
         }
     }
 

@@ -27,6 +27,8 @@ table! {
         tls: Tls = "{}", Restart;
         /// The management API.
         http: Http = "{}", Restart;
+        /// Metrics for Prometheus.
+        metrics: Metrics = "{}", Restart;
         /// Who may log in, and what checking a password may cost.
         auth: Auth = "{}", Restart;
         /// What is written to standard error.
@@ -144,6 +146,18 @@ table! {
         /// Names under which browsers may call the web console, beside addresses, `localhost` and the machine's own name: those of a proxy
         /// before it. Under any other name it answers 421, so that a page elsewhere cannot make its own name lead here.
         names: Words = "[]", Restart;
+    }
+}
+
+table! {
+    /// Metrics for Prometheus.
+    Metrics {
+        /// Where to listen for scrapes. "auto" listens on 127.0.0.1:15692, RabbitMQ's address, and goes on without metrics if another
+        /// program has it. A given address has to be free. An empty list is no metrics. Nobody has to log in: keep it where only
+        /// Prometheus comes by. Flag: `--metrics`, which takes `off` too.
+        listen: HttpAddresses = "\"auto\"", Restart;
+        /// Connections served at one time. One more is closed at once.
+        connections_max: Number<1, 10_000> = "32", Restart;
     }
 }
 

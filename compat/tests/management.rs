@@ -47,6 +47,7 @@ fn main() {
         trial("refusals are RabbitMQ's", refusals),
         trial("lists are sorted, paged and narrowed as RabbitMQ's", views),
         trial("rates and samples are as RabbitMQ's", rates::check),
+        trial("log-ins are counted", rates::attempts),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(scene);

@@ -1,6 +1,7 @@
 //! The resources. Each file knows one: who may see it, and how it looks.
 
 mod aliveness;
+mod attempts;
 mod bindings;
 mod channels;
 mod connections;
@@ -105,6 +106,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(parameters::routes())
         .merge(limits::routes())
         .merge(health::routes())
+        .merge(attempts::routes())
         .merge(stores::routes())
         .merge(aliveness::routes())
         .merge(standing::routes())

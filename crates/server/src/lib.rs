@@ -2,6 +2,7 @@
 //! knows tokio. Not responsible for what a broker does; that is `node` and below.
 
 mod abort;
+pub mod audit_log;
 pub mod auth;
 pub mod broker;
 pub mod cli;

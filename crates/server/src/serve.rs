@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 
 use crate::abort::abort_soon;
+use crate::audit_log::{Act, AuditLog};
 use crate::auth::Authenticator;
 use crate::config::setting::{Addresses, HttpAddresses};
 use crate::config::{Change, Changed, Config, Sources};
@@ -134,7 +135,8 @@ impl<B: Broker> Process<B> {
         let http = API.take(&config.http.listen).await?;
         let metrics = METRICS.take(&config.metrics.listen).await?;
         let data = DataDirectory::take(&config.data.directory)?;
-        let authenticator = Arc::new(Authenticator::new(&config.auth)?);
+        let audit = AuditLog::open(&config.audit)?;
+        let authenticator = Arc::new(Authenticator::new(&config.auth, audit)?);
         let connections = Connections::new(config.amqp.connections_max.get() as usize);
         let config = Arc::new(ArcSwap::from_pointee(config));
 
@@ -241,10 +243,23 @@ impl<B: Broker> Process<B> {
     async fn reload(&self) {
         ready::announce_reloading();
         tracing::info!("SIGHUP: reading the configuration and the certificates again");
-        match Config::load(&self.sources) {
-            Ok(new) => self.take_over(&new).await,
-            Err(refused) => tracing::error!("{refused}\nnothing was changed"),
-        }
+        let outcome = match Config::load(&self.sources) {
+            Ok(new) => {
+                self.take_over(&new).await;
+                "done"
+            }
+            Err(refused) => {
+                tracing::error!("{refused}\nnothing was changed");
+                "refused"
+            }
+        };
+        self.authenticator.audit.record(Act {
+            who: "",
+            from: "",
+            over: "process",
+            what: "reload the configuration",
+            outcome,
+        });
         ready::announce_reloaded();
     }
 

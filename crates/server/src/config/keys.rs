@@ -33,6 +33,8 @@ table! {
         auth: Auth = "{}", Restart;
         /// What is written to standard error.
         log: Log = "{}", Restart;
+        /// The trail of administrative acts.
+        audit: Audit = "{}", Restart;
         /// What happens at SIGTERM and SIGINT.
         shutdown: Shutdown = "{}", Restart;
         /// The process as the operating system sees it.
@@ -189,6 +191,19 @@ table! {
         level: LogLevel = "\"info\"", Live;
         /// Lines for people, or JSON objects for collectors.
         format: LogFormat = "\"text\"", Restart;
+    }
+}
+
+table! {
+    /// The trail of administrative acts: changes over the management API, refused log-ins, reloaded configurations. They are in the log too,
+    /// with the target `audit`.
+    Audit {
+        /// A file that gets a line of JSON for each: who, from where, which act, what came of it. Never a body or a password.
+        file: OptionalPath = "\"\"", Restart;
+        /// A file that would be larger is moved aside, to the same name with `.1`.
+        size_max: Size<4096, 1_099_511_627_776> = "\"16 MiB\"", Restart;
+        /// Files kept, the one that is written included. The oldest goes.
+        files_max: Number<1, 1000> = "5", Restart;
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// Serve the management API as well.
     pub management: bool,
+    /// Serve metrics for Prometheus as well.
+    pub metrics: bool,
     /// More of our configuration, as TOML. Our binary only.
     pub config: String,
     /// What is set in its environment.
@@ -76,6 +78,7 @@ pub struct Broker {
     port: u16,
     tls_port: u16,
     management_port: u16,
+    metrics_port: u16,
     child: Option<Child>,
 }
 
@@ -114,6 +117,7 @@ impl Broker {
             port,
             tls_port,
             management_port: free_port(),
+            metrics_port: free_port(),
             child: None,
         };
         broker
@@ -142,6 +146,12 @@ impl Broker {
             "this broker was started without the management API"
         );
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.management_port))
+    }
+
+    /// Where its metrics are, if it was started with them.
+    pub fn metrics(&self) -> SocketAddr {
+        assert!(self.settings.metrics, "this broker was started without metrics");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.metrics_port))
     }
 
     /// The certificates that it was started with.
@@ -327,6 +337,12 @@ impl Broker {
             "off".to_owned()
         };
         command.arg("--http").arg(management);
+        let metrics = if self.settings.metrics {
+            self.metrics().to_string()
+        } else {
+            "off".to_owned()
+        };
+        command.arg("--metrics").arg(metrics);
         Ok(command)
     }
 
@@ -362,12 +378,15 @@ impl Broker {
             bail!("rabbitmq-server is not installed: `cargo xtask setup`");
         }
         fs::create_dir_all(folder.join("home"))?;
-        let plugins = if self.settings.management {
-            "[rabbitmq_management]."
-        } else {
-            "[]."
-        };
-        fs::write(folder.join("plugins"), plugins)?;
+        let plugins = [
+            (self.settings.management, "rabbitmq_management"),
+            (self.settings.metrics, "rabbitmq_prometheus"),
+        ];
+        let plugins: Vec<_> = plugins
+            .iter()
+            .filter_map(|(wanted, name)| wanted.then_some(*name))
+            .collect();
+        fs::write(folder.join("plugins"), format!("[{}].", plugins.join(",")))?;
         fs::write(folder.join("rabbit.conf"), self.rabbitmq_config())?;
         fs::write(folder.join("definitions.json"), self.rabbitmq_definitions())?;
         let mut command = Command::new(server);
@@ -405,6 +424,10 @@ impl Broker {
         if self.settings.management {
             let port = self.management_port;
             text += &format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
+        }
+        if self.settings.metrics {
+            let port = self.metrics_port;
+            text += &format!("prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {port}\n");
         }
         if let Some(certificates) = &self.certificates {
             text += &format!("listeners.ssl.1 = 127.0.0.1:{}\n", self.tls_port);

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 #[path = "management/rates.rs"]
 mod rates;
+#[path = "management/trail.rs"]
+mod trail;
 
 /// RabbitMQ's statistics come in every five seconds.
 const SETTLED_MAX: Duration = Duration::from_secs(40);
@@ -41,13 +43,17 @@ fn main() {
             Ok(act(&broker).map_err(|error| format!("{error:#}"))?)
         })
     };
-    let trials = vec![
+    let mut trials = vec![
         trial("fields have RabbitMQ's names and types", shapes),
         trial("figures of the scene are RabbitMQ's", figures),
         trial("refusals are RabbitMQ's", refusals),
         trial("lists are sorted, paged and narrowed as RabbitMQ's", views),
         trial("rates and samples are as RabbitMQ's", rates::check),
+        trial("log-ins are counted", rates::attempts),
     ];
+    if !is_rabbitmq() {
+        trials.push(trial("administrative acts leave a trail", trail::check));
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(scene);
     drop(broker);

@@ -6,6 +6,30 @@ use everack_compat::broker::Broker;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
+/// Log-ins are counted, by protocol.
+pub(crate) fn attempts(broker: &Broker) -> anyhow::Result<()> {
+    let node = read(broker, "/api/overview")?["node"].clone();
+    let path = format!("/api/auth/attempts/{}", node.as_str().context("a node")?);
+    let before = read(broker, &path)?;
+    let after = read(broker, &path)?;
+    let http = |attempts: &Value| {
+        let mut all = attempts.as_array().into_iter().flatten();
+        let http = all.find(|attempts| attempts["protocol"] == "http")?;
+        let number = |name: &str| http[name].as_u64();
+        Some((
+            number("auth_attempts")?,
+            number("auth_attempts_succeeded")?,
+            number("auth_attempts_failed")?,
+        ))
+    };
+    let (before, after) = (http(&before).context("none")?, http(&after).context("none")?);
+    ensure!(after.0 > before.0 && after.1 > before.1, "{before:?} {after:?}");
+    ensure!(after.0 == after.1 + after.2, "{after:?}");
+    let sources = read(broker, &format!("{path}/source"))?;
+    ensure!(sources.is_array(), "{sources}");
+    Ok(())
+}
+
 /// What is sampled, by path and by the object that holds the details; with the figures that have to be there.
 fn sampled() -> [(&'static str, &'static str, &'static str, &'static [&'static str]); 7] {
     const LENGTHS: &[&str] = &["messages", "messages_ready", "messages_unacknowledged"];

@@ -82,6 +82,9 @@ pub struct CatalogService {
     churn: Churn,
 }
 
+/// How the names of queues begin that the broker makes for itself: they are no client's.
+const OUR_QUEUES: &str = "amq.everack.";
+
 /// How many queues have come and gone since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Churn {
@@ -242,9 +245,16 @@ impl CatalogService {
             ..
         } = outcome;
         self.facts.extend(facts);
-        self.churn.queues_declared += u64::from(queue.is_some());
-        self.churn.queues_created += u64::from(queue.is_some() && changed);
-        self.churn.queues_deleted += removed_queues.len() as u64;
+        let clients = |queues: &[Arc<Queue>]| {
+            let own = queues
+                .iter()
+                .filter(|queue| queue.name.starts_with(OUR_QUEUES.as_bytes()));
+            (queues.len() - own.count()) as u64
+        };
+        let created = clients(&created_queues);
+        self.churn.queues_created += created;
+        self.churn.queues_declared += created.max(u64::from(queue.is_some() && !changed));
+        self.churn.queues_deleted += clients(&removed_queues);
         let tell = |news| {
             move |queue: &Arc<Queue>| Told {
                 queue: queue.clone(),

@@ -130,6 +130,11 @@ impl<D: Disk, M: Machines> Upkeep<D, M> {
         true
     }
 
+    /// Bytes of the log, and of the messages in it that are still there.
+    pub fn weigh(&self) -> (u64, u64) {
+        (self.log_bytes(), self.live_bytes())
+    }
+
     fn log_bytes(&self) -> u64 {
         self.maintenance
             .segments()

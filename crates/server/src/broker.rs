@@ -25,6 +25,7 @@ use crate::engine::clock::Clock;
 use crate::engine::disk_threads::DiskThreads;
 use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
 use crate::http::{self, Served};
+use crate::metrics;
 use crate::net::{Peer, Stream, connection_task};
 use crate::serve::{Broker, Start};
 use crate::shutdown::Closing;
@@ -89,16 +90,11 @@ impl Broker for Everack {
             let sampler = statistics.clone();
             tokio::spawn(sampler.run(self.engine.clone(), closing.clone()));
         }
-        http::router(http::Node {
-            engine: self.engine.clone(),
-            config: self.config.clone(),
-            authenticator: self.authenticator.clone(),
-            governing: self.governing.clone(),
-            name: http::node_name(),
-            started: self.started,
-            served,
-            statistics,
-        })
+        http::router(self.node(served, statistics))
+    }
+
+    fn metrics(&self) -> axum::Router {
+        metrics::service::router(self.node(Vec::new(), Arc::new(Statistics::new())))
     }
 
     async fn reload(self: Arc<Self>) -> anyhow::Result<()> {
@@ -119,6 +115,19 @@ impl Broker for Everack {
 }
 
 impl Everack {
+    fn node(&self, served: Vec<Served>, statistics: Arc<Statistics>) -> http::Node {
+        http::Node {
+            engine: self.engine.clone(),
+            config: self.config.clone(),
+            authenticator: self.authenticator.clone(),
+            governing: self.governing.clone(),
+            name: http::node_name(),
+            started: self.started,
+            served,
+            statistics,
+        }
+    }
+
     fn start(
         opened: Opened<Os>,
         plan: &Plan,

@@ -52,6 +52,8 @@ enum Command {
     Health(health::Args),
     /// Print the configuration with all keys, their defaults and their meaning; or check a file.
     Config(ConfigArgs),
+    /// Print all metrics that the broker has for Prometheus, as in the guide.
+    Metrics,
     /// Read a password from standard input and print its hash, for `password_hash` in the configuration.
     HashPassword(HashPasswordArgs),
     /// The order service of the demo, which starts this binary for each of its processes.
@@ -76,6 +78,10 @@ struct Serve {
     /// 127.0.0.1:15672, if it is free].
     #[arg(long, value_name = "ADDR:PORT")]
     http: Vec<String>,
+    /// Where to listen for scrapes of Prometheus; may be given several times; `off` for nowhere [default: 127.0.0.1:15692, if it
+    /// is free].
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Vec<String>,
     /// The configuration file, TOML; or a rabbitmq.conf, if its name ends in .conf.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -123,6 +129,10 @@ impl Cli {
             Command::Migrate(args) => everack_migrate::run(*args),
             Command::Health(args) => health::run(&args),
             Command::Config(args) => args.run(),
+            Command::Metrics => {
+                print(&crate::metrics::reference::page())?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::HashPassword(args) => hash_password(&args),
             #[cfg(feature = "demo")]
             Command::Demo(args) => everack_shop::demo::run(args),
@@ -155,14 +165,8 @@ impl Serve {
             flags.push(Override::text("--data", "data.directory", data));
         }
         flags.extend(addresses("--amqp", "amqp.listen", &self.amqp));
-        match self.http.as_slice() {
-            [word] if word == "off" => flags.push(Override {
-                flag: "--http off".to_owned(),
-                key: "http.listen".to_owned(),
-                value: "[]".to_owned(),
-            }),
-            given => flags.extend(addresses("--http", "http.listen", given)),
-        }
+        flags.extend(addresses_or_off("--http", "http.listen", &self.http));
+        flags.extend(addresses_or_off("--metrics", "metrics.listen", &self.metrics));
         Ok(Sources {
             file: self.config.or(environment.file),
             flags,
@@ -184,6 +188,18 @@ impl Serve {
             variables.push(("RABBITMQ_CONFIG_FILE".to_owned(), file.display().to_string()));
         }
         environment::read(&variables, &|path| std::fs::read_to_string(path))
+    }
+}
+
+/// What a flag says that takes addresses, or `off` for none.
+fn addresses_or_off(name: &str, key: &str, given: &[String]) -> Option<Override> {
+    match given {
+        [word] if word == "off" => Some(Override {
+            flag: format!("{name} off"),
+            key: key.to_owned(),
+            value: "[]".to_owned(),
+        }),
+        given => addresses(name, key, given),
     }
 }
 

@@ -2,6 +2,7 @@
 //! knows tokio. Not responsible for what a broker does; that is `node` and below.
 
 mod abort;
+pub mod audit_log;
 pub mod auth;
 pub mod broker;
 pub mod cli;
@@ -12,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod inspect;
 pub mod log;
+mod metrics;
 pub mod net;
 mod output;
 mod process;

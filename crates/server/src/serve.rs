@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 
 use crate::abort::abort_soon;
+use crate::audit_log::{Act, AuditLog};
 use crate::auth::Authenticator;
 use crate::config::setting::{Addresses, HttpAddresses};
 use crate::config::{Change, Changed, Config, Sources, without_counterpart};
@@ -29,8 +30,26 @@ use crate::ready;
 use crate::shutdown::{Closing, Shutdown};
 use crate::signals::{Request, Signals};
 
-/// RabbitMQ's address of the management API.
-const HTTP_USUAL: &str = "127.0.0.1:15672";
+/// What is served over HTTP, and where RabbitMQ has it.
+struct Web {
+    name: &'static str,
+    key: &'static str,
+    flag: &'static str,
+    usual: &'static str,
+}
+
+const API: Web = Web {
+    name: "the management API",
+    key: "http.listen",
+    flag: "--http",
+    usual: "127.0.0.1:15672",
+};
+const METRICS: Web = Web {
+    name: "metrics",
+    key: "metrics.listen",
+    flag: "--metrics",
+    usual: "127.0.0.1:15692",
+};
 
 /// What a broker is given to begin with.
 pub struct Start {
@@ -53,6 +72,9 @@ pub trait Broker: Send + Sync + Sized + 'static {
 
     /// The management API, given what the process listens on; what it does meanwhile ends when the process begins to.
     fn management(&self, served: Vec<Served>, closing: &Closing) -> axum::Router;
+
+    /// The metrics for Prometheus.
+    fn metrics(&self) -> axum::Router;
 
     /// Applies what a new configuration declares.
     fn reload(self: Arc<Self>) -> impl Future<Output = anyhow::Result<()>> + Send;
@@ -121,9 +143,11 @@ impl<B: Broker> Process<B> {
             Some(_) => take_all(&config.tls.listen, "tls.listen").await?,
             None => Vec::new(),
         };
-        let http = take_http(&config.http.listen).await?;
+        let http = API.take(&config.http.listen).await?;
+        let metrics = METRICS.take(&config.metrics.listen).await?;
         let data = DataDirectory::take(&config.data.directory)?;
-        let authenticator = Arc::new(Authenticator::new(&config.auth)?);
+        let audit = AuditLog::open(&config.audit)?;
+        let authenticator = Arc::new(Authenticator::new(&config.auth, audit)?);
         let connections = Connections::new(config.amqp.connections_max.get() as usize);
         let config = Arc::new(ArcSwap::from_pointee(config));
 
@@ -147,6 +171,7 @@ impl<B: Broker> Process<B> {
             reload_due,
         };
         process.listen(plain, encrypted, http, &closing)?;
+        process.serve_metrics(metrics, &closing)?;
         Ok(process)
     }
 
@@ -172,7 +197,8 @@ impl<B: Broker> Process<B> {
                 .collect::<Result<Vec<_>, _>>()
         };
         let (plain_at, encrypted_at) = (addresses(&plain)?, addresses(&encrypted)?);
-        let http = listen_http(http, &config)?;
+        let (most, listen) = (config.http.connections_max.get(), &config.http.listen);
+        let http = API.listen(http, listen, most)?;
         let http_at = http.iter().map(TcpListener::local_addr);
         let http_at = http_at.collect::<Result<Vec<_>, _>>()?;
         let line = ready::line(&plain_at, &encrypted_at, &http_at, &config.data.directory);
@@ -197,6 +223,18 @@ impl<B: Broker> Process<B> {
         Ok(())
     }
 
+    fn serve_metrics(&self, bound: Vec<Bound>, closing: &Closing) -> anyhow::Result<()> {
+        let config = self.config.load();
+        let most = config.metrics.connections_max.get();
+        let router = self.broker.metrics();
+        for listener in METRICS.listen(bound, &config.metrics.listen, most)? {
+            tracing::info!(address = %listener.local_addr()?, "metrics are served");
+            let run = http_listener::run(listener, router.clone(), most as usize, closing.clone());
+            tokio::spawn(run);
+        }
+        Ok(())
+    }
+
     async fn run(mut self) -> anyhow::Result<ExitCode> {
         if self.reload_due {
             self.reload().await;
@@ -216,10 +254,23 @@ impl<B: Broker> Process<B> {
     async fn reload(&self) {
         ready::announce_reloading();
         tracing::info!("SIGHUP: reading the configuration and the certificates again");
-        match Config::load(&self.sources) {
-            Ok(new) => self.take_over(&new).await,
-            Err(refused) => tracing::error!("{refused}\nnothing was changed"),
-        }
+        let outcome = match Config::load(&self.sources) {
+            Ok(new) => {
+                self.take_over(&new).await;
+                "done"
+            }
+            Err(refused) => {
+                tracing::error!("{refused}\nnothing was changed");
+                "refused"
+            }
+        };
+        self.authenticator.audit.record(Act {
+            who: "",
+            from: "",
+            over: "process",
+            what: "reload the configuration",
+            outcome,
+        });
         ready::announce_reloaded();
     }
 
@@ -323,38 +374,45 @@ async fn take_all(addresses: &Addresses, key: &str) -> anyhow::Result<Vec<Bound>
     Ok(bound)
 }
 
-/// The addresses of the API. That somebody else has the usual one is no reason not to serve messages.
-async fn take_http(wanted: &HttpAddresses) -> anyhow::Result<Vec<Bound>> {
-    match wanted {
-        HttpAddresses::Given(addresses) => take_all(addresses, "http.listen").await,
-        HttpAddresses::Auto => Ok(Bound::take(HTTP_USUAL, "http.listen")
-            .await
-            .unwrap_or_else(|error| {
-                without_http(&error);
+impl Web {
+    /// Takes its addresses. That somebody else has the usual one is no reason not to serve messages.
+    async fn take(&self, wanted: &HttpAddresses) -> anyhow::Result<Vec<Bound>> {
+        match wanted {
+            HttpAddresses::Given(addresses) => take_all(addresses, self.key).await,
+            HttpAddresses::Auto => Ok(Bound::take(self.usual, self.key).await.unwrap_or_else(|error| {
+                self.without(&error);
                 Vec::new()
             })),
-    }
-}
-
-/// Two processes may have taken the address at the same moment; only one of them can listen.
-fn listen_http(bound: Vec<Bound>, config: &Config) -> anyhow::Result<Vec<TcpListener>> {
-    let backlog = config.http.connections_max.get() as u32;
-    let listening = bound.into_iter().map(|bound| bound.listen_plainly(backlog));
-    match listening.collect::<std::io::Result<Vec<_>>>() {
-        Ok(listening) => Ok(listening),
-        Err(error) if config.http.listen == HttpAddresses::Auto => {
-            without_http(&error.into());
-            Ok(Vec::new())
         }
-        Err(error) => Err(error).context("http.listen: cannot listen"),
     }
-}
 
-fn without_http(error: &anyhow::Error) {
-    tracing::warn!(
-        %error,
-        "going on without the management API: give it another address with --http ADDR:PORT, or none with --http off"
-    );
+    /// Two processes may have taken the address at the same moment; only one of them can listen.
+    fn listen(
+        &self,
+        bound: Vec<Bound>,
+        wanted: &HttpAddresses,
+        backlog: u64,
+    ) -> anyhow::Result<Vec<TcpListener>> {
+        let listening = bound
+            .into_iter()
+            .map(|bound| bound.listen_plainly(backlog as u32));
+        match listening.collect::<std::io::Result<Vec<_>>>() {
+            Ok(listening) => Ok(listening),
+            Err(error) if *wanted == HttpAddresses::Auto => {
+                self.without(&error.into());
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error).with_context(|| format!("{}: cannot listen", self.key)),
+        }
+    }
+
+    fn without(&self, error: &anyhow::Error) {
+        let Self { name, flag, .. } = self;
+        tracing::warn!(
+            %error,
+            "going on without {name}: give another address with {flag} ADDR:PORT, or none with {flag} off"
+        );
+    }
 }
 
 fn report(changed: &[Changed]) {

@@ -13,9 +13,11 @@ use std::time::Instant;
 use everack_broker::name::Name;
 use tokio::sync::Semaphore;
 
+use super::attempts::{Attempts, Protocol};
 use super::certificate;
 use super::password;
 use super::remembered::Remembered;
+use crate::audit_log::{Act, AuditLog};
 use crate::config::keys::Auth;
 use crate::config::setting::{External, Guest};
 
@@ -33,6 +35,8 @@ pub struct Login<'a> {
     pub stored: Option<&'a str>,
     /// Where the client connects from.
     pub peer: IpAddr,
+    /// Over what.
+    pub protocol: Protocol,
 }
 
 /// Why a login was refused. For the log; a client is told only that it was refused.
@@ -57,6 +61,10 @@ pub enum Refusal {
 
 /// Checks logins. One for the process.
 pub struct Authenticator {
+    /// Where refused log-ins are written down.
+    pub audit: AuditLog,
+    /// How often somebody has tried.
+    pub attempts: Attempts,
     remembered: Remembered,
     verifications: Arc<Semaphore>,
     waiting: Semaphore,
@@ -70,13 +78,15 @@ impl Authenticator {
     const WAITING_MAX: usize = 16_384;
 
     /// As configured.
-    pub fn new(config: &Auth) -> anyhow::Result<Self> {
+    pub fn new(config: &Auth, audit: AuditLog) -> anyhow::Result<Self> {
         let verifications = match config.verifications_max.get() {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             given => given as usize,
         };
         let remembered_max = config.remembered_max.get() as usize;
         Ok(Self {
+            audit,
+            attempts: Attempts::default(),
             remembered: Remembered::new(remembered_max, config.remembered_for.duration(), Instant::now())?,
             verifications: Arc::new(Semaphore::new(verifications)),
             waiting: Semaphore::new(Self::WAITING_MAX),
@@ -125,7 +135,22 @@ impl Authenticator {
 
     /// Checks a login. Dropping the future gives up waiting for it.
     pub async fn check(&self, login: Login<'_>) -> Result<(), Refusal> {
-        self.check_password(&login).await?;
+        let verdict = self.verdict(&login).await;
+        self.attempts.count(login.protocol, verdict.is_ok());
+        if let Err(refusal) = &verdict {
+            self.audit.record(Act {
+                who: &String::from_utf8_lossy(login.user),
+                from: &login.peer.to_string(),
+                over: login.protocol.name(),
+                what: "log in",
+                outcome: &refusal.to_string(),
+            });
+        }
+        verdict
+    }
+
+    async fn verdict(&self, login: &Login<'_>) -> Result<(), Refusal> {
+        self.check_password(login).await?;
         // After the password, so that the answer tells nothing to who does not have it.
         if self.bars(login.user, login.peer) {
             Err(Refusal::NotFromHere)
@@ -185,7 +210,7 @@ mod tests {
     fn authenticator(guest: Guest) -> Authenticator {
         let mut config = Config::default().auth;
         config.guest = guest;
-        Authenticator::new(&config).unwrap()
+        Authenticator::new(&config, AuditLog::default()).unwrap()
     }
 
     fn login<'a>(user: &'a str, password: &'a str, stored: Option<&'a str>, peer: &str) -> Login<'a> {
@@ -194,6 +219,7 @@ mod tests {
             password: password.as_bytes(),
             stored,
             peer: peer.parse().unwrap(),
+            protocol: Protocol::Amqp,
         }
     }
 

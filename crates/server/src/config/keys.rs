@@ -27,10 +27,14 @@ table! {
         tls: Tls = "{}", Restart;
         /// The management API.
         http: Http = "{}", Restart;
+        /// Metrics for Prometheus.
+        metrics: Metrics = "{}", Restart;
         /// Who may log in, and what checking a password may cost.
         auth: Auth = "{}", Restart;
         /// What is written to standard error.
         log: Log = "{}", Restart;
+        /// The trail of administrative acts.
+        audit: Audit = "{}", Restart;
         /// What happens at SIGTERM and SIGINT.
         shutdown: Shutdown = "{}", Restart;
         /// The process as the operating system sees it.
@@ -148,6 +152,18 @@ table! {
 }
 
 table! {
+    /// Metrics for Prometheus.
+    Metrics {
+        /// Where to listen for scrapes. "auto" listens on 127.0.0.1:15692, RabbitMQ's address, and goes on without metrics if another
+        /// program has it. A given address has to be free. An empty list is no metrics. Nobody has to log in: keep it where only
+        /// Prometheus comes by. Flag: `--metrics`, which takes `off` too.
+        listen: HttpAddresses = "\"auto\"", Restart;
+        /// Connections served at one time. One more is closed at once.
+        connections_max: Number<1, 10_000> = "32", Restart;
+    }
+}
+
+table! {
     /// Who may log in, and what checking a password may cost.
     Auth {
         /// Whether there is a user `guest` with the password `guest`, who may do everything in the vhost `/`, and from where it can
@@ -175,6 +191,19 @@ table! {
         level: LogLevel = "\"info\"", Live;
         /// Lines for people, or JSON objects for collectors.
         format: LogFormat = "\"text\"", Restart;
+    }
+}
+
+table! {
+    /// The trail of administrative acts: changes over the management API, refused log-ins, reloaded configurations. They are in the log too,
+    /// with the target `audit`.
+    Audit {
+        /// A file that gets a line of JSON for each: who, from where, which act, what came of it. Never a body or a password.
+        file: OptionalPath = "\"\"", Restart;
+        /// A file that would be larger is moved aside, to the same name with `.1`.
+        size_max: Size<4096, 1_099_511_627_776> = "\"16 MiB\"", Restart;
+        /// Files kept, the one that is written included. The oldest goes.
+        files_max: Number<1, 1000> = "5", Restart;
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) struct Gauges {
     memory_max: AtomicU64,
     disk_free: AtomicU64,
     disk_free_min: AtomicU64,
+    log_total: AtomicU64,
+    log_live: AtomicU64,
 }
 
 /// All of them at one moment, in bytes.
@@ -22,6 +24,10 @@ pub(crate) struct Readings {
     pub(crate) disk_free: u64,
     /// Below this, publishers are blocked.
     pub(crate) disk_free_min: u64,
+    /// What the log takes.
+    pub(crate) log_total: u64,
+    /// What of it is messages that are still there.
+    pub(crate) log_live: u64,
 }
 
 impl Gauges {
@@ -38,12 +44,19 @@ impl Gauges {
         self.disk_free.store(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn log(&self, total: u64, live: u64) {
+        self.log_total.store(total, Ordering::Relaxed);
+        self.log_live.store(live, Ordering::Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Readings {
         Readings {
             memory_used: self.memory_used.load(Ordering::Relaxed),
             memory_max: self.memory_max.load(Ordering::Relaxed),
             disk_free: self.disk_free.load(Ordering::Relaxed),
             disk_free_min: self.disk_free_min.load(Ordering::Relaxed),
+            log_total: self.log_total.load(Ordering::Relaxed),
+            log_live: self.log_live.load(Ordering::Relaxed),
         }
     }
 }

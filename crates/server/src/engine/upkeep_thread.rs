@@ -24,6 +24,8 @@ const QUIET_BYTES: u64 = 4 << 20;
 const GIVEN_BACK: Duration = Duration::from_millis(500);
 /// How often what few messages pin is freed.
 const COMPACTED: Duration = Duration::from_secs(5);
+/// How often the log is weighed.
+const WEIGHED: Duration = Duration::from_secs(2);
 /// How long a checkpoint that could not be written is left alone.
 const REFUSED: Duration = Duration::from_secs(1);
 /// How long the disk is waited for, in pauses of a millisecond.
@@ -43,6 +45,7 @@ pub(crate) struct UpkeepThread {
     appended_bytes: u64,
     compacted: Instant,
     given_back: Option<Instant>,
+    weighed: Option<Instant>,
 }
 
 impl UpkeepThread {
@@ -59,6 +62,7 @@ impl UpkeepThread {
             appended_bytes: 0,
             compacted: Instant::now(),
             given_back: None,
+            weighed: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl UpkeepThread {
             self.compact();
             self.prepare();
             self.watch_disk();
+            self.weigh();
             if self.refused.is_none_or(|at| at.elapsed() > REFUSED) {
                 self.refused = (!self.upkeep.look()).then(Instant::now);
             }
@@ -105,6 +110,16 @@ impl UpkeepThread {
         if let Ok(Prepared::Full) = self.upkeep.maintenance().prepare() {
             tracing::debug!("there is no room for a spare segment");
         }
+    }
+
+    /// Tells how much of the log is needed. That asks every partition, so it is not done in every round.
+    fn weigh(&mut self) {
+        if self.weighed.is_some_and(|at| at.elapsed() < WEIGHED) {
+            return;
+        }
+        self.weighed = Some(Instant::now());
+        let (total, live) = self.upkeep.weigh();
+        self.upkeep.machines().0.gauges.log(total, live);
     }
 
     fn watch_disk(&self) {

@@ -16,6 +16,7 @@ use everack_broker::name::Name;
 
 use super::Node;
 use super::refusal::Refusal;
+use crate::auth::attempts::Protocol;
 use crate::auth::{Login, Refusal as LoginRefusal};
 
 /// The longest `Authorization` header that is looked at, in bytes.
@@ -174,6 +175,7 @@ async fn log_in(node: &Node, headers: &HeaderMap, peer: Option<Peer>) -> Result<
         password: &password,
         stored: known.as_ref().map(|known| known.password_hash.as_str()),
         peer: peer.ip(),
+        protocol: Protocol::Http,
     };
     if let Err(refusal) = node.authenticator.check(login).await {
         tracing::warn!(%peer, user = %String::from_utf8_lossy(&user), %refusal, "HTTP login refused");

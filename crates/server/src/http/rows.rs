@@ -21,7 +21,16 @@ pub(super) struct Row {
 
 enum Entry {
     Made(Value),
-    Later(Box<dyn Fn() -> Value + Send + Sync>),
+    Later(Box<dyn Fn(Purpose) -> Value + Send + Sync>),
+}
+
+/// What an entry is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be shown.
+    Shown,
+    /// For the one field that it is sorted by; history is not needed for that, and would cost more than all the rest.
+    Sorted,
 }
 
 impl Shown {
@@ -36,7 +45,7 @@ impl Shown {
 
 impl Row {
     /// An entry with its `name`, which has to be the one that it is shown with.
-    pub(super) fn new(name: String, make: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+    pub(super) fn new(name: String, make: impl Fn(Purpose) -> Value + Send + Sync + 'static) -> Self {
         let entry = Entry::Later(Box::new(make));
         Self { name, entry }
     }
@@ -56,14 +65,14 @@ impl Row {
     pub(super) fn field(&self, path: &[String]) -> Option<Value> {
         match &self.entry {
             Entry::Made(value) => find(value, path).cloned(),
-            Entry::Later(make) => find(&make(), path).cloned(),
+            Entry::Later(make) => find(&make(Purpose::Sorted), path).cloned(),
         }
     }
 
     pub(super) fn make(self) -> Value {
         match self.entry {
             Entry::Made(value) => value,
-            Entry::Later(make) => make(),
+            Entry::Later(make) => make(Purpose::Shown),
         }
     }
 }

@@ -25,6 +25,7 @@ use tokio::time::Sleep;
 
 use super::sockets::Socket;
 use super::stream::{Peer, Stream};
+use crate::auth::attempts::Protocol;
 use crate::auth::{Authenticator, Login, Refusal};
 use crate::engine::Engine;
 
@@ -288,6 +289,7 @@ impl ConnectionTask {
                     password,
                     stored: stored.as_deref(),
                     peer,
+                    protocol: Protocol::Amqp,
                 })
                 .await
         }));

@@ -71,7 +71,10 @@ fn show_all(node: &Arc<Node>, connections: Vec<Connected>, ranges: Ranges) -> Li
         for index in 0..connected.session.channels.len() {
             let (node, connected) = (node.clone(), connected.clone());
             let name = name(&connected, connected.session.channels[index].number);
-            let make = move || show(&node, &connected, &connected.session.channels[index], ranges);
+            let make = move |purpose| {
+                let channel = &connected.session.channels[index];
+                show(&node, &connected, channel, ranges.for_purpose(purpose))
+            };
             rows.push(Row::new(name, make));
         }
     }

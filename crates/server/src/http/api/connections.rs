@@ -149,7 +149,9 @@ pub(super) fn details(connected: &Connected) -> Value {
 fn show_all(node: &Arc<Node>, connections: Vec<Connected>, ranges: Ranges) -> Listed {
     let rows = connections.into_iter().map(|connected| {
         let node = node.clone();
-        Row::new(connected.socket.name(), move || show(&node, &connected, ranges))
+        Row::new(connected.socket.name(), move |purpose| {
+            show(&node, &connected, ranges.for_purpose(purpose))
+        })
     });
     Listed(rows.collect())
 }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::refusal::Refusal;
+use crate::http::rows::Purpose;
 use crate::statistics::range::Range;
 use crate::statistics::track::Look;
 
@@ -40,6 +41,20 @@ struct Parameters {
     node_stats_incr: Option<String>,
     disable_stats: Option<String>,
     enable_queue_totals: Option<String>,
+}
+
+impl Ranges {
+    /// What of it is needed for a purpose.
+    pub(super) fn for_purpose(self, purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Shown => self,
+            Purpose::Sorted => Self {
+                disable_stats: self.disable_stats,
+                enable_queue_totals: self.enable_queue_totals,
+                ..Self::default()
+            },
+        }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Ranges {

@@ -1,6 +1,7 @@
 //! The resources. Each file knows one: who may see it, and how it looks.
 
 mod aliveness;
+mod attempts;
 mod bindings;
 mod channels;
 mod connections;
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Extension, Query, Request};
+use axum::extract::{DefaultBodyLimit, Extension, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -47,6 +48,7 @@ use super::caller::{self, Caller};
 use super::refusal::Refusal;
 use super::rows::{Row, Shown};
 use super::view::{Parameters, View};
+use crate::audit_log::Act;
 
 pub(crate) use self::parameters::cluster_name;
 
@@ -108,6 +110,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(parameters::routes())
         .merge(limits::routes())
         .merge(health::routes())
+        .merge(attempts::routes())
         .merge(stores::routes())
         .merge(moves::routes())
         .merge(aliveness::routes())
@@ -117,6 +120,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .route("/api/whoami", get(whoami))
         .method_not_allowed_fallback(async || Refusal::Method)
         .layer(middleware::from_fn(look))
+        .route_layer(middleware::from_fn_with_state(node.clone(), written_down))
         .route_layer(middleware::from_fn_with_state(node.clone(), caller::authorise));
     resources
         .merge(standing::open_routes())
@@ -141,6 +145,29 @@ fn written(new: bool) -> StatusCode {
     } else {
         StatusCode::NO_CONTENT
     }
+}
+
+/// Leaves a trail of what somebody has changed, or tried to. Messages that are published and gotten are no administration.
+async fn written_down(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let is_act = !method.is_safe() && !path.ends_with("/publish") && !path.ends_with("/get");
+    if !is_act {
+        return next.run(request).await;
+    }
+    let who = request.extensions().get::<Caller>();
+    let who = who.map_or_else(String::new, |caller| caller.user.name.to_string());
+    let from = request.extensions().get::<caller::Peer>();
+    let from = from.map_or_else(String::new, |peer| peer.0.to_string());
+    let response = next.run(request).await;
+    node.authenticator.audit.record(Act {
+        who: &who,
+        from: &from,
+        over: "http",
+        what: &format!("{method} {path}"),
+        outcome: response.status().as_str(),
+    });
+    response
 }
 
 /// Makes text of an answer, as it was asked to look.

@@ -146,7 +146,7 @@ async fn show_all(node: Arc<Node>, mut queues: Vec<Arc<Queue>>, ranges: Ranges) 
     if ranges.disable_stats && !ranges.enable_queue_totals {
         let plain = queues.into_iter().map(|queue| {
             let (node, name) = (node.clone(), queue.name.to_string());
-            Row::new(name, move || show_plainly(&node, &queue, None))
+            Row::new(name, move |_| show_plainly(&node, &queue, None))
         });
         return Ok(Listed(plain.collect()));
     }
@@ -154,11 +154,11 @@ async fn show_all(node: Arc<Node>, mut queues: Vec<Arc<Queue>>, ranges: Ranges) 
     let rows = queues.into_iter().filter_map(|queue| {
         let depth = *depths.get(queue.id)?;
         let (node, name) = (node.clone(), queue.name.to_string());
-        Some(Row::new(name, move || {
+        Some(Row::new(name, move |purpose| {
             if ranges.disable_stats {
                 show_plainly(&node, &queue, Some(&depth))
             } else {
-                show(&node, &queue, &depth, ranges)
+                show(&node, &queue, &depth, ranges.for_purpose(purpose))
             }
         }))
     });

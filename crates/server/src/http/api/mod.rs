@@ -5,6 +5,7 @@ mod bindings;
 mod channels;
 mod connections;
 mod consumers;
+mod definitions;
 mod delayed;
 mod details;
 mod exchanges;
@@ -45,6 +46,7 @@ use super::refusal::Refusal;
 use super::rows::{Row, Shown};
 use super::view::{Parameters, View};
 
+pub(crate) use self::definitions::load as load_definitions;
 pub(crate) use self::parameters::cluster_name;
 
 /// What is answered, before somebody looks at it.
@@ -103,6 +105,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(permissions::routes())
         .merge(policies::routes())
         .merge(parameters::routes())
+        .merge(definitions::routes())
         .merge(limits::routes())
         .merge(health::routes())
         .merge(stores::routes())

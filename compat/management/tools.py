@@ -72,6 +72,58 @@ def rabbitmqadmin_changes(broker):
     assert admin("delete", "exchange", "name=admin") == "exchange deleted"
 
 
+@case("rabbitmqadmin administers users, permissions, policies and limits")
+def rabbitmqadmin_administers(broker):
+    there = [
+        ("vhost", ["name=shop"]),
+        ("user", ["name=clerk", "password=x", "tags=management"]),
+        ("permission", ["vhost=shop", "user=clerk", "configure=^$", "write=.*", "read=.*"]),
+        ("policy", ["name=short", "pattern=^q", 'definition={"max-length":10}', "apply-to=queues"]),
+        ("operator_policy", ["name=bound", "pattern=^q", 'definition={"max-length":9}', "apply-to=queues"]),
+        ("vhost_limit", ["vhost=shop", "name=max-queues", "value=10"]),
+    ]
+    in_shop = ("--vhost", "shop")
+    for kind, words in there:
+        said = admin(*in_shop, "declare", kind, *words)
+        assert said == f"{kind} declared", said
+    assert "clerk" in [user["name"] for user in listed("list", "users")]
+    assert ("clerk", "shop", "^$") in [
+        (held["user"], held["vhost"], held["configure"]) for held in listed("list", "permissions")
+    ]
+    policy = [policy for policy in listed("list", "policies") if policy["name"] == "short"]
+    assert [(one["vhost"], one["definition"]) for one in policy] == [("shop", {"max-length": 10})], policy
+    bound = [policy for policy in listed("list", "operator_policies") if policy["name"] == "bound"]
+    assert [one["definition"] for one in bound] == [{"max-length": 9}], bound
+    assert {"vhost": "shop", "value": {"max-queues": 10}} in listed("list", "vhost_limits")
+    gone = [
+        ("policy", ["name=short"]),
+        ("operator_policy", ["name=bound"]),
+        ("permission", ["vhost=shop", "user=clerk"]),
+        ("user", ["name=clerk"]),
+        ("vhost", ["name=shop"]),
+    ]
+    for kind, words in gone:
+        said = admin(*in_shop, "delete", kind, *words)
+        assert said == f"{kind} deleted", said
+    assert "clerk" not in [user["name"] for user in listed("list", "users")]
+
+
+@case("rabbitmqadmin exports and imports definitions")
+def rabbitmqadmin_definitions(broker):
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/definitions.json"
+        admin("declare", "queue", "name=moved", "durable=true")
+        admin("declare", "binding", "source=amq.topic", "destination=moved", "routing_key=a.#")
+        admin("export", file)
+        admin("delete", "queue", "name=moved")
+        admin("import", file)
+        definitions = json.loads(pathlib.Path(file).read_text())
+        assert "moved" in [queue["name"] for queue in definitions["queues"]], definitions
+        bound = [(binding["destination"], binding["routing_key"]) for binding in listed("list", "bindings")]
+        assert ("moved", "a.#") in bound, bound
+        admin("delete", "queue", "name=moved")
+
+
 @case("rabbitmqadmin shows and lists")
 def rabbitmqadmin_lists(broker):
     channel = broker.channel()

@@ -34,6 +34,31 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// As [`Shared::may_grow`], for several commands that stand or fall together, by what was there before and would be there after.
+    pub fn may_grow_to(&self, before: &Snapshot, after: &Snapshot) -> Result<(), Refusal> {
+        let refused = |text: String| Err(Refusal::new(RefusalKind::PreconditionFailed, text));
+        let grows = |before: usize, after: usize| after > before;
+        let (queues, exchanges) = (self.limits.queues(), self.limits.exchanges());
+        let more_queues = grows(before.queue_count(), after.queue_count());
+        let more_exchanges = grows(before.exchange_count(), after.exchange_count());
+        if more_queues && after.queue_count() as u64 > queues {
+            return refused(format!(
+                "cannot declare queues: queue limit in cluster ({queues}) is reached"
+            ));
+        }
+        if more_exchanges && after.exchange_count() as u64 > exchanges {
+            return refused(format!(
+                "cannot declare exchanges: exchange limit of {exchanges} is reached"
+            ));
+        }
+        if (more_queues || more_exchanges) && self.alarms.stands(Resource::Memory) {
+            return refused("cannot declare queues and exchanges: low on memory".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// What a command would add to the topology, in words; `None` when it adds nothing.
 fn new_thing(vhost: &VhostView, command: &Command) -> Option<String> {
     match command {

@@ -67,6 +67,7 @@ impl Broker for Everack {
             // Consumers have to be able to make room, so the broker comes up all the same.
             tracing::error!(%error, "not everything that the configuration declares is in force yet");
         }
+        broker.load_definitions().await?;
         Ok(broker)
     }
 
@@ -187,9 +188,19 @@ impl Everack {
 
     /// Makes what a new broker begins with, and brings the catalog to what the configuration declares.
     async fn begin(&self) -> anyhow::Result<()> {
-        let config = self.config.load_full();
-        let commands = Declared::by(&config).commands_at_start(self.engine.topology(), true)?;
+        let config = self.config.load();
+        let defaults = config.data.load_definitions.get().is_none();
+        let commands = Declared::by(&config).commands_at_start(self.engine.topology(), defaults)?;
         self.carry_out(commands).await
+    }
+
+    /// Imports the definitions that the configuration names.
+    async fn load_definitions(&self) -> anyhow::Result<()> {
+        let config = self.config.load_full();
+        match config.data.load_definitions.get() {
+            Some(path) => http::load_definitions(&self.engine, &config, &self.authenticator, path).await,
+            None => Ok(()),
+        }
     }
 
     /// Brings the catalog to what the configuration declares.

@@ -123,12 +123,16 @@ impl Authenticator {
         user == GUEST && !from_anywhere && !peer.to_canonical().is_loopback()
     }
 
-    /// Hashes a new password, in turn with the verifications, which cost as much.
-    pub async fn hash(&self, password: Vec<u8>) -> anyhow::Result<String> {
+    /// Hashes a new password, in turn with the verifications, which cost as much. If it is right for a hash that is held, that one stays.
+    pub async fn hash(&self, password: Vec<u8>, held: Option<&str>) -> anyhow::Result<String> {
+        let held = held.map(str::to_owned);
         let permit = self.verifications.clone().acquire_owned().await?;
         let hashed = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            password::hash(&password)
+            match held.filter(|held| password::verify(&password, held)) {
+                Some(held) => Ok(held),
+                None => password::hash(&password),
+            }
         });
         hashed.await?
     }

@@ -60,6 +60,10 @@ table! {
         /// The size of a segment file of the log. The log takes up to twice the bytes of the messages in it, and
         /// two segments.
         segment: Size<65_536, 1_073_741_824> = "\"64 MiB\"", Restart;
+        /// Definitions to import at each start, a JSON file in RabbitMQ's format, after what this configuration declares and before anybody
+        /// connects. All of it or nothing: a file that cannot be read or says what cannot be stops the start. With it a new data directory
+        /// begins without `guest` and `/`, as with RabbitMQ, unless they are declared. "" imports nothing.
+        load_definitions: OptionalPath = "\"\"", Restart;
         /// Publishers are blocked while the disk has less free space than this. Consumers go on.
         free_min: Size<0, 1_099_511_627_776> = "\"64 MiB\"", Restart;
     }

@@ -117,7 +117,8 @@ impl<'a> Errand<'a> {
         let mut trial = self.engine.topology();
         let before = trial.snapshot();
         trial.apply(command.clone())?;
-        respect(&Declared::by(&node.config.load()).undone(&before, &trial.snapshot()))?;
+        let undone = Declared::by(&node.config.load()).undone(&before, &trial.snapshot());
+        respect(undone.as_ref())?;
         self.asker.command(command);
         drop(turn);
         Ok(self.asker.outcome().await??)
@@ -125,8 +126,8 @@ impl<'a> Errand<'a> {
 }
 
 /// Refuses what would undo something that the configuration declares.
-pub(super) fn respect(undone: &Option<String>) -> Result<(), Refusal> {
-    undone.as_ref().map_or(Ok(()), |what| {
+pub(super) fn respect(undone: Option<&String>) -> Result<(), Refusal> {
+    undone.map_or(Ok(()), |what| {
         Err(Refusal::Bad(format!(
             "{what} is declared by the configuration file: change it there and reload the broker"
         )))

@@ -37,7 +37,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use axum::Router;
 
-pub(crate) use self::api::cluster_name;
+pub(crate) use self::api::{cluster_name, load_definitions};
 
 use crate::auth::Authenticator;
 use crate::config::Config;

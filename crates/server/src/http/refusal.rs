@@ -59,6 +59,15 @@ impl Refusal {
         Refusal::Bad(format!("Validation failed\n\n{reason}\n"))
     }
 
+    /// Why, in words.
+    pub(super) fn reason(&self) -> String {
+        let (_, _, reason) = self.parts();
+        match self {
+            Refusal::Value(_, value) => format!("{reason}: {value}"),
+            _ => reason.into_owned(),
+        }
+    }
+
     fn parts(&self) -> (StatusCode, &'static str, Cow<'_, str>) {
         match self {
             // RabbitMQ spells the two differently, and there are scripts that know it.

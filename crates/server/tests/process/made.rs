@@ -172,3 +172,47 @@ fn guest_can_be_changed_and_deleted_for_good() {
     second.check("GET", "/users", "", 401, "Login failed");
     second.broker.stopped();
 }
+
+#[test]
+fn definitions_are_loaded_at_each_start_or_there_is_none() {
+    let files = tempfile::tempdir().unwrap();
+    let definitions = files.path().join("definitions.json");
+    let config = files.path().join("everack.toml");
+    fs::write(
+        &config,
+        format!("[data]\nload_definitions = \"{}\"\n", definitions.display()),
+    )
+    .unwrap();
+    let document = r#"{
+        "users": [{"name": "guest", "password": "guest", "tags": "administrator"}],
+        "vhosts": [{"name": "/"}, {"name": "shop"}],
+        "queues": [{"name": "q", "vhost": "shop", "durable": true}]
+    }"#;
+    fs::write(&definitions, document).unwrap();
+    let first = Managed::start(&config, None);
+    first.check("GET", "/queues/shop/q", "", 200, "\"durable\":true");
+    first.check("GET", "/permissions", "", 200, "[]");
+    first.check("DELETE", "/queues/shop/q", "", 401, "");
+    first.broker.signal(Signal::KILL);
+    let directory = first.broker.directory_after_end();
+    let data = directory.path().join("data").display().to_string();
+
+    let broken = document.replace("\"durable\": true", "\"arguments\": 5");
+    fs::write(&definitions, broken).unwrap();
+    let output = super::run(&[
+        "serve",
+        "--data",
+        &data,
+        "--amqp",
+        "127.0.0.1:0",
+        "--http",
+        "off",
+        "--config",
+        &config.display().to_string(),
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = super::text(&output.stderr);
+    let expected =
+        "definitions.json: queue 'q' in vhost 'shop': [{key_missing,durable}]; nothing was imported";
+    assert!(complaint.contains(expected), "{complaint}");
+}

@@ -140,7 +140,7 @@ pub(super) fn read_of_vhost(name: &str, value: &Value) -> Result<(VhostLimit, Op
 }
 
 /// A limit of that name; a negative number is none.
-fn read<L: LimitName>(name: &str, value: &Value, of: &str) -> Result<(L, Option<u64>), Refusal> {
+pub(super) fn read<L: LimitName>(name: &str, value: &Value, of: &str) -> Result<(L, Option<u64>), Refusal> {
     let limit = L::named(name);
     let limit = limit
         .ok_or_else(|| Refusal::Bad(format!("Unrecognised terms [{{<<\"{name}\">>,{value}}}] in {of}")))?;

@@ -6,6 +6,7 @@ mod bindings;
 mod channels;
 mod connections;
 mod consumers;
+mod definitions;
 mod delayed;
 mod details;
 mod exchanges;
@@ -50,6 +51,7 @@ use super::rows::{Row, Shown};
 use super::view::{Parameters, View};
 use crate::audit_log::Act;
 
+pub(crate) use self::definitions::load as load_definitions;
 pub(crate) use self::parameters::cluster_name;
 
 /// What is answered, before somebody looks at it.
@@ -108,6 +110,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(permissions::routes())
         .merge(policies::routes())
         .merge(parameters::routes())
+        .merge(definitions::routes())
         .merge(limits::routes())
         .merge(health::routes())
         .merge(attempts::routes())

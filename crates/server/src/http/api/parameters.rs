@@ -125,7 +125,8 @@ async fn one(
     Ok(Json(found.ok_or(Refusal::NotFound)?))
 }
 
-fn find(vhost: &VhostView, component: &str, name: &str) -> Option<Value> {
+/// One of them.
+pub(super) fn find(vhost: &VhostView, component: &str, name: &str) -> Option<Value> {
     let mut all = all_in(vhost).into_iter();
     all.find(|parameter| parameter["component"] == *component && parameter["name"] == *name)
 }

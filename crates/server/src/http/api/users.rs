@@ -12,6 +12,7 @@ use everack_broker::name::Name;
 use serde_json::{Value, json};
 
 use super::{Answer, Json, Written, limits, permissions, to_json, written};
+use crate::auth::Authenticator;
 use crate::auth::exported::{self, Exported};
 use crate::http::Node;
 use crate::http::body::Body;
@@ -76,27 +77,43 @@ async fn declare(
     body: Body,
 ) -> Written {
     caller.require_administrator()?;
-    let command = command(&node, Name::from(name), &body).await?;
+    let command = command(&node.authenticator, Name::from(name), &body, None).await?;
     let new = matches!(&command, Command::DeclareUser { user, .. } if caller.snapshot.user(user).is_none());
     Errand::new(&node.engine, &caller).govern(&node, command).await?;
     Ok(written(new))
 }
 
-/// What makes a user of what RabbitMQ says of one.
-pub(super) async fn command(node: &Node, user: Name, body: &Body) -> Result<Command, Refusal> {
+/// What makes a user of what RabbitMQ says of one. A password that is right for the hash which is held keeps it.
+pub(super) async fn command(
+    authenticator: &Authenticator,
+    user: Name,
+    body: &Body,
+    held: Option<&str>,
+) -> Result<Command, Refusal> {
+    let Some(password) = body.text("password")? else {
+        return command_with_hash(user, body);
+    };
     let tags = body.words("tags")?.ok_or(Refusal::bad("tags_not_present"))?;
-    let (password, hash) = (body.text("password")?, body.text("password_hash")?);
-    let algorithm = body.text("hashing_algorithm")?;
-    let password_hash = match (password, hash) {
-        (Some(_), Some(_)) => return Err(Refusal::bad("both_password_and_password_hash_are_provided")),
-        (Some(password), None) => {
-            let hashed = node.authenticator.hash(password.as_bytes().to_vec()).await;
-            hashed.map_err(|_| Refusal::Busy("the password could not be hashed"))?
-        }
-        (None, Some(hash)) => {
+    if body.text("password_hash")?.is_some() {
+        return Err(Refusal::bad("both_password_and_password_hash_are_provided"));
+    }
+    let hashed = authenticator.hash(password.as_bytes().to_vec(), held).await;
+    Ok(Command::DeclareUser {
+        user,
+        password_hash: hashed.map_err(|_| Refusal::Busy("the password could not be hashed"))?,
+        tags,
+    })
+}
+
+/// As [`command`], of a user whose password is not told.
+pub(super) fn command_with_hash(user: Name, body: &Body) -> Result<Command, Refusal> {
+    let tags = body.words("tags")?.ok_or(Refusal::bad("tags_not_present"))?;
+    let password_hash = match body.text("password_hash")? {
+        Some(hash) => {
+            let algorithm = body.text("hashing_algorithm")?;
             exported::import(hash, algorithm).map_err(|refused| refuse_hash(&user, hash, refused))?
         }
-        (None, None) => String::new(),
+        None => String::new(),
     };
     Ok(Command::DeclareUser {
         user,

@@ -64,7 +64,7 @@ async fn declare(
     caller.require_administrator()?;
     let vhost = Name::from(vhost.as_str());
     let new = caller.snapshot.vhost(&vhost).is_none();
-    let commands = commands(&vhost, new, Some(&caller), &body)?;
+    let commands = commands(&vhost, new, Some(&caller.user.name), &body)?;
     let command = Command::Together { commands };
     Errand::new(&node.engine, &caller).govern(&node, command).await?;
     Ok(written(new))
@@ -74,13 +74,13 @@ async fn declare(
 pub(super) fn commands(
     vhost: &Name,
     new: bool,
-    caller: Option<&Caller>,
+    owner: Option<&Name>,
     body: &Body,
 ) -> Result<Vec<Command>, Refusal> {
     let mut commands = Vec::new();
     if new {
         commands = Declared::new_vhost(vhost);
-        commands.extend(caller.map(|caller| Declared::all_permissions(&caller.user.name, vhost)));
+        commands.extend(owner.map(|owner| Declared::all_permissions(owner, vhost)));
     }
     let metadata = Body::from(match body.get("metadata") {
         Some(Value::Object(fields)) => fields.clone(),

@@ -28,7 +28,7 @@ struct Root {
 
 /// Installs, starts, connects, upgrades, removes and purges.
 pub(super) fn test(package: &Path, folder: &Path) -> anyhow::Result<()> {
-    ensure!(is_root()?, "a clean root needs root's rights");
+    ensure!(is_possible()?, "a clean root needs root's rights");
     let root = Root::unpack(folder)?;
     step("install");
     root.dpkg(&["--install"], package)?;
@@ -66,7 +66,8 @@ fn step(what: &str) {
     println!("-- {what}");
 }
 
-fn is_root() -> anyhow::Result<bool> {
+/// Whether a root can be made and entered.
+pub(super) fn is_possible() -> anyhow::Result<bool> {
     Ok(shell::capture(shell::command("id").arg("-u"))?.trim() == "0")
 }
 

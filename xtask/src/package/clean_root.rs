@@ -226,6 +226,13 @@ impl Root {
             "{}",
             String::from_utf8_lossy(&page)
         );
+        let console = format!("GET /login HTTP/1.0\r\nHost: {http}\r\n\r\n");
+        let page = answer(http, console.as_bytes(), &mut broker)?;
+        let page = String::from_utf8_lossy(&page);
+        ensure!(
+            page.starts_with("HTTP/1.0 200") && page.contains("<html"),
+            "this is no console: {page}"
+        );
         broker.stop()
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::journal::name_of;
 
 /// How long an answer of a broker may take: a connection, a channel, a declaration.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long a goodbye may take.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether a connection is still there: who waits for a message would not notice.

@@ -127,7 +127,7 @@ impl<'a> Pump<'a> {
             silence = Duration::ZERO;
         }
         // The answer to this says that the acknowledgements before it have arrived.
-        let closed = timeout(SILENCE_MAX, self.source.close(200, "done".into())).await;
+        let closed = timeout(link::ANSWER_MAX, self.source.close(200, "done".into())).await;
         closed.context("the source gives no answer in time")??;
         Ok(expected - self.place)
     }
@@ -308,12 +308,15 @@ impl<'a> Pump<'a> {
         // The refused one.
         self.sent.pop_front();
         while let Some(sent) = self.sent.pop_front() {
-            if verdict(&sent.confirm.await?).is_ok() {
+            let confirmation = timeout(self.shared.patience, sent.confirm)
+                .await
+                .context("the target")??;
+            if verdict(&confirmation).is_ok() {
                 self.acknowledge(sent.tag, false).await?;
                 self.shared.moved(1);
             }
         }
-        let closed = timeout(SILENCE_MAX, self.source.close(200, "refused".into())).await;
+        let closed = timeout(link::ANSWER_MAX, self.source.close(200, "refused".into())).await;
         closed.context("the source gives no answer in time")??;
         Ok(())
     }

@@ -93,6 +93,10 @@ const NEEDS: &[Need] = &[
         is_there: || shell::on_path("openssl"),
     },
     Need {
+        package: "mmdebstrap",
+        is_there: || shell::on_path("mmdebstrap"),
+    },
+    Need {
         package: "valgrind",
         is_there: || shell::on_path("valgrind") && shell::on_path("callgrind_annotate"),
     },

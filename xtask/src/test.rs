@@ -4,7 +4,7 @@
 
 use crate::setup::{self, Tools};
 use crate::tally::{Reader, Tally};
-use crate::{codegen, instructions, shell, tidy, workspace};
+use crate::{codegen, instructions, package, shell, tidy, workspace};
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -82,6 +82,11 @@ const STEPS: &[Step] = &[
         name: "move",
         help: "messages from Debian's RabbitMQ to the real binary, both killed on the way",
         run: migrate,
+    },
+    Step {
+        name: "package",
+        help: "the Debian package, installed into a clean root and purged from it; needs root",
+        run: |_| package::check(),
     },
     Step {
         name: "power",

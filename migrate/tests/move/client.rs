@@ -20,6 +20,8 @@ use tokio::time::timeout;
 
 /// How long a delivery may take.
 const DELIVERY_MAX: Duration = Duration::from_secs(20);
+/// Messages that are acknowledged together; fewer than may be on their way.
+const ACKNOWLEDGED: usize = 250;
 /// Messages that are published before their confirms are waited for.
 const WINDOW: usize = 5000;
 
@@ -206,14 +208,19 @@ impl Client {
             let mut consumer = channel
                 .basic_consume(queue.into(), "".into(), options, FieldTable::default())
                 .await?;
-            let mut messages = Vec::new();
+            let mut messages: Vec<Message> = Vec::new();
             while (messages.len() as u64) < count {
-                let delivery = timeout(DELIVERY_MAX, consumer.next())
-                    .await?
-                    .context("the consumer is cancelled")??;
-                delivery.ack(BasicAckOptions::default()).await?;
+                let seen = messages.len();
+                let delivery = timeout(DELIVERY_MAX, consumer.next()).await;
+                let delivery =
+                    delivery.with_context(|| format!("{queue}: nothing after {seen} of {count} messages"))?;
+                let delivery = delivery.context("the consumer is cancelled")??;
                 let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
                 messages.push(Message::new(exchange, key, delivery.properties, &delivery.data));
+                if messages.len() % ACKNOWLEDGED == 0 || messages.len() as u64 == count {
+                    let options = BasicAckOptions { multiple: true };
+                    channel.basic_ack(delivery.delivery_tag, options).await?;
+                }
             }
             channel.close(200, "done".into()).await?;
             Ok(messages)

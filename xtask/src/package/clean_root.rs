@@ -28,7 +28,7 @@ struct Root {
 
 /// Installs, starts, connects, upgrades, removes and purges.
 pub(super) fn test(package: &Path, folder: &Path) -> anyhow::Result<()> {
-    ensure!(is_root()?, "a clean root needs root's rights");
+    ensure!(is_possible()?, "a clean root needs root's rights");
     let root = Root::unpack(folder)?;
     step("install");
     root.dpkg(&["--install"], package)?;
@@ -66,7 +66,8 @@ fn step(what: &str) {
     println!("-- {what}");
 }
 
-fn is_root() -> anyhow::Result<bool> {
+/// Whether a root can be made and entered.
+pub(super) fn is_possible() -> anyhow::Result<bool> {
     Ok(shell::capture(shell::command("id").arg("-u"))?.trim() == "0")
 }
 
@@ -224,6 +225,13 @@ impl Root {
             page.starts_with(b"HTTP/1.0 200"),
             "{}",
             String::from_utf8_lossy(&page)
+        );
+        let console = format!("GET /login HTTP/1.0\r\nHost: {http}\r\n\r\n");
+        let page = answer(http, console.as_bytes(), &mut broker)?;
+        let page = String::from_utf8_lossy(&page);
+        ensure!(
+            page.starts_with("HTTP/1.0 200") && page.contains("<html"),
+            "this is no console: {page}"
         );
         broker.stop()
     }

@@ -388,7 +388,7 @@ fn loopback(draft: &mut Draft, entry: &Entry) -> Result<(), String> {
             return Ok(());
         }
     };
-    let word = if bound { "loopback" } else { "anywhere" };
+    let word = if bound { "initial" } else { "anywhere" };
     draft.set("auth", "guest", quoted(word), &[entry.shown()]);
     Ok(())
 }

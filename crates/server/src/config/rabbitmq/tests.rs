@@ -74,7 +74,7 @@ fn keys_that_mean_something() {
         "version_min = \"1.2\"",
     );
     check("loopback_users = none", "[auth]", "guest = \"anywhere\"");
-    check("loopback_users.guest = true", "[auth]", "guest = \"loopback\"");
+    check("loopback_users.guest = true", "[auth]", "guest = \"initial\"");
     check(
         "vm_memory_high_watermark.relative = 0.6",
         "[memory]",

@@ -8,6 +8,7 @@ const { chromium } = require("playwright-core");
 const checks = require("./checks.js");
 const pages = require("./pages.js");
 const deeds = require("./deeds.js");
+const story = require("./story.js");
 
 // A phone and a wide screen, both by day and by night.
 const LOOKS = [
@@ -104,12 +105,20 @@ async function main() {
     names().forEach((name) => console.log(name));
     return;
   }
-  const [base, shots] = [argument("--url"), argument("--shots")];
+  const shots = argument("--shots");
+  const isStory = process.argv.includes("--story");
+  const base = argument(isStory ? "--story" : "--url");
   fs.mkdirSync(shots, { recursive: true });
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
   try {
-    await lookAtPages(browser, base, shots);
-    await doDeeds(browser, base);
+    if (isStory) {
+      const window = await open(browser, base, LOOKS[0]);
+      const wrong = await story({ ...window, checks, shots }).then(() => window.wrong, (error) => [...window.wrong, error.stack]);
+      tell("story", wrong);
+    } else {
+      await lookAtPages(browser, base, shots);
+      await doDeeds(browser, base);
+    }
   } finally {
     await browser.close();
   }

@@ -116,6 +116,40 @@ module.exports = [
     assert.equal(await page.locator(".messages > li").count(), 2);
   }],
 
+  ["a user comes, may enter, and goes", async ({ page, logIn }) => {
+    await logIn();
+    await page.goto("/users");
+    await unfold(page, "Add a user");
+    await page.getByLabel("Name", { exact: true }).fill("newcomer");
+    await page.getByLabel("Password").fill("secret of a newcomer");
+    await page.getByLabel("Tags").fill("management");
+    await page.getByRole("button", { name: "Add" }).click();
+    assert.equal(await said(page), "The user newcomer is set.");
+    await unfold(page, "Set permissions");
+    await page.locator("form[action='/user/permit'] button").click();
+    assert.match(await said(page), /Permissions of newcomer in \/ are set/);
+    await unfold(page, "Delete");
+    await page.getByRole("button", { name: "Delete the user" }).click();
+    assert.equal(await said(page), "The user newcomer is deleted.");
+  }],
+
+  ["a policy is set, governs, and is cleared", async ({ page, logIn }) => {
+    await logIn();
+    await page.goto("/policies");
+    await unfold(page, "Set a policy");
+    const form = page.locator("form[action='/policies/set']").first();
+    await form.getByLabel("Name").fill("short");
+    await form.getByLabel("Pattern").fill("^bulk-00");
+    await form.getByLabel("Definition").fill("{\"max-length\": 7}");
+    await form.getByRole("button", { name: "Set" }).click();
+    assert.equal(await said(page), "The policy short is set.");
+    await page.goto(queue("bulk-001"));
+    assert.match(await page.locator("main").innerText(), /max-length = 7/);
+    await page.goto("/policies");
+    await page.getByRole("row").filter({ hasText: "short" }).getByRole("button", { name: "Clear" }).click();
+    assert.equal(await said(page), "The policy short is cleared.");
+  }],
+
   ["a connection is closed with a reason", async ({ page, logIn }) => {
     await logIn();
     await page.goto("/connections");

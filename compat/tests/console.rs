@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use everack_compat::broker::{self, Broker, Settings};
-use everack_compat::{http, source, tools};
+use everack_compat::client::Running;
+use everack_compat::{binary, http, source, tools};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -52,7 +53,11 @@ fn main() {
             }
         })
     };
-    let trials = names.lines().map(trial).collect();
+    let mut trials: Vec<Trial> = names.lines().map(trial).collect();
+    trials.push(Trial::test(
+        "the order story is watched, and somebody is killed in it",
+        || Ok(story().map_err(|error| format!("{error:#}"))?),
+    ));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -66,6 +71,26 @@ fn browse() -> Command {
         .arg(source("console/browse.js"))
         .env("NODE_PATH", tools().join("console/node_modules"));
     command
+}
+
+/// The demo, with a page to look on, and a person who takes part.
+fn story() -> anyhow::Result<()> {
+    let mut command = Command::new(binary("everack"));
+    command.args(["demo", "--orders", "250", "--watch", "127.0.0.1:0"]);
+    let mut demo = Running::start(&mut command)?;
+    let line = demo.line()?;
+    let address = line.strip_prefix("Watch the story at ").context(line.clone())?;
+    let mut command = browse();
+    command
+        .args(["--story", address.trim_end_matches('/')])
+        .arg("--shots")
+        .arg(tools().join("console-shots"));
+    let lines = output(&mut command)?;
+    let verdict = lines
+        .lines()
+        .find_map(verdict)
+        .context("the script says nothing of the story")?;
+    verdict.1.map_err(anyhow::Error::msg)
 }
 
 /// Fills a broker, and has the script look at it.
@@ -132,6 +157,8 @@ fn declare(broker: &Broker) -> anyhow::Result<()> {
     put("poisoned", r#"{"x-queue-type": "quorum", "x-delivery-limit": 0}"#)?;
     put("shortened", r#"{"x-max-length": 5}"#)?;
     put("live", "{}")?;
+    put("source", "{}")?;
+    put("target", "{}")?;
     put(ODD, "{}")?;
     (0..BULK).try_for_each(|number| put(&format!("bulk-{number:03}"), "{}"))
 }
@@ -149,6 +176,9 @@ async fn fill(broker: &Broker) -> anyhow::Result<Vec<Connection>> {
     }
     for number in 0..3 {
         publish(&channel, "", "poisoned", &format!("poison {number}")).await?;
+    }
+    for number in ["one", "two", "three", "four"] {
+        publish(&channel, "", "source", &format!("number {number}")).await?;
     }
     publish(&channel, "amq.direct", "nobody", "unroutable").await?;
     let no_ack = BasicConsumeOptions {

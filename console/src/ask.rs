@@ -138,14 +138,14 @@ pub(crate) async fn log_in(
     Ok((pass, about))
 }
 
-async fn deliver(api: &Router, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn deliver(api: &Router, request: Request<Body>) -> Response<Body> {
     match api.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
 }
 
-async fn read(response: Response<Body>) -> Answer {
+pub(crate) async fn read(response: Response<Body>) -> Answer {
     let status = response.status();
     let body = axum::body::to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
     let body =

@@ -8,8 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use crate::Console;
-
 /// Only what we serve ourselves: no scripts or styles within pages, no frames around them, no forms to elsewhere.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -30,8 +28,8 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// Refuses requests that a page of somebody else made, and says to browsers how to treat the answer.
-pub(crate) async fn guard(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(request.method(), request.headers(), &console.names) {
+pub(crate) async fn guard(State(names): State<Arc<Vec<String>>>, request: Request, next: Next) -> Response {
+    let mut response = match refusal(request.method(), request.headers(), &names) {
         Some((status, why)) => (status, why).into_response(),
         None => next.run(request).await,
     };

@@ -20,6 +20,7 @@ mod look;
 mod pages;
 mod random;
 mod sessions;
+mod story;
 mod throttle;
 mod visit;
 
@@ -31,6 +32,7 @@ use parking_lot::Mutex;
 
 pub use ask::{Pass, Peer};
 use sessions::Sessions;
+pub use story::story;
 use throttle::Throttle;
 
 /// What a console is made of.
@@ -46,7 +48,7 @@ pub struct Settings {
 /// The console's own state, shared by its pages.
 struct Console {
     api: Router,
-    names: Vec<String>,
+    names: Arc<Vec<String>>,
     sessions: Mutex<Sessions>,
     throttle: Mutex<Throttle>,
 }
@@ -57,7 +59,7 @@ pub fn router(settings: Settings) -> Router {
     let now = Instant::now();
     pages::router(Arc::new(Console {
         api,
-        names,
+        names: Arc::new(names),
         sessions: Mutex::new(Sessions::new(now)),
         throttle: Mutex::new(Throttle::new(now)),
     }))

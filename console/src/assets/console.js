@@ -58,7 +58,14 @@
         return;
       }
       if (!answer.ok) throw new Error(String(answer.status));
-      replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // Parts that came or went: the page is another one now.
+      const parts = (page) => [...page.querySelectorAll("[data-live]")].map((part) => part.id).join();
+      if (parts(fresh) !== parts(document)) {
+        window.location.reload();
+        return;
+      }
+      replace(fresh);
       failures = 0;
       page.removeAttribute("data-stale");
     } catch {
@@ -104,7 +111,7 @@
 
   // All boxes of a list at once.
   for (const all of document.querySelectorAll("input[data-all]")) {
-    all.hidden = false;
+    all.closest("label").hidden = false;
     all.addEventListener("change", () => {
       for (const box of document.querySelectorAll(`input[name="${CSS.escape(all.dataset.all)}"]`)) box.checked = all.checked;
     });

@@ -69,7 +69,7 @@ const GROUPS: [(&str, &[Entry]); 3] = [
         "Messages",
         &[
             Entry("/", "Overview", &[]),
-            Entry("/queues", "Queues", &["/queue"]),
+            Entry("/queues", "Queues", &["/queue", "/messages"]),
             Entry("/exchanges", "Exchanges", &["/exchange"]),
             Entry("/connections", "Connections", &["/connection"]),
             Entry("/channels", "Channels", &[]),
@@ -130,6 +130,29 @@ pub(crate) fn bare(theme: Theme, title: &str, body: &Markup) -> Markup {
     }
 }
 
+/// A page that stands alone, without navigation.
+pub(crate) fn alone(theme: Theme, title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" data-theme=(theme.name()) {
+            (head(title))
+            body class="alone" {
+                a class="skip" href="#main" { "Skip to the content" }
+                header class="banner" {
+                    span class="brand" { (brand()) }
+                    div class="banner-right" { (pause()) }
+                }
+                main id="main" tabindex="-1" { (body) }
+            }
+        }
+    }
+}
+
+/// Stops and resumes the refresh; shown by the script.
+fn pause() -> Markup {
+    html! { span id="freshness" class="freshness" hidden { button type="button" id="pause" aria-pressed="false" { "Pause" } } }
+}
+
 fn head(title: &str) -> Markup {
     html! {
         head {
@@ -158,9 +181,7 @@ fn banner(frame: &Frame<'_>) -> Markup {
         header class="banner" {
             a class="brand" href="/" { (brand()) }
             div class="banner-right" {
-                span id="freshness" class="freshness" hidden {
-                    button type="button" id="pause" aria-pressed="false" { "Pause" }
-                }
+                (pause())
                 form method="post" action="/theme" {
                     (frame.form_token)
                     input type="hidden" name="theme" value=(next.name());

@@ -1,4 +1,4 @@
-//! What is set aside: where messages are parked, retained or unroutable; and those of one store, to be ordered back or away.
+//! Messages one by one: those in a queue, and those that are set aside; searched without changing anything, ordered elsewhere or away.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::ask::{Problem, link, path};
 use crate::look::format::{bytes, count, items, number, plural, text};
 use crate::look::layout::crumbs;
 use crate::look::messages::{self, BODY_BYTES, SHOWN};
-use crate::look::parts::{amount, form, live, nothing, panel, queue_link};
+use crate::look::parts::{amount, form, input, live, nothing, panel, queue_link, select};
 use crate::look::table::{Column, Look, column, table};
 use crate::visit::{Done, Order, View, Visit};
 
@@ -22,7 +22,16 @@ pub(super) fn routes() -> Router<Arc<Console>> {
         .route("/aside", view(show))
         .route("/parked", view(async |visit| store(visit, &PARKED).await))
         .route("/retained", view(async |visit| store(visit, &RETAINED).await))
-        .route("/unroutable", view(unroutable))
+        .route("/unroutable", view(async |visit| store(visit, &UNROUTABLE).await))
+        .route("/messages", view(async |visit| store(visit, &MESSAGES).await))
+        .route(
+            "/unroutable/order",
+            act(async |order| carry_out(order, &UNROUTABLE).await),
+        )
+        .route(
+            "/messages/order",
+            act(async |order| carry_out(order, &MESSAGES).await),
+        )
         .route(
             "/parked/order",
             act(async |order| carry_out(order, &PARKED).await),
@@ -33,27 +42,74 @@ pub(super) fn routes() -> Router<Arc<Console>> {
         )
 }
 
-/// A store of a queue, and how its orders are called.
+/// A store of messages, and what can be ordered about them.
 struct Store {
     page: &'static str,
     name: &'static str,
-    /// Back to the queue: the API's word, and ours.
-    back: (&'static str, &'static str),
+    /// Its path in the API, by virtual host and queue.
+    at: fn(&str, &str) -> String,
+    /// Out of it: the API's word, ours, and what becomes of them then.
+    out: (&'static str, &'static str, &'static str),
     about: &'static str,
 }
 
 static PARKED: Store = Store {
     page: "/parked",
     name: "parked",
-    back: ("redrive", "Redrive"),
+    at: |vhost, name| path(&["everack", "queues", vhost, name, "parked"]),
+    out: ("redrive", "Redrive", "would go back to their places in the queue"),
     about: "Set aside because they failed too often or died without a dead-letter exchange. They stay here until somebody decides.",
 };
 static RETAINED: Store = Store {
     page: "/retained",
     name: "retained",
-    back: ("redeliver", "Deliver again"),
+    at: |vhost, name| path(&["everack", "queues", vhost, name, "retained"]),
+    out: (
+        "redeliver",
+        "Deliver again",
+        "would go back to their places in the queue",
+    ),
     about: "Handed over to consumers that do not acknowledge, and kept for a while in case these died of them.",
 };
+static UNROUTABLE: Store = Store {
+    page: "/unroutable",
+    name: "unroutable",
+    at: |vhost, _| path(&["everack", "vhosts", vhost, "unroutable"]),
+    out: (
+        "redrive",
+        "Route again",
+        "would be routed once more, as they were published",
+    ),
+    about: "No queue wanted them. They are kept until they are too many or too old.",
+};
+static MESSAGES: Store = Store {
+    page: "/messages",
+    name: "messages",
+    at: |vhost, name| path(&["everack", "queues", vhost, name, "messages"]),
+    out: (
+        "move",
+        "Move",
+        "would move to the other queue, each in one step: never lost, never doubled",
+    ),
+    about: "Looking changes nothing: no message is delivered, counted or flagged by it.",
+};
+
+/// Where messages of a queue are, as the API calls it.
+const STATES: [(&str, &str); 6] = [
+    ("ready", "ready"),
+    ("unsettled", "unsettled: in the hands of consumers"),
+    ("delayed", "delayed: came back and wait"),
+    ("dead", "dead, on their way"),
+    ("parked", "parked"),
+    ("retained", "retained"),
+];
+/// What a search may say.
+const SEARCHES: [(&str, &str); 4] = [
+    ("routing_key", "Routing key"),
+    ("message_id", "Message id"),
+    ("header", "Header (name:value)"),
+    ("text", "Text in the body"),
+];
 
 const QUEUES: &str = "columns=vhost,name,messages_parked,message_bytes_parked,messages_retained&sort_reverse=true&page=1&page_size=100";
 
@@ -135,86 +191,143 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
     Ok(View::new("Set aside", body))
 }
 
-/// Where a list begins, as the page before said; from the start otherwise.
-fn list_query(visit: &Visit) -> String {
-    let first: u64 = visit.wanted("first").parse().unwrap_or(0);
-    format!("count={SHOWN}&truncate={BODY_BYTES}&first={first}")
+/// What is asked of the API: where the list begins, and what is searched for.
+fn list_query<'a>(visit: &'a Visit, bounds: &'a [(&'a str, String)]) -> Vec<(&'a str, &'a str)> {
+    let mut query: Vec<_> = bounds
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let wanted = SEARCHES.iter().map(|(name, _)| *name).chain(["state", "first"]);
+    query.extend(wanted.filter_map(|name| Some((name, visit.query.given(name)?))));
+    query
 }
 
 async fn store(visit: Arc<Visit>, store: &'static Store) -> Result<View, Problem> {
     let (vhost, name) = (visit.wanted("vhost"), visit.wanted("name"));
-    let at = path(&["everack", "queues", vhost, name, store.name]);
-    let listed = visit.ask.get(&format!("{at}?{}", list_query(&visit))).await?;
-    let which = [("vhost", vhost), ("name", name)];
-    let queue = link("/queue", &which);
+    let bounds = [("count", SHOWN.to_string()), ("truncate", BODY_BYTES.to_string())];
+    let listed = visit
+        .ask
+        .get(&link(&(store.at)(vhost, name), &list_query(&visit, &bounds)))
+        .await?;
+    let whole = if name.is_empty() {
+        link("/vhost", &[("name", vhost)])
+    } else {
+        link("/queue", &[("vhost", vhost), ("name", name)])
+    };
+    let of = if name.is_empty() { vhost } else { name };
     let shown = items(&listed["messages"]);
-    let list = html! {
-        div class="row" {
-            button type="submit" name="order" value="back" { (store.back.1) "…" }
-            button type="submit" name="order" value="discard" { "Discard…" }
-            label class="tick" { input type="checkbox" data-all="id" hidden; span { "Tick what is meant" } }
-            label class="tick" { input type="checkbox" name="all" value="true"; span { "All in the store, not only these" } }
-        }
-        (messages::list(shown, true))
-    };
     let body = html! {
-        (crumbs(&[("Set aside", "/aside"), (name, &queue), (store.name, "")]))
+        (crumbs(&[("Set aside", "/aside"), (of, &whole), (store.name, "")]))
         p class="hint" { (store.about) }
+        (search(&visit, store, vhost, name))
         @if shown.is_empty() { (nothing("There is none.")) } @else {
-            section class="panel wide-form" { (form(&visit, &format!("{}/order", store.page), &which, list)) }
+            section class="panel wide-form" { (choice(&visit, store, vhost, name, shown)) }
         }
-        (further(store.page, &which, &listed))
+        (further(&visit, store, &listed))
     };
-    Ok(View::new(format!("{name}: {}", store.name), body))
+    Ok(View::new(format!("{of}: {}", store.name), body))
 }
 
-/// The next page of a store, if there is one.
-fn further(page: &str, which: &[(&str, &str)], listed: &Value) -> Markup {
-    let next = listed["next"].as_u64().map(|next| next.to_string());
+fn search(visit: &Visit, store: &Store, vhost: &str, name: &str) -> Markup {
+    let state = Some(visit.wanted("state"))
+        .filter(|state| !state.is_empty())
+        .unwrap_or("ready");
     html! {
-        @if let Some(next) = &next {
-            @let mut query = which.to_vec();
-            @let () = query.push(("first", next));
-            nav class="pager" aria-label="More messages" { a href=(link(page, which)) { "First" } a href=(link(page, &query)) rel="next" { "Next" } }
+        form class="filter" method="get" action=(store.page) role="search" {
+            input type="hidden" name="vhost" value=(vhost);
+            @if !name.is_empty() { input type="hidden" name="name" value=(name); }
+            @if store.page == MESSAGES.page { (select("Which", "state", state, &STATES)) }
+            @for (field, words) in SEARCHES { (input(words, field, visit.wanted(field), "")) }
+            button type="submit" { "Search" }
         }
     }
 }
 
-async fn unroutable(visit: Arc<Visit>) -> Result<View, Problem> {
-    let vhost = visit.wanted("vhost");
-    let at = path(&["everack", "vhosts", vhost, "unroutable"]);
-    let listed = visit.ask.get(&format!("{at}?{}", list_query(&visit))).await?;
-    let shown = items(&listed["messages"]);
-    let body = html! {
-        (crumbs(&[("Set aside", "/aside"), (vhost, &link("/vhost", &[("name", vhost)])), ("unroutable", "")]))
-        p class="hint" { "No queue wanted them. They are kept until they are too many or too old." }
-        @if shown.is_empty() { (nothing("There is none.")) } @else { section class="panel" { (messages::list(shown, false)) } }
-        (further("/unroutable", &[("vhost", vhost)], &listed))
+/// The messages, with boxes to tick and what can be ordered about them.
+fn choice(visit: &Visit, store: &Store, vhost: &str, name: &str, shown: &[Value]) -> Markup {
+    let state = visit.wanted("state");
+    let moves = store.page == MESSAGES.page;
+    // Others are in somebody's hands, or on their way.
+    let free = !moves || matches!(state, "" | "ready" | "parked");
+    if !free {
+        return messages::list(shown, false);
+    }
+    let hidden = [("vhost", vhost), ("name", name), ("state", state)];
+    let list = html! {
+        div class="row" {
+            @if moves { (input("To the queue", "to", "", "")) }
+            button type="submit" name="order" value="out" { (store.out.1) "…" }
+            button type="submit" name="order" value="discard" { "Discard…" }
+            label class="tick" hidden { input type="checkbox" data-all="id"; span { "All on this page" } }
+            label class="tick" { input type="checkbox" name="all" value="true"; span { "All there are, not only these" } }
+        }
+        (messages::list(shown, true))
     };
-    Ok(View::new(format!("{vhost}: unroutable"), body))
+    form(visit, &format!("{}/order", store.page), &hidden, list)
+}
+
+/// The next page of a store, if there is one.
+fn further(visit: &Visit, store: &Store, listed: &Value) -> Markup {
+    let next = match &listed["next"] {
+        Value::Null => return html! {},
+        Value::String(next) => next.clone(),
+        next => next.to_string(),
+    };
+    let kept = ["vhost", "name", "state"]
+        .into_iter()
+        .chain(SEARCHES.iter().map(|(name, _)| *name));
+    let mut query: Vec<_> = kept
+        .filter_map(|name| Some((name, visit.query.given(name)?)))
+        .collect();
+    let first = link(store.page, &query);
+    query.push(("first", &next));
+    html! {
+        nav class="pager" aria-label="More messages" { a href=(first) { "First" } a href=(link(store.page, &query)) rel="next" { "Next" } }
+    }
 }
 
 /// Shows first what would happen; does it when it is sent again from there.
 async fn carry_out(order: Arc<Order>, store: &'static Store) -> Result<Done, Problem> {
     let (vhost, name) = (
         order.needed("vhost", "The virtual host")?,
-        order.needed("name", "The queue")?,
+        order.fields.text("name"),
     );
     let discard = order.fields.text("order") == "discard";
-    let verb = if discard { "discard" } else { store.back.0 };
+    let verb = if discard { "discard" } else { store.out.0 };
     let sure = order.fields.ticked("sure");
     let mut body = which_messages(&order)?;
     body["preview"] = (!sure).into();
-    let at = path(&["everack", "queues", vhost, name, store.name, verb]);
-    let weighed = order.send(Method::POST, &at, Some(&body)).await?;
-    let store_page = link(store.page, &[("vhost", vhost), ("name", name)]);
-    if sure {
-        let done = if discard { "discarded" } else { "back in the queue" };
-        let told = format!("{} {done}.{}", messages_of(&weighed), no_room(&weighed));
-        return Ok(Done::said(told, store_page));
+    if store.page == MESSAGES.page {
+        body["state"] = order.fields.given("state").unwrap_or("ready").into();
+        if !discard {
+            body["to"] = order.needed("to", "The queue to move to")?.into();
+        }
     }
-    let title = if discard { "Discard?" } else { store.back.1 };
-    let body = preview(&order, store, discard, &weighed, &store_page);
+    let weighed = order
+        .send(
+            Method::POST,
+            &format!("{}/{verb}", (store.at)(vhost, name)),
+            Some(&body),
+        )
+        .await?;
+    let which = [
+        ("vhost", vhost),
+        ("name", name),
+        ("state", order.fields.text("state")),
+    ];
+    let given: Vec<_> = which.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let back = link(store.page, &given);
+    if sure {
+        let done = if discard { "discarded" } else { "gone from here" };
+        let number = plural(number(&weighed, "messages"), "message is", "messages are");
+        return Ok(Done::said(format!("{number} {done}.{}", stay(&weighed)), back));
+    }
+    let title = if discard {
+        "Discard?".to_owned()
+    } else {
+        format!("{}?", store.out.1)
+    };
+    let body = preview(&order, store, discard, &weighed, &back);
     Ok(Done::Shown(View::new(title, body)))
 }
 
@@ -226,52 +339,45 @@ fn which_messages(order: &Order) -> Result<Value, Problem> {
     let ids: Result<Vec<u64>, _> = order.fields.all("id").map(str::parse).collect();
     match ids {
         Ok(ids) if !ids.is_empty() => Ok(json!({ "ids": ids })),
-        _ => Err(Problem::bad("Tick some messages first, or all in the store")),
+        _ => Err(Problem::bad("Tick some messages first, or all there are")),
     }
 }
 
-fn messages_of(weighed: &Value) -> String {
-    plural(number(weighed, "messages"), "message is", "messages are")
-}
-
-/// What found no place in its queue stays where it is.
-fn no_room(weighed: &Value) -> String {
-    match number(weighed, "no_room") {
+/// What cannot go stays where it is.
+fn stay(weighed: &Value) -> String {
+    let reason = text(weighed, "reason");
+    match number(weighed, "no_room") + number(weighed, "stayed") {
         0 => String::new(),
-        stay => format!(
-            " {} no room in the queue and stay here.",
-            plural(stay, "finds", "find")
-        ),
+        left if reason.is_empty() => format!(" {} no room and stay here.", plural(left, "finds", "find")),
+        left => format!(" {} here: {reason}.", plural(left, "stays", "stay")),
     }
 }
 
 fn preview(order: &Order, store: &Store, discard: bool, weighed: &Value, back: &str) -> Markup {
-    let (vhost, name) = (order.fields.text("vhost"), order.fields.text("name"));
-    let (number, size) = (number(weighed, "messages"), bytes(number(weighed, "bytes")));
-    let verb = if discard { "discard" } else { "back" };
-    let told = plural(number, "message", "messages");
-    let sentence = match discard {
-        true => format!("{told} ({size}) would be thrown away. This cannot be taken back."),
-        false => format!(
-            "{told} ({size}) would go back to their places in {name}.{}",
-            no_room(weighed)
-        ),
+    let fields = &order.fields;
+    let told = plural(number(weighed, "messages"), "message", "messages");
+    let size = bytes(number(weighed, "bytes"));
+    let fate = match discard {
+        true => "would be thrown away. This cannot be taken back",
+        false => store.out.2,
     };
     let class = if discard { "danger" } else { "primary" };
-    let fields = html! {
-        p { (sentence) }
-        @for id in order.fields.all("id") { input type="hidden" name="id" value=(id); }
-        @if order.fields.ticked("all") { input type="hidden" name="all" value="true"; }
+    let body = html! {
+        p { (told) " (" (size) ") " (fate) "." (stay(weighed)) }
+        @for id in fields.all("id") { input type="hidden" name="id" value=(id); }
+        @if fields.ticked("all") { input type="hidden" name="all" value="true"; }
         div class="row" {
-            button type="submit" class=(class) { (if discard { "Discard" } else { store.back.1 }) }
+            button type="submit" class=(class) { (if discard { "Discard" } else { store.out.1 }) }
             a href=(back) { "Back, change nothing" }
         }
     };
     let hidden = [
-        ("vhost", vhost),
-        ("name", name),
-        ("order", verb),
+        ("vhost", fields.text("vhost")),
+        ("name", fields.text("name")),
+        ("state", fields.text("state")),
+        ("to", fields.text("to")),
+        ("order", if discard { "discard" } else { "out" }),
         ("sure", "true"),
     ];
-    html! { section class="panel" { (form(&order.visit, &format!("{}/order", store.page), &hidden, fields)) } }
+    html! { section class="panel" { (form(&order.visit, &format!("{}/order", store.page), &hidden, body)) } }
 }

@@ -1,13 +1,9 @@
 //! What pages refer to: one style sheet, one script, one picture, all within the binary. Their links change with what is in them.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
-
-use crate::Console;
 
 /// A file within the binary.
 pub(crate) struct Asset {
@@ -46,7 +42,7 @@ impl Asset {
     }
 }
 
-pub(super) fn routes() -> Router<Arc<Console>> {
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let mut router = Router::new();
     for asset in [&STYLE, &SCRIPT, &ICON] {
         let headers = [

@@ -77,11 +77,14 @@ async fn import(order: Arc<Order>) -> Result<Done, Problem> {
     let definitions: Value =
         serde_json::from_str(given).map_err(|error| Problem::bad(format!("This is no JSON: {error}")))?;
     let sure = order.fields.ticked("sure");
-    let query: &[_] = if sure { &[] } else { &[("dry-run", "true")] };
+    let query: &[_] = if sure { &[] } else { &[("dry_run", "true")] };
     let at = link(&path(&["definitions"]), query);
     let difference = order.send(Method::POST, &at, Some(&definitions)).await?;
     if sure {
         return Ok(Done::said("The definitions are taken in.", "/definitions"));
+    }
+    if difference["dry_run"] != true {
+        return Err(Problem::bad("The broker did not say what would change"));
     }
     let body = html! {
         (panel("What would change", changes(&difference)))

@@ -55,7 +55,10 @@ pub(crate) fn router(console: Arc<Console>) -> Router {
         .fallback(elsewhere)
         .method_not_allowed_fallback(elsewhere)
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(console.clone(), guard::guard))
+        .layer(middleware::from_fn_with_state(
+            console.names.clone(),
+            guard::guard,
+        ))
         .with_state(console)
 }
 

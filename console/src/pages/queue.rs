@@ -7,6 +7,7 @@ use axum::http::Method;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use super::exchange::publish_fields;
 use super::overview::HISTORY;
 use super::queues::{features, object};
 use super::{act, view};
@@ -15,6 +16,7 @@ use crate::ask::{Problem, link, path};
 use crate::look::chart::{Series, chart};
 use crate::look::format::{bytes, count, items, number, per_second, text};
 use crate::look::layout::{crumbs, vhost_link};
+use crate::look::messages;
 use crate::look::parts::{
     self, Tone, amount, badge, connection_link, danger, exchange_link, figure, folded, form, input, live,
     pairs, panel, submit,
@@ -29,6 +31,7 @@ pub(super) fn routes() -> Router<Arc<Console>> {
         .route("/queue/delete", act(delete))
         .route("/queue/bind", act(bind))
         .route("/queue/unbind", act(unbind))
+        .route("/queue/get", act(get))
 }
 
 async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
@@ -44,6 +47,7 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
         (crumbs(&[("Queues", "/queues"), (vhost, &vhost_link("/queues", vhost)), (name, "")]))
         p { (features(&queue)) " " (parts::state(&queue)) }
         (live("figures", figures(&queue)))
+        p { a class="button" href=(link("/messages", &[("vhost", vhost), ("name", name)])) { "Look at the messages" } }
         div class="columns" {
             section class="panel" { (live("lengths", lengths(&queue))) }
             section class="panel" { (live("rates", rates(&queue))) }
@@ -207,6 +211,16 @@ fn changes(visit: &Visit, vhost: &str, name: &str, queue: &Value) -> Markup {
     let which = [("vhost", vhost), ("name", name)];
     let ready = count(number(queue, "messages_ready"));
     html! {
+        (folded("Publish a message", form(visit, "/exchange/publish", &[("vhost", vhost), ("name", "")], publish_fields(name))))
+        (folded("Get messages", form(visit, "/queue/get", &which, html! {
+            p class="hint" { "As a consumer would: for a look that changes nothing, see the messages above." }
+            (input("How many", "count", "1", ""))
+            (parts::select("Afterwards they are", "ackmode", "ack_requeue_true", &[
+                ("ack_requeue_true", "back in the queue, flagged redelivered"), ("ack_requeue_false", "acknowledged: gone"),
+                ("reject_requeue_true", "rejected, back in the queue"), ("reject_requeue_false", "rejected: dead"),
+            ]))
+            (submit("Get"))
+        })))
         (folded("Purge", form(visit, "/queue/purge", &which, html! {
             p { "Throws away the " b { (ready) } " messages that are ready. This cannot be taken back." }
             (danger("Purge the queue"))
@@ -234,6 +248,27 @@ async fn purge(order: Arc<Order>) -> Result<Done, Problem> {
         .send(Method::DELETE, &path(&["queues", vhost, name, "contents"]), None)
         .await?;
     Ok(Done::said(format!("{name} is purged."), order.back()))
+}
+
+async fn get(order: Arc<Order>) -> Result<Done, Problem> {
+    let (vhost, name) = which(&order)?;
+    let wanted = order.fields.text("count").trim().parse();
+    let wanted: u64 = wanted.map_err(|_| Problem::bad("How many is a number"))?;
+    let body = json!({
+        "count": wanted,
+        "ackmode": order.fields.given("ackmode").unwrap_or("ack_requeue_true"),
+        "encoding": "auto",
+        "truncate": messages::BODY_BYTES,
+    });
+    let gotten = order
+        .send(Method::POST, &path(&["queues", vhost, name, "get"]), Some(&body))
+        .await?;
+    let body = html! {
+        (crumbs(&[("Queues", "/queues"), (name, &order.back()), ("gotten", "")]))
+        @if items(&gotten).is_empty() { (parts::nothing("The queue gave none.")) } @else { section class="panel" { (messages::list(items(&gotten), false)) } }
+        p { a href=(order.back()) { "Back to the queue" } }
+    };
+    Ok(Done::Shown(View::new(format!("Gotten from {name}"), body)))
 }
 
 async fn delete(order: Arc<Order>) -> Result<Done, Problem> {

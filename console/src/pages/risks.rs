@@ -278,10 +278,14 @@ fn unroutable(vhosts: &[Value], overview: &Value) -> Risk {
     });
     Risk {
         id: "unroutable",
-        title: "Messages that no queue wanted, since the start",
+        title: "Messages that no queue wanted",
         tone: Tone::Warn,
-        number: number(overview, "message_stats.drop_unroutable"),
-        about: "A binding is missing or a routing key is wrong. Publishers that say mandatory are told.",
+        number: number(overview, "message_stats.drop_unroutable")
+            + vhosts
+                .iter()
+                .map(|vhost| number(vhost, "unroutable.messages"))
+                .sum::<u64>(),
+        about: "A binding is missing or a routing key is wrong. Those that are kept can be looked at; publishers that say mandatory are told.",
         named: named.collect(),
     }
 }

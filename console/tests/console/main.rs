@@ -4,3 +4,4 @@ mod log_in;
 mod pages;
 mod scene;
 mod security;
+mod story;

@@ -73,3 +73,117 @@ async fn what_a_person_typed_wrongly_is_told_before_anything_is_asked() {
     }
     assert_eq!(scene.api.orders(), []);
 }
+
+#[tokio::test]
+async fn nothing_is_ordered_about_messages_before_it_was_shown() {
+    let mut scene = Scene::logged_in().await;
+    let at = "/api/everack/queues/%2F/a/parked/discard";
+    scene.api.answer(at, json!({ "messages": 2, "bytes": 2048 }));
+    let fields = "vhost=%2F&name=a&order=discard&id=7&id=9";
+    let page = scene.submit("/", "/parked/order", fields).await;
+    assert!(
+        page.has("2 messages (2.0 KiB) would be thrown away"),
+        "{}",
+        page.text
+    );
+    let body = |scene: &Scene| -> serde_json::Value {
+        let (_, path, body) = scene.api.orders().pop().unwrap();
+        assert_eq!(path, at);
+        serde_json::from_str(&body).unwrap()
+    };
+    assert_eq!(body(&scene), json!({ "ids": [7, 9], "preview": true }));
+    let page = scene
+        .submit("/", "/parked/order", &format!("{fields}&sure=true"))
+        .await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER);
+    assert_eq!(body(&scene), json!({ "ids": [7, 9], "preview": false }));
+    let page = scene
+        .submit("/", "/parked/order", "vhost=%2F&name=a&order=discard")
+        .await;
+    assert_eq!(
+        (page.status, scene.api.orders().len()),
+        (StatusCode::SEE_OTHER, 2)
+    );
+}
+
+#[tokio::test]
+async fn definitions_are_taken_in_only_after_the_broker_said_what_would_change() {
+    let mut scene = Scene::logged_in().await;
+    scene.api.answer(
+        "/api/definitions",
+        json!({ "dry_run": true, "created": ["queue a in /"], "changed": [] }),
+    );
+    let page = scene
+        .submit(
+            "/",
+            "/definitions/import",
+            "definitions=%7B%22queues%22%3A%5B%5D%7D",
+        )
+        .await;
+    assert!(page.has("queue a in /"), "{}", page.text);
+    assert_eq!(scene.api.orders()[0].1, "/api/definitions?dry_run=true");
+    scene.api.answer("/api/definitions", json!({}));
+    let page = scene
+        .submit("/", "/definitions/import", "definitions=%7B%7D")
+        .await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER);
+    assert!(scene.get("/").await.has("did not say what would change"));
+}
+
+#[tokio::test]
+async fn a_password_that_is_left_empty_stays_as_it_is() {
+    let mut scene = Scene::logged_in().await;
+    let user = json!({ "name": "u", "password_hash": "HASH", "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": [] });
+    scene.api.answer("/api/users/u", user);
+    scene
+        .submit(
+            "/",
+            "/users/put",
+            "name=u&tags=monitoring%2C+management&password=",
+        )
+        .await;
+    let (_, _, body) = scene.api.orders().remove(0);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let expected = json!({ "tags": "monitoring,management", "password_hash": "HASH",
+        "hashing_algorithm": "rabbit_password_hashing_sha256" });
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn messages_are_searched_for_and_moved_from_where_they_are() {
+    let mut scene = Scene::logged_in().await;
+    let at = "/api/everack/queues/%2F/a/messages";
+    scene.api.answer(
+        at,
+        json!({ "messages": [{ "id": 4, "payload": "two", "payload_bytes": 3 }], "next": "3-7" }),
+    );
+    let page = scene.get("/messages?vhost=%2F&name=a&state=ready&text=two").await;
+    assert!(page.has("Choose message 4"), "{}", page.text);
+    assert!(
+        page.has("/messages?vhost=%2F&amp;name=a&amp;state=ready&amp;text=two&amp;first=3-7"),
+        "{}",
+        page.text
+    );
+    let page = scene.get("/messages?vhost=%2F&name=a&state=unsettled").await;
+    assert!(
+        !page.has("Choose message 4"),
+        "what a consumer holds is not to be ordered about"
+    );
+    scene.api.answer(
+        &format!("{at}/move"),
+        json!({ "messages": 1, "bytes": 3, "stayed": 1, "reason": "full" }),
+    );
+    let fields = "vhost=%2F&name=a&state=ready&order=out&to=b&id=4";
+    let page = scene.submit("/", "/messages/order", fields).await;
+    assert!(
+        page.has("1 message (3 B) would move to the other queue"),
+        "{}",
+        page.text
+    );
+    assert!(page.has("1 stays here: full"), "{}", page.text);
+    let body: serde_json::Value = serde_json::from_str(&scene.api.orders()[0].2).unwrap();
+    assert_eq!(
+        body,
+        json!({ "ids": [4], "preview": true, "state": "ready", "to": "b" })
+    );
+}

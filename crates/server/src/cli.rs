@@ -135,7 +135,7 @@ impl Cli {
             }
             Command::HashPassword(args) => hash_password(&args),
             #[cfg(feature = "demo")]
-            Command::Demo(args) => everack_shop::demo::run(args),
+            Command::Demo(args) => everack_shop::demo::run(args, everack_console::story),
             #[cfg(feature = "demo")]
             Command::ShopOrderService(args) => everack_shop::order_service::run(args),
             #[cfg(feature = "demo")]

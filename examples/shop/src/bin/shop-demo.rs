@@ -32,5 +32,5 @@ fn play(command: Command) -> Result<ExitCode> {
         order_service: beside("order-service"),
         warehouse_service: beside("warehouse-service"),
     };
-    demo::run_with(command.args, programs)
+    demo::run_with(command.args, programs, |story| story)
 }

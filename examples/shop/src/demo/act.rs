@@ -5,6 +5,7 @@ use super::display::Display;
 use super::scene::{Mishap, Scene};
 use super::stage::{Killed, Stage};
 use super::verdict::{Tally, compare};
+use super::watch::{Look, Watch};
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,10 +35,12 @@ pub(super) struct Act<'a> {
     /// The dead, and when each is to be started again.
     dead: Vec<(Instant, Mishap)>,
     tally: Tally,
+    /// Somebody looks on, and may take part.
+    watch: Option<&'a Watch>,
 }
 
 impl<'a> Act<'a> {
-    pub(super) fn new(scene: Scene, stage: Stage, display: &'a Display) -> Self {
+    pub(super) fn new(scene: Scene, stage: Stage, display: &'a Display, watch: Option<&'a Watch>) -> Self {
         let mut mishaps = scene.mishaps();
         mishaps.sort_by_key(|(at, _)| *at);
         Self {
@@ -49,6 +52,7 @@ impl<'a> Act<'a> {
             ambush: None,
             dead: Vec::new(),
             tally: Tally::default(),
+            watch,
         }
     }
 
@@ -70,6 +74,7 @@ impl<'a> Act<'a> {
             self.stage.check_alive()?;
             self.raise_the_dead().await?;
             self.let_things_go_wrong().await?;
+            self.obey_the_watcher().await?;
             let now = self.look().await?;
             if now != last_change.1 {
                 last_change = (Instant::now(), now);
@@ -102,6 +107,15 @@ impl<'a> Act<'a> {
             published as u64,
             totals.shipped as u64,
         );
+        if let Some(watch) = self.watch {
+            let look = Look {
+                accepted: self.seen.accepted_count(),
+                waiting,
+                totals: &totals,
+                tally: &self.tally,
+            };
+            watch.look(&self.stage, look).await?;
+        }
         Ok((totals.shipped, totals.redelivered))
     }
 
@@ -140,6 +154,31 @@ impl<'a> Act<'a> {
         Ok(())
     }
 
+    /// Does what whoever looks on has asked for, if it can be done.
+    async fn obey_the_watcher(&mut self) -> Result<()> {
+        let Some(mishap) = self.watch.and_then(Watch::wish) else {
+            return Ok(());
+        };
+        let done = match mishap {
+            _ if !self.is_possible(mishap) => false,
+            Mishap::Warehouse(number) => self.kill_warehouse(number).await?,
+            Mishap::OrderService(number) => self.kill_order_service(number, ORDER_SERVICE_AMBUSH_MAX).await?,
+            Mishap::Broker => self.kill_broker()?,
+        };
+        if !done {
+            self.tell("nobody was killed: dead already, or without an order in its hands");
+        }
+        Ok(())
+    }
+
+    /// Something has happened: for the terminal, and for whoever looks on.
+    fn tell(&self, text: &str) {
+        self.display.event(text);
+        if let Some(watch) = self.watch {
+            watch.event(text);
+        }
+    }
+
     /// Who is dead already cannot be killed, and without a broker no warehouse has an order that it could still ack.
     fn is_possible(&self, mishap: Mishap) -> bool {
         let dead = |mishap| self.dead.iter().any(|(_, dead)| *dead == mishap);
@@ -161,8 +200,7 @@ impl<'a> Act<'a> {
         } = killed;
         self.tally.warehouse_kills += 1;
         self.tally.in_hands += in_hands;
-        self.display
-            .event(&format!("{name} is killed with {in_hands} orders in its hands"));
+        self.tell(&format!("{name} is killed with {in_hands} orders in its hands"));
         self.dead
             .push((Instant::now() + WAREHOUSE_DOWN, Mishap::Warehouse(number)));
         Ok(true)
@@ -180,7 +218,7 @@ impl<'a> Act<'a> {
             in_hands,
         } = killed;
         self.tally.order_service_kills += 1;
-        self.display.event(&format!(
+        self.tell(&format!(
             "{name} is killed, {in_hands} of its messages are not confirmed"
         ));
         self.dead
@@ -191,8 +229,7 @@ impl<'a> Act<'a> {
     fn kill_broker(&mut self) -> Result<bool> {
         self.stage.kill_broker()?;
         self.tally.broker_kills += 1;
-        self.display
-            .event("the broker is killed; the shop goes on taking orders");
+        self.tell("the broker is killed; the shop goes on taking orders");
         self.dead.push((Instant::now() + BROKER_DOWN, Mishap::Broker));
         Ok(true)
     }
@@ -215,7 +252,7 @@ impl<'a> Act<'a> {
                         .context("the broker does not come back")?;
                     let waiting = self.stage.store.outbox_count().await?;
                     let took = start.elapsed().as_secs_f64();
-                    self.display.event(&format!(
+                    self.tell(&format!(
                         "the broker is back after {took:.1} s, {waiting} orders wait for it"
                     ));
                 }

@@ -6,6 +6,7 @@
 //! act        lets it happen: customers, mishaps, the end
 //! verdict    compares orders with shipments, and judges
 //! display    what a person sees
+//! watch      what somebody sees who looks on over HTTP, and may kill
 //! ```
 //!
 //! The services and the broker are processes of their own, started from [`Programs`]; this module is a customer, a
@@ -19,8 +20,10 @@ mod process;
 mod scene;
 mod stage;
 mod verdict;
+mod watch;
 
 pub use process::Program;
+pub use watch::Dress;
 
 use act::Act;
 use anyhow::{Context, Result, ensure};
@@ -28,10 +31,12 @@ use databases::Databases;
 use display::Display;
 use scene::Scene;
 use stage::Stage;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use verdict::{Tally, Verdict};
+use watch::Watch;
 
 /// The flags of the demo.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,6 +68,10 @@ pub struct Args {
     /// Keep databases, the broker's data and the logs of all processes in this directory
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Serve the story at this address of the loopback interface (port 0: a free one), to be watched while it is played, with buttons to
+    /// kill whom you like; ends when it is interrupted
+    #[arg(long, value_name = "ADDR:PORT", value_parser = loopback)]
+    pub watch: Option<SocketAddr>,
     /// How to start the broker, with {port} and {data} to be filled in
     #[arg(long, hide = true, value_name = "COMMAND")]
     pub broker_cmd: Option<String>,
@@ -72,6 +81,15 @@ fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + 
     move |text| match text.parse() {
         Ok(count) if (least..=most).contains(&count) => Ok(count),
         _ => Err(format!("a number from {least} to {most} is needed")),
+    }
+}
+
+/// Anybody who can reach the address may kill processes of the demo: so it is this machine's only.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => Err("an address of this machine only is needed, such as 127.0.0.1:15680".to_owned()),
+        Err(_) => Err("an address and port such as 127.0.0.1:15680 are needed".to_owned()),
     }
 }
 
@@ -112,12 +130,14 @@ impl Programs {
 ///
 /// To be called from the main thread and not from within an async runtime: it brings its own, and the kernel binds the
 /// children's lives to the calling thread.
-pub fn run(args: Args) -> Result<ExitCode> {
-    run_with(args, Programs::of_everack()?)
+///
+/// What is served with `--watch` is JSON; `dress` puts pages before it.
+pub fn run(args: Args, dress: Dress) -> Result<ExitCode> {
+    run_with(args, Programs::of_everack()?, dress)
 }
 
 /// Plays the story with these programs. See [`run`].
-pub fn run_with(args: Args, mut programs: Programs) -> Result<ExitCode> {
+pub fn run_with(args: Args, mut programs: Programs, dress: Dress) -> Result<ExitCode> {
     if let Some(command) = &args.broker_cmd {
         programs.broker = Program::parse(command)?;
     }
@@ -129,24 +149,39 @@ pub fn run_with(args: Args, mut programs: Programs) -> Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         // Whichever way this ends, the stage is dropped, and with it every child.
         tokio::select! {
-            verdict = both_acts(&args, &programs) => Ok(report(&args, &verdict?)),
+            status = performance(&args, &programs, dress) => status,
             _ = interrupt.recv() => Ok(ExitCode::from(130)),
             _ = terminate.recv() => Ok(ExitCode::from(143)),
         }
     })
 }
 
-async fn both_acts(args: &Args, programs: &Programs) -> Result<Verdict> {
-    let manual_ack = act(args, programs, false)
+/// Both acts and the verdict. Whoever looks on can do so until the end of the process.
+async fn performance(args: &Args, programs: &Programs, dress: Dress) -> Result<ExitCode> {
+    let watch = match args.watch {
+        Some(address) => Some(Watch::open(address, dress).await?),
+        None => None,
+    };
+    let verdict = both_acts(args, programs, watch.as_ref()).await?;
+    let status = report(args, &verdict);
+    if watch.is_some() {
+        println!("\n  The page stays until you press Ctrl-C.");
+        std::future::pending::<()>().await;
+    }
+    Ok(status)
+}
+
+async fn both_acts(args: &Args, programs: &Programs, watch: Option<&Watch>) -> Result<Verdict> {
+    let manual_ack = act(args, programs, watch, false)
         .await
         .context("in the act with manual ack")?;
-    let auto_ack = act(args, programs, true)
+    let auto_ack = act(args, programs, watch, true)
         .await
         .context("in the act with auto-ack")?;
     Ok(Verdict { manual_ack, auto_ack })
 }
 
-async fn act(args: &Args, programs: &Programs, auto_ack: bool) -> Result<Tally> {
+async fn act(args: &Args, programs: &Programs, watch: Option<&Watch>, auto_ack: bool) -> Result<Tally> {
     let (name, title) = match auto_ack {
         false => (
             "manual-ack",
@@ -159,6 +194,9 @@ async fn act(args: &Args, programs: &Programs, auto_ack: bool) -> Result<Tally> 
     };
     let scene = Scene::of(args, auto_ack);
     let display = Display::open(title, scene.orders);
+    if let Some(watch) = watch {
+        watch.begin(title, scene.orders, auto_ack);
+    }
     let temporary = tempfile::Builder::new().prefix("everack-demo-").tempdir()?;
     let directory = match &args.keep {
         Some(keep) => keep.join(name),
@@ -176,8 +214,11 @@ async fn act(args: &Args, programs: &Programs, auto_ack: bool) -> Result<Tally> 
         None => Databases::in_files(&directory),
     };
     let stage = Stage::set(scene, programs, &directory, databases).await?;
-    let tally = Act::new(scene, stage, &display).play().await?;
+    let tally = Act::new(scene, stage, &display, watch).play().await?;
     display.close(&tally);
+    if let Some(watch) = watch {
+        watch.end(&tally);
+    }
     Ok(tally)
 }
 

@@ -82,6 +82,16 @@ impl Actor {
     }
 }
 
+impl Actor {
+    /// The name that it has now, and whether it is alive.
+    fn standing(&self) -> (&str, bool) {
+        match &self.process {
+            Some(process) => (process.name(), true),
+            None => (&self.name, false),
+        }
+    }
+}
+
 impl Stage {
     /// Starts everything, and returns when orders can be sent.
     pub(super) async fn set(
@@ -129,6 +139,21 @@ impl Stage {
             .iter()
             .map(|service| service.address)
             .collect()
+    }
+
+    /// Whether the broker runs at the moment.
+    pub(super) fn broker_is_up(&self) -> bool {
+        self.broker.is_some()
+    }
+
+    /// The order services: their names, and whether each is alive.
+    pub(super) fn order_services(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.order_services.iter().map(Actor::standing)
+    }
+
+    /// The warehouses likewise. One that was killed comes back under another name.
+    pub(super) fn warehouses(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.warehouses.iter().map(Actor::standing)
     }
 
     /// Where the broker is.

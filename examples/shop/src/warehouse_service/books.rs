@@ -152,6 +152,22 @@ impl Books {
             .try_get(0)?)
     }
 
+    /// Some of these orders, by id.
+    pub async fn ids_in_hands_of(&self, warehouse: &str, most: i64) -> Result<Vec<String>> {
+        let query = sqlx::query(
+            "SELECT order_id FROM deliveries WHERE warehouse = $1
+                AND NOT EXISTS (SELECT 1 FROM shipments WHERE shipments.order_id = deliveries.order_id)
+                AND NOT EXISTS (SELECT 1 FROM parked WHERE parked.message_id = deliveries.order_id)
+                ORDER BY order_id LIMIT $2",
+        );
+        let rows = query
+            .bind(warehouse)
+            .bind(most)
+            .fetch_all(self.database.pool())
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     /// Number of rows in the shipments table.
     pub async fn shipment_count(&self) -> Result<i64> {
         Ok(sqlx::query("SELECT COUNT(*) FROM shipments")

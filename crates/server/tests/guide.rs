@@ -17,14 +17,20 @@ fn read(page: &str) -> String {
     fs::read_to_string(source().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
-/// All pages, by file name.
+/// All pages, by their path within the guide: those in English, and those of each language in a folder of its own.
 fn pages() -> BTreeSet<String> {
-    let names = fs::read_dir(source())
+    let mut pages = pages_in("");
+    pages.extend(pages_in("zh/"));
+    pages.remove("SUMMARY.md");
+    pages
+}
+
+fn pages_in(folder: &str) -> BTreeSet<String> {
+    let names = fs::read_dir(source().join(folder))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names
-        .filter(|name| name.ends_with(".md") && name != "SUMMARY.md")
-        .collect()
+    let pages = names.filter(|name| name.ends_with(".md"));
+    pages.map(|name| format!("{folder}{name}")).collect()
 }
 
 /// The targets of a page's links that stay within the guide, without anchors.
@@ -49,8 +55,9 @@ fn the_summary_lists_every_page() {
 fn every_link_leads_somewhere() {
     for page in pages() {
         for target in links(&read(&page)) {
+            let folder = source().join(&page);
             assert!(
-                source().join(&target).exists(),
+                folder.with_file_name("").join(&target).exists(),
                 "{page} links to {target}, which does not exist"
             );
         }

@@ -349,7 +349,7 @@ fn broker(census: &Census, page: &mut Page<'_>) {
         let (_, wrong) = census.attempts(protocol);
         family.sample(&[("protocol", protocol.name())], wrong as f64);
     }
-    page.family(PREFIX, &SYNCS).histogram(&census.disk.syncs, 1e-6);
+    page.family(PREFIX, &SYNCS).histogram(&census.disk.syncs, 1e6);
     page.family(PREFIX, &GROUPS).histogram(&census.disk.jobs, 1.0);
     let version = env!("CARGO_PKG_VERSION");
     page.family(PREFIX, &BUILD).sample(&[("version", version)], 1.0);

@@ -120,15 +120,15 @@ impl Family<'_, '_> {
         self.name = name;
     }
 
-    /// How often something was how large; `scale` makes the metric's unit of what was counted.
-    pub(super) fn histogram(&mut self, distribution: &Distribution, scale: f64) {
+    /// How often something was how large; so many of what was counted are one of the metric's unit.
+    pub(super) fn histogram(&mut self, distribution: &Distribution, unit: f64) {
         let name = std::mem::take(&mut self.name);
         let bucket = format!("{name}_bucket");
         for (bound, count) in &distribution.below {
-            let bound = format!("{:?}", *bound as f64 * scale);
+            let bound = format!("{:?}", *bound as f64 / unit);
             self.page.line(&bucket, &[], Some(&bound), *count as f64, false);
         }
-        let (count, sum) = (distribution.count as f64, distribution.sum as f64 * scale);
+        let (count, sum) = (distribution.count as f64, distribution.sum as f64 / unit);
         self.page.line(&bucket, &[], Some("+Inf"), count, false);
         self.page.line(&format!("{name}_count"), &[], None, count, false);
         self.page.line(&format!("{name}_sum"), &[], None, sum, false);
@@ -277,7 +277,7 @@ mod tests {
             sum: 7_300,
         };
         let mut page = Page::new(Format::OpenMetrics, None);
-        page.family("", &metric).histogram(&distribution, 1e-6);
+        page.family("", &metric).histogram(&distribution, 1e6);
         let text = page.finish().expect("it is short");
         let lines: Vec<&str> = text.lines().skip(2).collect();
         let expected = [

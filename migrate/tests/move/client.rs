@@ -217,7 +217,7 @@ impl Client {
                 let delivery = delivery.context("the consumer is cancelled")??;
                 let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
                 messages.push(Message::new(exchange, key, delivery.properties, &delivery.data));
-                if messages.len() % ACKNOWLEDGED == 0 || messages.len() as u64 == count {
+                if messages.len().is_multiple_of(ACKNOWLEDGED) || messages.len() as u64 == count {
                     let options = BasicAckOptions { multiple: true };
                     channel.basic_ack(delivery.delivery_tag, options).await?;
                 }

@@ -72,9 +72,10 @@ module.exports = [
     await logIn();
     await page.goto(queue("orders"));
     await unfold(page, "Bind");
-    await page.getByLabel("From exchange").fill("amq.direct");
-    await page.getByLabel("Routing key").fill("key of the browser");
-    await page.getByRole("button", { name: "Bind", exact: true }).click();
+    const form = page.locator("form[action='/queue/bind']");
+    await form.getByLabel("From exchange").fill("amq.direct");
+    await form.getByLabel("Routing key").fill("key of the browser");
+    await form.getByRole("button", { name: "Bind", exact: true }).click();
     const row = page.getByRole("row").filter({ hasText: "key of the browser" });
     await row.getByRole("button", { name: "Unbind" }).click();
     await page.locator("p.message").waitFor();
@@ -105,9 +106,9 @@ module.exports = [
     await page.getByRole("row").filter({ hasText: "poisoned" }).getByRole("link", { name: "3" }).click();
     await page.locator(".messages summary").first().click();
     assert.match(await page.locator(".messages pre").first().innerText(), /poison/);
-    await page.getByLabel("All in the store").check();
+    await page.getByLabel("All there are").check();
     await page.getByRole("button", { name: "Redrive…" }).click();
-    assert.match(await page.locator("main").innerText(), /3 messages .* would go back to their places in poisoned/);
+    assert.match(await page.locator("main").innerText(), /3 messages .* would go back to their places in the queue/);
     await page.getByRole("link", { name: "Back, change nothing" }).click();
     await page.getByLabel(/Choose message/).first().check();
     await page.getByRole("button", { name: "Discard…" }).click();
@@ -138,7 +139,7 @@ module.exports = [
     await page.goto("/policies");
     await unfold(page, "Set a policy");
     const form = page.locator("form[action='/policies/set']").first();
-    await form.getByLabel("Name").fill("short");
+    await form.getByLabel("Name", { exact: true }).fill("short");
     await form.getByLabel("Pattern").fill("^bulk-00");
     await form.getByLabel("Definition").fill("{\"max-length\": 7}");
     await form.getByRole("button", { name: "Set" }).click();

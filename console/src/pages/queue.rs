@@ -43,11 +43,17 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
         .find(&format!("{at}/bindings"))
         .await
         .unwrap_or_default();
+    let look = path(&["everack", "queues", vhost, name, "messages"]);
+    let may_look = visit
+        .ask
+        .find(&format!("{look}?count=1&truncate=0"))
+        .await
+        .is_some();
     let body = html! {
         (crumbs(&[("Queues", "/queues"), (vhost, &vhost_link("/queues", vhost)), (name, "")]))
         p { (features(&queue)) " " (parts::state(&queue)) }
         (live("figures", figures(&queue)))
-        p { a class="button" href=(link("/messages", &[("vhost", vhost), ("name", name)])) { "Look at the messages" } }
+        @if may_look { p { a class="button" href=(link("/messages", &[("vhost", vhost), ("name", name)])) { "Look at the messages" } } }
         div class="columns" {
             section class="panel" { (live("lengths", lengths(&queue))) }
             section class="panel" { (live("rates", rates(&queue))) }

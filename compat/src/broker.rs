@@ -395,7 +395,7 @@ impl Broker {
             .env("RABBITMQ_SERVER_START_ARGS", "-noinput");
         // Otherwise the process that we kill would only be a shell.
         command.env("RABBITMQ_ALLOW_INPUT", "1");
-        command.env("RABBITMQ_NODENAME", format!("compat{}@localhost", self.port));
+        command.env("RABBITMQ_NODENAME", self.rabbitmq_node());
         command.env("RABBITMQ_DIST_PORT", free_port().to_string());
         command
             .env("ERL_EPMD_PORT", self.epmd_port().to_string())
@@ -407,6 +407,22 @@ impl Broker {
         command.env("RABBITMQ_CONFIG_FILE", folder.join("rabbit"));
         command.env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"));
         Ok(command)
+    }
+
+    /// What RabbitMQ's own tools have to find in their environment to speak to this broker.
+    pub fn tool_environment(&self) -> Vec<(String, String)> {
+        let home = self.folder.path().join("home").display().to_string();
+        let values = [
+            ("HOME", home),
+            ("RABBITMQ_NODENAME", self.rabbitmq_node()),
+            ("ERL_EPMD_PORT", self.epmd_port().to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+        ];
+        values.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+
+    fn rabbitmq_node(&self) -> String {
+        format!("compat{}@localhost", self.port)
     }
 
     /// The port of the name service that RabbitMQ starts beside itself.

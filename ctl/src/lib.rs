@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`api`] | an HTTP client for management APIs: log-in, answers, failures |
 //! | [`command`] | `everack ctl`: what can be asked for, one file a group |
+//! | [`rabbitmqctl`] | RabbitMQ's command line tools, under their names |
 //! | [`output`] | tables for people, JSON for scripts |
 //!
 //! Imports nothing of ours and speaks only RabbitMQ's API (and Everack's paths beside it), so that it works with RabbitMQ too.
@@ -12,5 +13,6 @@
 mod api;
 mod command;
 mod output;
+pub mod rabbitmqctl;
 
 pub use command::{Ctl, run};

@@ -9,6 +9,7 @@
 //!
 //! Knows the broker only as the `Broker` trait; `main` says which one it is.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -19,9 +20,10 @@ use tokio::net::TcpListener;
 use crate::abort::abort_soon;
 use crate::audit_log::{Act, AuditLog};
 use crate::auth::Authenticator;
-use crate::config::setting::{Addresses, HttpAddresses};
+use crate::config::setting::{Addresses, HttpAddresses, OperatorSocket};
 use crate::config::{Change, Changed, Config, Sources, without_counterpart};
 use crate::data_directory::DataDirectory;
+use crate::http::local::Socket;
 use crate::http::{Served, listener as http_listener};
 use crate::log::Log;
 use crate::net::listener::Bound;
@@ -208,6 +210,9 @@ impl<B: Broker> Process<B> {
             addresses.into_iter().map(served)
         });
         let router = self.broker.management(served.collect(), closing);
+        if config.http.operator_socket == OperatorSocket::On {
+            serve_operators(&config.data.directory, router.clone(), closing.clone());
+        }
         let most = config.http.connections_max.get() as usize;
         for listener in http {
             let run = http_listener::run(listener, router.clone(), most, closing.clone());
@@ -351,6 +356,19 @@ async fn opened<B>(
                     std::process::exit(0);
                 }
             },
+        }
+    }
+}
+
+/// Opens the socket for who operates this machine. That there can be none, as where its path is too long, is no reason not to serve messages.
+fn serve_operators(data: &Path, router: axum::Router, closing: Closing) {
+    match Socket::bind(data) {
+        Ok(socket) => {
+            tracing::debug!(path = %socket.path().display(), "operators are served");
+            tokio::spawn(socket.run(router, closing));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no socket for operators in the data directory: everack ctl needs a user")
         }
     }
 }

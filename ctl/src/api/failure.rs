@@ -43,7 +43,12 @@ impl Failure {
             ureq::Error::Timeout(_) => Self::Late(place.to_string()),
             other => Self::Unreachable {
                 place: place.to_string(),
-                why: other.to_string(),
+                why: match place {
+                    Place::Socket(_) => {
+                        format!("{other}; it is for root and the user that the broker runs as")
+                    }
+                    Place::Http(_) => other.to_string(),
+                },
             },
         }
     }

@@ -71,9 +71,11 @@ impl Transport for Stream {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.socket.set_write_timeout(limit(timeout))?;
         let output = &self.buffers.output()[..amount];
-        self.socket
-            .write_all(output)
-            .map_err(|error| late(error, timeout))
+        match self.socket.write_all(output) {
+            // The broker has answered without hearing us out; what it says comes next.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|error| late(error, timeout)),
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {

@@ -26,6 +26,7 @@ const ANSWER_BYTES_MAX: u64 = 512 << 20;
 pub(crate) struct Api {
     agent: Agent,
     target: Target,
+    timeout: Duration,
 }
 
 /// What was answered to a request that was carried out.
@@ -41,7 +42,29 @@ impl Api {
     /// A client for `target` that waits for no answer longer than `timeout`.
     pub(crate) fn new(target: Target, timeout: Duration) -> anyhow::Result<Self> {
         let agent = target.agent(timeout)?;
-        Ok(Self { agent, target })
+        Ok(Self {
+            agent,
+            target,
+            timeout,
+        })
+    }
+
+    /// The same, with another bound on the time of an answer.
+    pub(crate) fn within(self, timeout: Duration) -> anyhow::Result<Self> {
+        Self::new(self.target, timeout)
+    }
+
+    /// The same API, asked as another user.
+    pub(crate) fn as_user(&self, user: &str, password: &str) -> anyhow::Result<Self> {
+        let login = Login {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        };
+        let target = Target {
+            login: Some(login),
+            ..self.target.clone()
+        };
+        Self::new(target, self.timeout)
     }
 
     /// Whom it asks.

@@ -59,6 +59,20 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// What the environment says, where there are no flags.
+    pub(crate) fn of_environment() -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            url: set("EVERACK_URL"),
+            user: set("EVERACK_USER"),
+            profile: set("EVERACK_PROFILE"),
+            profiles: set("EVERACK_PROFILES").map(PathBuf::from),
+            data: set("EVERACK_DATA").map(PathBuf::from),
+            timeout: 60,
+            ..Self::default()
+        }
+    }
+
     /// A client for the broker that is meant, and the virtual host, if one is.
     pub(crate) fn open(&self) -> anyhow::Result<(Api, Option<String>)> {
         let profile = Profile::load(self.profiles.as_deref(), self.profile.as_deref())?;

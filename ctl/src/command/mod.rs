@@ -24,7 +24,9 @@ use crate::api::Api;
 use crate::output::cell::safe;
 use crate::output::{print, print_json};
 
-pub(crate) use connection::Connection;
+pub(crate) use closing::names as connection_names;
+pub(crate) use connection::{Connection, password_in};
+pub(crate) use definitions::{read as read_file, write_private};
 pub(crate) use exit::Exit;
 
 /// Operate a running broker, RabbitMQ too, over its management API.

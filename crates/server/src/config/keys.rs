@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use super::governing::{AppliesTo, Most, PolicySettings, Priority, TopicPattern};
 use super::setting::{
     Addresses, External, GuardChoice, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number,
-    OptionalPath, Pattern, Period, PolicySort, QueueType, Size, TlsVersion, UnroutableFate, Words,
+    OperatorSocket, OptionalPath, Pattern, Period, PolicySort, QueueType, Size, TlsVersion, UnroutableFate,
+    Words,
 };
 use super::table::{REQUIRED, table};
 
@@ -152,6 +153,9 @@ table! {
         /// Names under which browsers may call the web console, beside addresses, `localhost` and the machine's own name: those of a proxy
         /// before it. Under any other name it answers 421, so that a page elsewhere cannot make its own name lead here.
         names: Words = "[]", Restart;
+        /// Whether root, and the user that the broker runs as, may ask the management API without a log-in, over the socket `everack.sock`
+        /// in the data directory. `everack ctl` and `rabbitmqctl` use it, also without an address to listen on.
+        operator_socket: OperatorSocket = "\"on\"", Restart;
     }
 }
 

@@ -460,6 +460,16 @@ macro_rules! choice {
 }
 
 choice! {
+    /// Whether the management API may be asked over a socket in the data directory.
+    OperatorSocket {
+        /// By root, and the user that the broker runs as, without a log-in.
+        On = "on",
+        /// There is no such socket.
+        Off = "off",
+    }
+}
+
+choice! {
     /// From where the user `guest` with its well-known password may log in.
     Guest {
         /// It is made for a new data directory, as RabbitMQ does, and can be changed and deleted afterwards. From this machine only.

@@ -11,10 +11,11 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
-use everack_broker::catalog::{Access, Queue, Resource, Snapshot, User, VhostView};
+use everack_broker::catalog::{Access, Command, Queue, Resource, Snapshot, User, VhostView};
 use everack_broker::name::Name;
 
 use super::Node;
+use super::local::Local;
 use super::refusal::Refusal;
 use crate::auth::attempts::Protocol;
 use crate::auth::{Login, Refusal as LoginRefusal};
@@ -27,9 +28,20 @@ const AUTHORIZATION_BYTES_MAX: usize = 8 << 10;
 pub(super) struct Caller {
     pub(super) user: Arc<User>,
     pub(super) snapshot: Arc<Snapshot>,
+    /// It came over the socket for who operates this machine: it has no permissions, and needs none.
+    pub(super) operates: bool,
 }
 
 impl Caller {
+    /// A user that has logged in.
+    fn of(user: Arc<User>, snapshot: Arc<Snapshot>) -> Self {
+        Self {
+            user,
+            snapshot,
+            operates: false,
+        }
+    }
+
     /// Whether it sees the whole broker: `monitoring` or `administrator`.
     pub(super) fn is_monitor(&self) -> bool {
         self.has_one_of(&["monitoring", "administrator"])
@@ -85,6 +97,10 @@ impl Caller {
     pub(super) fn enter(&self, name: &str) -> Result<VhostView, Refusal> {
         let vhost = self.snapshot.vhost(name.as_bytes());
         let vhost = vhost.ok_or(Refusal::Rights("Access refused."))?;
+        if self.operates {
+            // Messages are somebody's: their rights are a user's, and their user id.
+            return Err(Refusal::Rights("log in as a user to publish and get"));
+        }
         match self.snapshot.permissions(&self.user.name, vhost.name()) {
             Some(_) => Ok(vhost),
             None => Err(Refusal::Rights("User not authorised to access virtual host")),
@@ -98,6 +114,9 @@ impl Caller {
         access: Access,
         what: Resource<'_>,
     ) -> Result<(), Refusal> {
+        if self.operates {
+            return Ok(());
+        }
         let permissions = self.snapshot.permissions(&self.user.name, vhost);
         let permissions = permissions.ok_or(Refusal::Rights("User not authorised to access virtual host"))?;
         Ok(permissions.require(access, what)?)
@@ -107,6 +126,14 @@ impl Caller {
     pub(super) fn require_queue(&self, access: Access, queue: &Queue) -> Result<(), Refusal> {
         self.require_access(&queue.vhost, access, Resource::Queue(&queue.name))?;
         Ok(queue.check_access(None)?)
+    }
+
+    /// Refuses who may not carry out a command of the catalog.
+    pub(super) fn authorise(&self, snapshot: &Snapshot, command: &Command) -> Result<(), Refusal> {
+        if self.operates {
+            return Ok(());
+        }
+        Ok(snapshot.authorise(&self.user.name, command)?)
     }
 
     /// Whether it sees a virtual host.
@@ -128,8 +155,11 @@ impl Caller {
 pub(super) async fn authorise(State(node): State<Arc<Node>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let before = request.extensions().get::<LoggedIn>();
+    let local = request.extensions().get::<Local>().is_some();
     let caller = match before {
         Some(before) => still_there(&node, before, peer),
+        // Who names a user there means to be that user.
+        None if local && !request.headers().contains_key(header::AUTHORIZATION) => Ok(operator(&node)),
         None => log_in(&node, request.headers(), peer).await,
     };
     match caller {
@@ -158,7 +188,16 @@ fn still_there(node: &Node, LoggedIn(before): &LoggedIn, peer: Option<Peer>) -> 
     if node.authenticator.bars(user.name.as_bytes(), peer.ip()) {
         return Err(Refusal::LogIn("User can only log in via localhost"));
     }
-    opened(Caller { user, snapshot })
+    opened(Caller::of(user, snapshot))
+}
+
+/// Who operates this machine.
+fn operator(node: &Node) -> Caller {
+    Caller {
+        user: Arc::new(Local::user()),
+        snapshot: node.engine.shared.snapshot(),
+        operates: true,
+    }
 }
 
 /// Where a request comes from; the listener adds it.
@@ -186,7 +225,7 @@ async fn log_in(node: &Node, headers: &HeaderMap, peer: Option<Peer>) -> Result<
         });
     }
     let user = known.ok_or(Refusal::LogIn("Login failed"))?;
-    opened(Caller { user, snapshot })
+    opened(Caller::of(user, snapshot))
 }
 
 /// Refuses who has none of the tags that open the API.

@@ -57,7 +57,7 @@ impl<'a> Errand<'a> {
             connection: asker,
         };
         let snapshot = self.engine.shared.snapshot();
-        snapshot.authorise(&self.caller.user.name, &command)?;
+        self.caller.authorise(&snapshot, &command)?;
         if if_unused || if_empty {
             let check = Request::CheckDelete {
                 queue: queue.id,
@@ -97,7 +97,7 @@ impl<'a> Errand<'a> {
     /// Carries a command out, if the caller may; says whether it changed anything.
     pub(super) async fn carry_out(&self, command: Command) -> Result<bool, Refusal> {
         let snapshot = self.engine.shared.snapshot();
-        snapshot.authorise(&self.caller.user.name, &command)?;
+        self.caller.authorise(&snapshot, &command)?;
         let vhost = command.vhost().and_then(|vhost| snapshot.vhost(vhost));
         if let Some(vhost) = vhost {
             self.engine.shared.may_grow(&snapshot, &vhost, &command)?;
@@ -110,10 +110,7 @@ impl<'a> Errand<'a> {
     /// whether it changed anything.
     pub(super) async fn govern(&self, node: &Node, command: Command) -> Result<bool, Refusal> {
         let turn = node.governing.lock().await;
-        self.engine
-            .shared
-            .snapshot()
-            .authorise(&self.caller.user.name, &command)?;
+        self.caller.authorise(&self.engine.shared.snapshot(), &command)?;
         let mut trial = self.engine.topology();
         let before = trial.snapshot();
         trial.apply(command.clone())?;

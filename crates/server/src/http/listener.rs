@@ -1,7 +1,7 @@
 //! Accepts HTTP connections within limits: how many at a time, how long each may take, how much it may send before it is
 //! understood. What is answered is the router's business.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
@@ -46,15 +47,30 @@ pub async fn run(socket: TcpListener, router: Router, connections_max: usize, mu
             tracing::debug!(%peer, "HTTP connection refused: http.connections_max is reached");
             continue;
         };
-        let (router, mut closing) = (router.clone(), closing.clone());
+        // An answer is written in one piece; waiting for more would only add delay.
+        let _ = stream.set_nodelay(true);
+        let (router, closing) = (router.clone(), closing.clone());
         tokio::spawn(async move {
-            tokio::select! {
-                () = serve(stream, peer, router) => {}
-                () = tokio::time::sleep(CONNECTION_MAX) => {}
-                () = closing.requested() => {}
-            }
+            serve_within(stream, peer, router, closing).await;
             drop(place);
         });
+    }
+}
+
+/// What stands for the address of who is on this machine without one.
+pub(super) fn here() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// Serves a connection to its end, for as long as one may live and the process does not begin to stop.
+pub(super) async fn serve_within<S>(stream: S, peer: SocketAddr, router: Router, mut closing: Closing)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::select! {
+        () = serve(stream, peer, router) => {}
+        () = tokio::time::sleep(CONNECTION_MAX) => {}
+        () = closing.requested() => {}
     }
 }
 
@@ -74,9 +90,10 @@ fn pass_over_last_slash<B>(request: &mut Request<B>) {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
-    // An answer is written in one piece; waiting for more would only add delay.
-    let _ = stream.set_nodelay(true);
+async fn serve<S>(stream: S, peer: SocketAddr, router: Router)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         pass_over_last_slash(&mut request);

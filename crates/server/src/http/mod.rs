@@ -3,6 +3,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | [`listener`] | addresses, connections, their limits |
+//! | [`local`] | the socket for who operates this machine |
 //! | [`caller`] | who asks, and what its tags let it see |
 //! | [`inquiry`] | asks the machines how they stand |
 //! | [`errand`] | takes changes to the machines, and waits until they are durable |
@@ -26,6 +27,7 @@ mod errand;
 mod from_json;
 pub(crate) mod inquiry;
 pub mod listener;
+pub(crate) mod local;
 pub(crate) mod refusal;
 mod rows;
 mod view;

@@ -64,7 +64,9 @@ async fn declare(
     caller.require_administrator()?;
     let vhost = Name::from(vhost.as_str());
     let new = caller.snapshot.vhost(&vhost).is_none();
-    let commands = commands(&vhost, new, Some(&caller.user.name), &body)?;
+    // The operator is no user that could be given permissions.
+    let maker = (!caller.operates).then_some(&caller.user.name);
+    let commands = commands(&vhost, new, maker, &body)?;
     let command = Command::Together { commands };
     Errand::new(&node.engine, &caller).govern(&node, command).await?;
     Ok(written(new))

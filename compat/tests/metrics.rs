@@ -340,10 +340,16 @@ fn figures(broker: &Broker) -> anyhow::Result<()> {
         let seen = page.value(name)?;
         ensure!(seen == value, "{name} is {seen}, not {value}");
     }
-    let sum: anyhow::Result<f64> = ["live", "settled_total", "dead_lettered_total", "discarded_total"]
-        .iter()
-        .map(|name| page.value(&format!("everack_messages_{name}")))
-        .sum();
+    let sum: anyhow::Result<f64> = [
+        "live",
+        "settled_total",
+        "dead_lettered_total",
+        "moved_total",
+        "discarded_total",
+    ]
+    .iter()
+    .map(|name| page.value(&format!("everack_messages_{name}")))
+    .sum();
     ensure!(
         page.value("everack_messages_accepted_total")? == sum?,
         "the balance does not add up"

@@ -204,7 +204,7 @@ pub(super) const QUEUE: &[Reading<Stands>] = &[
     ),
 ];
 
-/// What became of everything that was accepted: accepted = live + settled + dead-lettered + discarded.
+/// What became of everything that was accepted: accepted = live + settled + dead-lettered + moved + discarded.
 pub(super) const BALANCE: &[Reading<Counters>] = &[
     counter(
         BALANCE_FAMILY,
@@ -229,6 +229,12 @@ pub(super) const BALANCE: &[Reading<Counters>] = &[
         "messages_dead_lettered_total",
         "Messages that went on through the dead-letter exchange, or to where they were routed when their time had come",
         |counters| counters.dead_lettered as f64,
+    ),
+    counter(
+        BALANCE_FAMILY,
+        "messages_moved_total",
+        "Messages that an operator moved to another queue",
+        |counters| counters.moved as f64,
     ),
 ];
 

@@ -88,6 +88,6 @@ mod tests {
             .map(|name| number(&balance[name]))
             .sum();
         assert_eq!(others + discarded, 1000);
-        assert_eq!(balance["live"], json!(715));
+        assert_eq!(balance["live"], json!(704));
     }
 }

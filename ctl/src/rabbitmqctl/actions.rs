@@ -22,7 +22,11 @@ pub(super) fn add_vhost(session: &Session) -> Done {
             body[field] = json!(value);
         }
     }
-    session.put(&["vhosts", name], &body)
+    // RabbitMQ leaves one that is there as it is.
+    match session.find(&["vhosts", name])? {
+        Some(_) => Ok(()),
+        None => session.put(&["vhosts", name], &body),
+    }
 }
 
 pub(super) fn delete_vhost(session: &Session) -> Done {

@@ -17,7 +17,7 @@ enum Source {
     Arguments,
     /// Tags.
     Words,
-    /// Tags, if there are any.
+    /// Tags with commas between them, if there are any.
     SomeWords,
     /// A definition or a value.
     Json(&'static str),
@@ -425,7 +425,7 @@ impl Source {
             Words => Cell::Words(words(&value("tags"))),
             SomeWords => match words(&value("tags")) {
                 none if none.is_empty() => Cell::Plain(Value::Null),
-                words => Cell::Words(words),
+                words => Cell::Plain(Value::String(words.join(","))),
             },
             Json(path) => Cell::Json(value(path)),
             Always(text) => Cell::text(text),

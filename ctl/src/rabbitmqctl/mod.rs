@@ -132,9 +132,7 @@ fn execute(tool: Tool, line: Line) -> Done {
 
 /// The command of that name. `rabbitmqctl` has none of the diagnostics' own, as in RabbitMQ.
 fn found(tool: Tool, name: &str) -> Option<&'static Spec> {
-    commands::ALL
-        .iter()
-        .find(|spec| spec.name == name && spec.of.contains(&tool))
+    commands::all().find(|spec| spec.name == name && spec.of.contains(&tool))
 }
 
 /// What is wrong with the words, if something is.
@@ -190,7 +188,7 @@ fn usage(tool: Tool, spec: &Spec) -> String {
 }
 
 fn unknown(tool: Tool, name: &str) -> Stop {
-    let near = commands::ALL.iter().filter(|spec| spec.of.contains(&tool));
+    let near = commands::all().filter(|spec| spec.of.contains(&tool));
     let near = near.map(|spec| (distance(spec.name, name), spec.name)).min();
     let text = match near {
         Some((few, near)) if few <= 3 => {
@@ -227,7 +225,7 @@ fn overview(tool: Tool) -> String {
          Available commands:\n\n",
         tool.name()
     );
-    for spec in commands::ALL.iter().filter(|spec| spec.of.contains(&tool)) {
+    for spec in commands::all().filter(|spec| spec.of.contains(&tool)) {
         out += &format!("   {:<30}{}\n", spec.name, spec.about);
     }
     out + &format!(
@@ -315,12 +313,9 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_described() {
-        for (at, spec) in commands::ALL.iter().enumerate() {
+        for (at, spec) in commands::all().enumerate() {
             assert!(!spec.about.is_empty(), "{}", spec.name);
-            let same = commands::ALL
-                .iter()
-                .skip(at + 1)
-                .find(|other| other.name == spec.name);
+            let same = commands::all().skip(at + 1).find(|other| other.name == spec.name);
             assert!(same.is_none(), "{} twice", spec.name);
         }
     }

@@ -71,6 +71,9 @@ impl Broker {
         if !arguments.iter().any(|argument| argument.contains("http")) {
             command.args(["--http", "off"]);
         }
+        if !arguments.iter().any(|argument| argument.contains("metrics")) {
+            command.args(["--metrics", "off"]);
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         prepare(&mut command);
         let mut child = Running(command.spawn().unwrap());
@@ -164,7 +167,9 @@ fn says_when_it_is_ready_and_ends_with_status_zero() {
 #[test]
 fn a_data_directory_belongs_to_one_process() {
     let broker = Broker::start(&[]);
-    let second = run(&["serve", "--data", &broker.data(), "--amqp", "127.0.0.1:0"]);
+    let data = broker.data();
+    let elsewhere = ["--amqp", "127.0.0.1:0", "--http", "off", "--metrics", "off"];
+    let second = run(&[&["serve", "--data", &data], &elsewhere[..]].concat());
     assert_eq!(second.status.code(), Some(1));
     let expected = format!(
         "everack: the data directory {} is in use by process {} (everack): stop that process, or give this one another directory with --data\n",

@@ -117,6 +117,28 @@ module.exports = [
     assert.equal(await page.locator(".messages > li").count(), 2);
   }],
 
+  ["messages are looked for where they are, moved and gotten", async ({ page, logIn }) => {
+    await logIn();
+    await page.goto(queue("source"));
+    await page.getByRole("link", { name: "Look at the messages" }).click();
+    assert.equal(await page.locator(".messages > li").count(), 4);
+    await page.getByLabel("Text in the body").fill("two");
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.waitForURL(/text=two/);
+    assert.equal(await page.locator(".messages > li").count(), 1);
+    await page.getByLabel(/Choose message/).check();
+    await page.getByLabel("To the queue").fill("target");
+    await page.getByRole("button", { name: "Move…" }).click();
+    assert.match(await page.locator("main").innerText(), /1 message .* would move to the other queue/);
+    await page.getByRole("button", { name: "Move", exact: true }).click();
+    assert.match(await said(page), /1 message is gone from here/);
+    await page.goto(queue("target"));
+    await unfold(page, "Get messages");
+    await page.getByLabel("Afterwards they are").selectOption("ack_requeue_false");
+    await page.getByRole("button", { name: "Get", exact: true }).click();
+    await page.locator(".messages summary").click();
+    assert.equal(await page.locator(".messages pre").innerText(), "number two");
+  }],
   ["a user comes, may enter, and goes", async ({ page, logIn }) => {
     await logIn();
     await page.goto("/users");

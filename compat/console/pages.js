@@ -10,6 +10,8 @@ module.exports = [
   ["queues, filtered and sorted", query("/queues", { name: "bulk", sort: "messages_ready", reverse: "true", page: "2" })],
   ["queue", query("/queue", { vhost: "/", name: "orders" })],
   ["queue of an odd name", query("/queue", { vhost: "/", name: odd })],
+  ["messages", query("/messages", { vhost: "/", name: "orders" })],
+  ["messages, searched", query("/messages", { vhost: "/", name: "orders", state: "unsettled", text: "order" })],
   ["exchanges", "/exchanges"],
   ["exchange", query("/exchange", { vhost: "/", name: "amq.topic" })],
   ["default exchange", query("/exchange", { vhost: "/", name: "" })],

@@ -31,8 +31,12 @@ fn main() {
     let trials = vec![
         trial("a dry run changes nothing", dry_run),
         trial("messages arrive as they were", messages_arrive_as_they_were),
-        trial("all definitions", definitions),
+        trial("topology one by one", topology),
         trial("what is in use or cannot move is told, and stays", refusals),
+        trial(
+            "all definitions in one step, whatever cannot come along",
+            definitions,
+        ),
         trial("a full queue refuses, and the rest follows later", full_queue),
         trial("no journal, no adding", no_journal),
         trial(
@@ -141,7 +145,7 @@ fn messages_arrive_as_they_were(pair: &mut Pair) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn definitions(pair: &mut Pair) -> anyhow::Result<()> {
+fn topology(pair: &mut Pair) -> anyhow::Result<()> {
     let source = pair.source("defined")?;
     source.declare("limited", table(vec![("x-max-length", AMQPValue::LongInt(10))]))?;
     source.topic("x", &[("limited", "a.*")])?;
@@ -152,6 +156,32 @@ fn definitions(pair: &mut Pair) -> anyhow::Result<()> {
     ensure!(target.drain("limited")?.len() == 1, "the binding is not there");
     // Once more: what is there and the same stays.
     let again = pair.migrate("defined", &[])?;
+    ensure!(again.status == Some(0), "{again:?}");
+    Ok(())
+}
+
+/// Behind the trial that has left a stream at the source.
+fn definitions(pair: &mut Pair) -> anyhow::Result<()> {
+    let source = pair.source("whole")?;
+    source.declare("limited", FieldTable::default())?;
+    source.publish("", "limited", BasicProperties::default(), b"moved")?;
+    pair.put_source(
+        "/api/users/ann",
+        r#"{"password": "secret", "tags": "management"}"#,
+    )?;
+    let all = r#"{"configure": ".*", "write": ".*", "read": ".*"}"#;
+    pair.put_source("/api/permissions/whole/ann", all)?;
+    let policy = r#"{"pattern": "^lim", "definition": {"max-length": 10}, "apply-to": "queues"}"#;
+    pair.put_source("/api/policies/whole/short", policy)?;
+    let moved = pair.migrate("whole", &["--definitions", "all"])?;
+    ensure!(moved.status == Some(0), "{moved:?}");
+    let queue = pair.of_target("/api/queues/whole/limited", "ann:secret")?;
+    ensure!(queue["policy"] == "short", "{queue}");
+    ensure!(
+        pair.target("whole")?.drain("limited")?.len() == 1,
+        "the message is not there"
+    );
+    let again = pair.migrate("whole", &["--definitions", "all"])?;
     ensure!(again.status == Some(0), "{again:?}");
     Ok(())
 }

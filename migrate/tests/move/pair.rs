@@ -71,6 +71,18 @@ impl Pair {
         self.target(vhost)
     }
 
+    /// Puts something at the source, over its API.
+    pub(crate) fn put_source(&self, path: &str, body: &str) -> anyhow::Result<()> {
+        let answer = http::send(self.source.management(), "PUT", path, "guest:guest", body)?;
+        ensure!(matches!(answer.status, 201 | 204), "{path}: {answer:?}");
+        Ok(())
+    }
+
+    /// What the target's API says to a user.
+    pub(crate) fn of_target(&self, path: &str, login: &str) -> anyhow::Result<Value> {
+        http::get(self.target.management(), path, login)?.json()
+    }
+
     pub(crate) fn target_vhosts(&self) -> anyhow::Result<Vec<String>> {
         let vhosts = http::get(self.target.management(), "/api/vhosts", "guest:guest")?.json()?;
         let names = vhosts

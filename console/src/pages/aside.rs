@@ -215,9 +215,13 @@ async fn store(visit: Arc<Visit>, store: &'static Store) -> Result<View, Problem
         link("/queue", &[("vhost", vhost), ("name", name)])
     };
     let of = if name.is_empty() { vhost } else { name };
+    let above = match store.page {
+        "/messages" => ("Queues", "/queues"),
+        _ => ("Set aside", "/aside"),
+    };
     let shown = items(&listed["messages"]);
     let body = html! {
-        (crumbs(&[("Set aside", "/aside"), (of, &whole), (store.name, "")]))
+        (crumbs(&[above, (of, &whole), (store.name, "")]))
         p class="hint" { (store.about) }
         (search(&visit, store, vhost, name))
         @if shown.is_empty() { (nothing("There is none.")) } @else {

@@ -18,6 +18,8 @@ use super::disk_threads;
 
 /// How often the thread looks.
 const ROUND: Duration = Duration::from_millis(100);
+/// Looks at the disk in a round, when it is nearly full.
+const LOOKS_A_ROUND: u32 = 10;
 /// A round in which no more than this was appended is quiet.
 const QUIET_BYTES: u64 = 4 << 20;
 /// How often the allocator is asked to give back what is free.
@@ -46,6 +48,8 @@ pub(crate) struct UpkeepThread {
     compacted: Instant,
     given_back: Option<Instant>,
     weighed: Option<Instant>,
+    /// Less is free on the disk than twice what has to be.
+    near_disk_min: bool,
 }
 
 impl UpkeepThread {
@@ -63,13 +67,14 @@ impl UpkeepThread {
             compacted: Instant::now(),
             given_back: None,
             weighed: None,
+            near_disk_min: false,
         }
     }
 
     /// Looks after the log until `stop` is set, and takes a last checkpoint so that the next start has little to replay.
     pub(crate) fn run(mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
-            std::thread::park_timeout(ROUND);
+            self.rest();
             if let Err(error) = self.upkeep.maintenance().check() {
                 disk_threads::die("upkeep", &error);
             }
@@ -83,6 +88,17 @@ impl UpkeepThread {
             }
         }
         self.upkeep.checkpoint();
+    }
+
+    /// Waits for the next round. Near the bound of the disk that is looked at more often: in a round publishers write megabytes.
+    fn rest(&mut self) {
+        if !self.near_disk_min {
+            return std::thread::park_timeout(ROUND);
+        }
+        for _ in 0..LOOKS_A_ROUND {
+            std::thread::park_timeout(ROUND / LOOKS_A_ROUND);
+            self.watch_disk();
+        }
     }
 
     /// Once half of the memory is taken, frees batches that only a few of their messages still hold. That looks at every message, so
@@ -122,13 +138,14 @@ impl UpkeepThread {
         self.upkeep.machines().0.gauges.log(total, live);
     }
 
-    fn watch_disk(&self) {
+    fn watch_disk(&mut self) {
         let engine = &self.upkeep.machines().0;
         let unprepared = self.upkeep.maintenance().reserve_missing();
         let Ok(free) = self.upkeep.maintenance().free_bytes() else {
             return;
         };
         engine.gauges.disk_free(free);
+        self.near_disk_min = free < self.bounds.disk_free_bytes_min.saturating_mul(2);
         let waits = engine.log_is_full.load(Ordering::Acquire);
         let low = free < self.bounds.disk_free_bytes_min || waits || unprepared;
         let changed = engine.raise(Resource::Disk, low);

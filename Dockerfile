@@ -11,12 +11,14 @@ RUN cargo build --release --locked --package everack-server --bin everack \
     && strip --strip-debug target/release/everack \
     && mkdir --mode=0700 /data
 
-# libc and libgcc, no shell, and a user that is not root (65532).
-FROM gcr.io/distroless/cc-debian12:nonroot
+# A user that is not root.
+FROM debian:bookworm-slim
+RUN useradd --uid 65532 --no-create-home --home-dir /var/lib/everack --shell /usr/sbin/nologin everack
 COPY --from=build /build/target/release/everack /usr/bin/everack
-COPY --from=build --chown=nonroot:nonroot /data /var/lib/everack
+COPY --from=build --chown=everack:everack /data /var/lib/everack
+USER everack
 VOLUME /var/lib/everack
-EXPOSE 5671 5672 15672
+EXPOSE 5671 5672 15672 15692
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/bin/everack"]
 CMD ["serve", "--rabbitmq-environment", "--data", "/var/lib/everack"]

@@ -59,6 +59,7 @@ const IDLE: &[(&str, &str)] = &[
 const PORT: &str = "5672";
 const ANYWHERE: &str = "0.0.0.0";
 const HTTP: &str = "0.0.0.0:15672";
+const METRICS: &str = "0.0.0.0:15692";
 
 /// Reads the variables; `file` reads a file's text.
 ///
@@ -158,6 +159,9 @@ impl Environment<'_> {
         }
         if !self.file_says(found, &["management.tcp.", "management.listener."]) {
             flag(found, "--rabbitmq-environment", "http.listen", HTTP);
+        }
+        if !self.file_says(found, &["prometheus.tcp."]) {
+            flag(found, "--rabbitmq-environment", "metrics.listen", METRICS);
         }
         Ok(())
     }
@@ -359,21 +363,22 @@ mod tests {
 
     const LISTEN: (&str, &str) = ("amqp.listen", "\"0.0.0.0:5672\"");
     const API: (&str, &str) = ("http.listen", "\"0.0.0.0:15672\"");
+    const SCRAPES: (&str, &str) = ("metrics.listen", "\"0.0.0.0:15692\"");
     const GUEST: (&str, &str) = ("auth.guest", "\"anywhere\"");
     const NO_GUEST: (&str, &str) = ("auth.guest", "\"off\"");
 
     #[test]
     fn variables() {
-        check(&[], &[LISTEN, API, GUEST], 1);
-        check(&[("PATH", "/bin")], &[LISTEN, API, GUEST], 1);
+        check(&[], &[LISTEN, API, SCRAPES, GUEST], 1);
+        check(&[("PATH", "/bin")], &[LISTEN, API, SCRAPES, GUEST], 1);
         check(
             &[("RABBITMQ_DEFAULT_USER", "shop"), ("RABBITMQ_DEFAULT_PASS", "x")],
-            &[LISTEN, API, NO_GUEST],
+            &[LISTEN, API, SCRAPES, NO_GUEST],
             0,
         );
         check(
             &[("RABBITMQ_DEFAULT_USER", "shop"), ("RABBITMQ_DEFAULT_VHOST", "v")],
-            &[LISTEN, API, ("vhosts", "[{ name = \"v\" }]"), NO_GUEST],
+            &[LISTEN, API, SCRAPES, ("vhosts", "[{ name = \"v\" }]"), NO_GUEST],
             0,
         );
         check(
@@ -381,18 +386,22 @@ mod tests {
                 ("RABBITMQ_NODE_PORT", "5673"),
                 ("RABBITMQ_NODE_IP_ADDRESS", "::1"),
             ],
-            &[("amqp.listen", "\"[::1]:5673\""), API, GUEST],
+            &[("amqp.listen", "\"[::1]:5673\""), API, SCRAPES, GUEST],
             1,
         );
         check(
             &[("RABBITMQ_LOG", "warning"), ("RABBITMQ_LOGS", "-")],
-            &[LISTEN, API, GUEST, ("log.level", "\"warn\"")],
+            &[LISTEN, API, SCRAPES, GUEST, ("log.level", "\"warn\"")],
             1,
         );
-        check(&[("RABBITMQ_LOGS", "/var/log/r.log")], &[LISTEN, API, GUEST], 2);
+        check(
+            &[("RABBITMQ_LOGS", "/var/log/r.log")],
+            &[LISTEN, API, SCRAPES, GUEST],
+            2,
+        );
         check(
             &[("RABBITMQ_NODENAME", "rabbit@a"), ("RABBITMQ_ODD", "1")],
-            &[LISTEN, API, GUEST],
+            &[LISTEN, API, SCRAPES, GUEST],
             3,
         );
     }
@@ -404,7 +413,9 @@ mod tests {
             conf.file.as_deref(),
             Some(Path::new("/etc/rabbitmq/rabbitmq.conf"))
         );
-        assert!(conf.flags.is_empty(), "{:?}", conf.flags);
+        // It says where the API listens, and nothing of metrics.
+        let set: Vec<&str> = conf.flags.iter().map(|flag| flag.key.as_str()).collect();
+        assert_eq!(set, ["metrics.listen"]);
     }
 
     #[test]

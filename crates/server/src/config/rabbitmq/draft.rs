@@ -39,9 +39,8 @@ pub(super) struct Draft {
     pub(super) user: DefaultUser,
     pub(super) plain: Listeners,
     pub(super) encrypted: Listeners,
-    pub(super) http_ip: Option<String>,
-    pub(super) http_port: Option<u64>,
-    pub(super) http_from: Vec<String>,
+    pub(super) http: WebListener,
+    pub(super) metrics: WebListener,
     /// Certificates of authorities; in force only if clients must show a certificate.
     pub(super) authorities: Option<(String, Entry)>,
     pub(super) verifies: bool,
@@ -49,6 +48,41 @@ pub(super) struct Draft {
     pub(super) tells_names_by: Option<String>,
     pub(super) external: Option<Entry>,
     pub(super) level: Option<u8>,
+}
+
+/// Where to listen for HTTP, by lines that each say a part of it.
+#[derive(Debug, Default)]
+pub(super) struct WebListener {
+    ip: Option<String>,
+    port: Option<u16>,
+    from: Vec<String>,
+}
+
+impl WebListener {
+    pub(super) fn ip(&mut self, entry: &Entry) -> Result<(), String> {
+        self.ip = Some(entry.value.clone());
+        self.from.push(entry.shown());
+        Ok(())
+    }
+
+    pub(super) fn port(&mut self, entry: &Entry) -> Result<(), String> {
+        let port = entry.value.parse();
+        self.port = Some(port.map_err(|_| format!("`{}` is no port", entry.value))?);
+        self.from.push(entry.shown());
+        Ok(())
+    }
+
+    /// The address, if anything was said of it; RabbitMQ listens everywhere unless told otherwise.
+    fn address(&self, port: u16) -> Option<String> {
+        if self.from.is_empty() {
+            return None;
+        }
+        let port = self.port.unwrap_or(port);
+        Some(match self.ip.as_deref() {
+            Some(ip) if ip.contains(':') => format!("[{ip}]:{port}"),
+            ip => format!("{}:{port}", ip.unwrap_or("0.0.0.0")),
+        })
+    }
 }
 
 /// Where to listen, one listener a line.
@@ -135,12 +169,11 @@ impl Draft {
         if !encrypted.addresses.is_empty() {
             self.set("tls", "listen", list(&encrypted.addresses), &encrypted.from);
         }
-        let ip = self.http_ip.take().unwrap_or_else(|| "0.0.0.0".to_owned());
-        let port = self.http_port.unwrap_or(15672);
-        let from = std::mem::take(&mut self.http_from);
-        if !from.is_empty() {
-            let ip = if ip.contains(':') { format!("[{ip}]") } else { ip };
-            self.set("http", "listen", list(&[format!("{ip}:{port}")]), &from);
+        let (http, metrics) = (std::mem::take(&mut self.http), std::mem::take(&mut self.metrics));
+        for (section, listener, port) in [("http", http, 15672), ("metrics", metrics, 15692)] {
+            if let Some(address) = listener.address(port) {
+                self.set(section, "listen", list(&[address]), &listener.from);
+            }
         }
     }
 

@@ -137,30 +137,40 @@ const RULES: &[(&str, Fate)] = &[
         None("log.level takes targets, such as \"info,everack_server::net=debug\""),
     ),
     ("log.*", None(STANDARD_ERROR)),
-    ("management.tcp.ip", Means(http_ip)),
-    ("management.tcp.port", Means(http_port)),
-    ("management.listener.ip", Means(http_ip)),
-    ("management.listener.port", Means(http_port)),
+    ("management.tcp.ip", Means(|draft, entry| draft.http.ip(entry))),
+    (
+        "management.tcp.port",
+        Means(|draft, entry| draft.http.port(entry)),
+    ),
+    (
+        "management.listener.ip",
+        Means(|draft, entry| draft.http.ip(entry)),
+    ),
+    (
+        "management.listener.port",
+        Means(|draft, entry| draft.http.port(entry)),
+    ),
     ("management.ssl.*", None(PLAIN_API)),
     ("management.listener.ssl*", None(PLAIN_API)),
-    (
-        "management.load_definitions",
-        None("import the file over the API (POST /api/definitions)"),
-    ),
+    ("management.load_definitions", Means(definitions)),
     ("management.*", None(FIXED)),
     ("management_agent.*", None(FIXED)),
-    (
-        "load_definitions",
-        None("import the file over the API (POST /api/definitions)"),
-    ),
+    ("load_definitions", Means(definitions)),
+    ("definitions.local.path", Means(definitions)),
     (
         "definitions.*",
-        None("import the file over the API (POST /api/definitions)"),
+        None("definitions come from a file (load_definitions), and are imported at each start"),
+    ),
+    ("prometheus.tcp.ip", Means(|draft, entry| draft.metrics.ip(entry))),
+    (
+        "prometheus.tcp.port",
+        Means(|draft, entry| draft.metrics.port(entry)),
     ),
     (
-        "prometheus.*",
-        None("metrics are not served by this configuration"),
+        "prometheus.ssl.*",
+        None("metrics are not encrypted here: put a proxy before them"),
     ),
+    ("prometheus.*", None(FIXED)),
     (
         "consumer_timeout",
         None(
@@ -276,6 +286,11 @@ fn is_unix(entry: &Entry) -> bool {
 
 fn path(draft: &mut Draft, entry: &Entry, key: &'static str) -> Result<(), String> {
     draft.set("tls", key, quoted(&entry.value), &[entry.shown()]);
+    Ok(())
+}
+
+fn definitions(draft: &mut Draft, entry: &Entry) -> Result<(), String> {
+    draft.set("data", "load_definitions", quoted(&entry.value), &[entry.shown()]);
     Ok(())
 }
 
@@ -496,21 +511,5 @@ fn log_format(draft: &mut Draft, entry: &Entry) -> Result<(), String> {
         "plaintext" => draft.same(entry, "the log is text"),
         other => return Err(format!("`{other}` is neither json nor plaintext")),
     }
-    Ok(())
-}
-
-fn http_ip(draft: &mut Draft, entry: &Entry) -> Result<(), String> {
-    draft.http_ip = Some(entry.value.clone());
-    draft.http_from.push(entry.shown());
-    Ok(())
-}
-
-fn http_port(draft: &mut Draft, entry: &Entry) -> Result<(), String> {
-    let port: u16 = entry
-        .value
-        .parse()
-        .map_err(|_| format!("`{}` is no port", entry.value))?;
-    draft.http_port = Some(u64::from(port));
-    draft.http_from.push(entry.shown());
     Ok(())
 }

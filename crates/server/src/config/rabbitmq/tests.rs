@@ -49,6 +49,27 @@ fn keys_that_mean_something() {
         "listen = [\"0.0.0.0:5671\"]",
     );
     check(
+        "prometheus.tcp.port = 9419",
+        "[metrics]",
+        "listen = [\"0.0.0.0:9419\"]",
+    );
+    check(
+        "prometheus.tcp.ip = ::1\nmanagement.tcp.port = 8080",
+        "[metrics]",
+        "listen = [\"[::1]:15692\"]",
+    );
+    for key in [
+        "load_definitions",
+        "management.load_definitions",
+        "definitions.local.path",
+    ] {
+        check(
+            &format!("{key} = /etc/rabbitmq/defs.json"),
+            "[data]",
+            "load_definitions = \"/etc/rabbitmq/defs.json\"",
+        );
+    }
+    check(
         "ssl_options.certfile = /etc/tls/a.pem",
         "[tls]",
         "certificate = \"/etc/tls/a.pem\"",

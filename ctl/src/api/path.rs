@@ -1,28 +1,22 @@
 //! Paths of the API: names are escaped, so that a slash or a space in one stays within its segment.
 
-use std::fmt::Write as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Everything but the unreserved characters is escaped.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// `/api` with a segment for each part, escaped.
 pub(crate) fn path(segments: &[&str]) -> String {
     let mut path = String::from("/api");
     for segment in segments {
         path.push('/');
-        path.push_str(&escaped(segment));
+        path.extend(utf8_percent_encode(segment, RESERVED));
     }
     path
-}
-
-/// Everything but the unreserved characters as `%xx`.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 #[cfg(test)]

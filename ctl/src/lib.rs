@@ -6,6 +6,7 @@
 //! | [`command`] | `everack ctl`: what can be asked for, one file a group |
 //! | [`rabbitmqctl`] | RabbitMQ's command line tools, under their names |
 //! | [`output`] | tables for people, JSON for scripts |
+//! | [`Quiet`] | a password is typed without being seen |
 //!
 //! Imports nothing of ours and speaks only RabbitMQ's API (and Everack's paths beside it), so that it works with RabbitMQ too.
 //! Not responsible for what is true: the broker decides, this asks and shows.
@@ -13,6 +14,8 @@
 mod api;
 mod command;
 mod output;
+mod quiet;
 pub mod rabbitmqctl;
 
 pub use command::{Ctl, run};
+pub use quiet::Quiet;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use everack_ctl::Quiet;
 
 use crate::auth::{password, rabbitmq};
 use crate::config::environment::{self, FromEnvironment};
@@ -282,31 +283,6 @@ fn hash_password(args: &HashPasswordArgs) -> anyhow::Result<ExitCode> {
     };
     print(&format!("{hash}\n"))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Keeps the terminal from showing what is typed, until dropped.
-struct Quiet(Option<rustix::termios::Termios>);
-
-impl Quiet {
-    fn begin() -> Self {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        let stdin = std::io::stdin();
-        let before = tcgetattr(&stdin).ok();
-        if let Some(mut silent) = before.clone() {
-            silent.local_modes.remove(LocalModes::ECHO);
-            let _ = tcsetattr(&stdin, OptionalActions::Now, &silent);
-        }
-        Self(before)
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            let _ =
-                rustix::termios::tcsetattr(std::io::stdin(), rustix::termios::OptionalActions::Now, before);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use clap::Args;
 
 use super::profile::Profile;
 use crate::api::{Api, Login, Place, Target, find_local};
+use crate::quiet::Quiet;
 
 /// RabbitMQ's address, and ours.
 const USUAL: &str = "http://127.0.0.1:15672";
@@ -172,31 +173,6 @@ pub(crate) fn ask(prompt: &str) -> anyhow::Result<String> {
     }
     eprintln!();
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// Keeps the terminal from showing what is typed, until dropped.
-struct Quiet(Option<rustix::termios::Termios>);
-
-impl Quiet {
-    fn begin() -> Self {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        let stdin = std::io::stdin();
-        let before = tcgetattr(&stdin).ok();
-        if let Some(mut silent) = before.clone() {
-            silent.local_modes.remove(LocalModes::ECHO);
-            let _ = tcsetattr(&stdin, OptionalActions::Now, &silent);
-        }
-        Self(before)
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        use rustix::termios::{OptionalActions, tcsetattr};
-        if let Some(before) = &self.0 {
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
-        }
-    }
 }
 
 #[cfg(test)]

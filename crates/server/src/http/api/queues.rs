@@ -165,9 +165,9 @@ async fn show_all(node: Arc<Node>, mut queues: Vec<Arc<Queue>>, ranges: Ranges) 
     Ok(Listed(rows.collect()))
 }
 
-/// Without figures, or with lengths only.
-fn show_plainly(node: &Node, queue: &Queue, depth: Option<&Depth>) -> Value {
-    let mut shown = json!({
+/// What it was declared as.
+fn show_declared(node: &Node, queue: &Queue) -> Value {
+    json!({
         "name": to_json::name(&queue.name),
         "vhost": to_json::name(&queue.vhost),
         "type": to_json::queue_type(queue.kind()),
@@ -177,7 +177,12 @@ fn show_plainly(node: &Node, queue: &Queue, depth: Option<&Depth>) -> Value {
         "arguments": to_json::arguments(&queue.arguments),
         "node": node.name,
         "state": "running",
-    });
+    })
+}
+
+/// Without figures, or with lengths only.
+fn show_plainly(node: &Node, queue: &Queue, depth: Option<&Depth>) -> Value {
+    let mut shown = show_declared(node, queue);
     let lengths = depth.map(figures::lengths).into_iter().flatten();
     for (name, length) in figures::LENGTHS.iter().zip(lengths) {
         shown[*name] = length.into();
@@ -202,16 +207,7 @@ fn show_counts(node: &Node, queue: &Queue, depth: &Depth) -> Value {
     let bytes = depth.counters.live_bytes() - depth.parked_bytes - depth.retained_bytes - depth.dead_bytes;
     // A durable queue keeps every message through a restart, whatever its delivery mode.
     let persistent = |count: u64| if queue.durable { count } else { 0 };
-    json!({
-        "name": to_json::name(&queue.name),
-        "vhost": to_json::name(&queue.vhost),
-        "type": to_json::queue_type(queue.kind()),
-        "durable": queue.durable,
-        "auto_delete": queue.auto_delete,
-        "exclusive": queue.is_exclusive(),
-        "arguments": to_json::arguments(&queue.arguments),
-        "node": node.name,
-        "state": "running",
+    let counts = json!({
         "policy": queue.governance.policy.as_ref().map(to_json::name),
         "operator_policy": queue.governance.operator_policy.as_ref().map(to_json::name),
         "effective_policy_definition": to_json::arguments(&queue.governance.settings),
@@ -236,5 +232,10 @@ fn show_counts(node: &Node, queue: &Queue, depth: &Depth) -> Value {
         "message_bytes_dlx": depth.dead_bytes,
         "message_bytes_persistent": persistent(bytes),
         "message_balance": statistics::balance(&depth.counters),
-    })
+    });
+    let mut shown = show_declared(node, queue);
+    if let (Some(shown), Value::Object(counts)) = (shown.as_object_mut(), counts) {
+        shown.extend(counts);
+    }
+    shown
 }

@@ -105,7 +105,10 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// Whether the inside of a table may have one of the two names in it: most have none, and need not be taken apart.
 fn may_name_copies(headers: &[u8]) -> bool {
-    headers.windows(3).any(|bytes| bytes == b"\x02CC") || headers.windows(4).any(|bytes| bytes == b"\x03BCC")
+    memchr::memchr_iter(b'C', headers).any(|at| {
+        let (before, from) = headers.split_at(at);
+        from.starts_with(b"CC") && (before.ends_with(b"\x02") || before.ends_with(b"\x03B"))
+    })
 }
 
 /// Further addresses have to be a list; what in it is no string is passed over.

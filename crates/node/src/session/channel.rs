@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicBool;
 use everack_broker::ids::{ConsumerId, QueueId};
 use everack_broker::name::Name;
 use everack_broker::partition::SharedLimit;
-use everack_broker::routing::Route;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::publishing::Publishing;
 use super::replies::{Answering, ReplyConsumer};
+use super::routes::Routes;
 use crate::messages::Messages;
 use crate::report::Received;
 use crate::request::{RoutedRun, Settle};
@@ -44,21 +44,8 @@ pub(super) struct Channel {
     pub(super) received: Received,
     /// Its consumer of direct replies.
     pub(super) replies: Option<ReplyConsumer>,
-    pub(super) route: LastRoute,
-    pub(super) route_address: Vec<u8>,
-    pub(super) route_epoch: u64,
-}
-
-/// Where messages of one address go.
-#[derive(Clone, Debug, Default)]
-pub(super) enum LastRoute {
-    /// All alike.
-    Fixed(Arc<Route>),
-    /// Each by its own headers.
-    #[default]
-    ByHeaders,
-    /// Past all queues, to a channel that has asked, if it is still there.
-    Reply,
+    /// Where it has published to.
+    pub(super) routes: Routes,
 }
 
 /// Publishes and settlements that wait for `tx.commit`.

@@ -23,6 +23,7 @@ mod publish;
 mod publishing;
 mod replies;
 mod report;
+mod routes;
 mod topology;
 mod transaction;
 mod unroutable;

@@ -1,7 +1,7 @@
 //! Publishing: from a batch of messages to requests of the partitions that hold their queues.
 //!
 //! The protocol hands over neighbouring messages with the same address as one group, so that a route is looked up once a group.
-//! The channel keeps the last route it used; it is good as long as the topology's epoch has not changed. Only exchanges that look at
+//! The channel keeps the last routes it used; they are good as long as the topology's epoch has not changed. Only exchanges that look at
 //! more than the routing key are asked for every message, and only messages with properties that concern the broker are looked at.
 
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use everack_broker::name::Name;
 use everack_broker::routing::{Headers, NoHeaders, Route, RouteError, Undelayed};
 
 use super::Session;
-use super::channel::{BufferedPublish, LastRoute};
+use super::channel::BufferedPublish;
 use super::message::Message;
 use super::properties::{self, Demands, Publisher};
 use super::replies::Answering;
+use super::routes::LastRoute;
 use super::transaction::to_gather;
 use crate::messages::Messages;
 use crate::replies::REPLY_NAME;
@@ -251,9 +252,11 @@ impl Session {
             reply_name: replies.map(|consumer| &consumer.name),
         };
         let demands = properties::check(batch, usize::from(index), &publisher)?;
-        // A copy goes where its publisher could have sent the message itself.
-        let copies = demands.copies.iter().map(Vec::as_slice);
-        self.require_keys(batch.exchange(usize::from(index)), copies)?;
+        if !demands.copies.is_empty() {
+            // A copy goes where its publisher could have sent the message itself.
+            let copies = demands.copies.iter().map(Vec::as_slice);
+            self.require_keys(batch.exchange(usize::from(index)), copies)?;
+        }
         Ok(demands)
     }
 
@@ -301,27 +304,37 @@ impl Session {
         published
     }
 
-    /// The channel's cached route, or a new look at the topology: does the exchange exist, may the user write to it, where
+    /// A route that the channel remembers, or a new look at the topology: does the exchange exist, may the user write to it, where
     /// does the key lead.
+    #[inline]
     fn last_route(&mut self, channel: u16, batch: &Batch, index: u16) -> Result<LastRoute, Error> {
         let epoch = self.shared.epoch();
         let address = batch.address(usize::from(index));
-        if let Some(state) = self.channels.get(&channel)
-            && state.route_epoch == epoch
-            && state.route_address == address
-        {
-            return Ok(state.route.clone());
+        let state = self.channels.get(&channel);
+        match state.and_then(|state| state.routes.last(epoch, address)) {
+            Some(route) => Ok(route.clone()),
+            None => self.turn_to(channel, batch, index, epoch),
         }
-        let route = self.look_up(
-            batch.exchange(usize::from(index)),
-            batch.routing_key(usize::from(index)),
-        )?;
+    }
+
+    /// As [`Self::last_route`], for an address that is not the last one.
+    fn turn_to(&mut self, channel: u16, batch: &Batch, index: u16, epoch: u64) -> Result<LastRoute, Error> {
+        let address = batch.address(usize::from(index));
+        let exchange = batch.exchange(usize::from(index));
+        let state = self.channels.get_mut(&channel);
+        let earlier = state.and_then(|state| state.routes.earlier(epoch, address));
+        let route = match earlier.cloned() {
+            Some(route) => route,
+            None => {
+                let route = self.look_up(exchange, batch.routing_key(usize::from(index)))?;
+                if let Some(state) = self.channels.get_mut(&channel) {
+                    state.routes.keep(epoch, address, route.clone());
+                }
+                route
+            }
+        };
         if let Some(state) = self.channels.get_mut(&channel) {
-            state.route_epoch = epoch;
-            state.route_address.clear();
-            state.route_address.extend_from_slice(address);
-            state.route = route.clone();
-            let full = state.publishing.turn_to(batch.exchange(usize::from(index)));
+            let full = state.publishing.turn_to(exchange);
             if let Some(full) = full {
                 self.shared.ledger.exchanges(&self.vhost_name, full);
             }

@@ -6,7 +6,9 @@
 //! only be settled after its own publish has been made durable.
 
 use everack_broker::ids::PartitionId;
-use everack_storage::{Frames, Position};
+use everack_storage::Position;
+
+use crate::buffers::Lent;
 
 /// Numbers the jobs of one origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +48,7 @@ pub type Written = (Share, Position, Position);
 #[derive(Debug)]
 pub struct AppendJob {
     /// The framed records.
-    pub frames: Frames,
+    pub frames: Lent,
     /// Whose they are; one share but for transactions over several partitions.
     pub shares: Vec<Share>,
     /// What happens to it while the disk is full.

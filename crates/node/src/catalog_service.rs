@@ -302,7 +302,7 @@ impl CatalogService {
         if let Some(job) = job {
             self.job_next = JobId(job.0 + 1);
             outbox.jobs.push(AppendJob {
-                frames: std::mem::take(&mut self.frames),
+                frames: std::mem::take(&mut self.frames).into(),
                 shares: vec![Share {
                     origin: Origin::Catalog,
                     job,

@@ -38,6 +38,7 @@ pub mod partition;
 pub mod transaction;
 
 pub mod append;
+pub mod buffers;
 pub mod commits;
 pub mod opening;
 pub mod progress;

@@ -87,7 +87,7 @@ impl Assembly {
         let mut frames = std::mem::take(&mut state.frames);
         record::encode_transaction_end(&mut frames, self.transaction);
         Contribution::Whole(AppendJob {
-            frames,
+            frames: frames.into(),
             shares,
             lane: Lane::Publish,
             urgent: true,

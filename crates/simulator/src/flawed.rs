@@ -121,7 +121,7 @@ pub(crate) fn falsified(flaw: Flaw, job: &mut AppendJob, is_move: bool) {
         }
         written.push(&record);
     }
-    job.frames = written;
+    job.frames = written.into();
 }
 
 /// The transaction that a job closes.

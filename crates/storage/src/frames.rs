@@ -2,9 +2,12 @@
 
 use crate::{
     SegmentNumber,
-    record::{self, HEAD_FRAME_BYTES, HEADER_BYTES, Head, Header, Kind, Mask},
+    record::{self, HEAD_FRAME_BYTES, HEADER_BYTES, Head, Header, Kind, Mask, PAGE_BYTES},
 };
 use std::ops::Range;
+
+/// What a buffer needs besides frames: the head in front, and what the log pads to a page behind.
+const ROOM_AROUND: usize = HEAD_FRAME_BYTES + PAGE_BYTES as usize;
 
 /// A buffer kept for reuse is given back to the allocator beyond this size, in bytes.
 const BUFFER_BYTES_KEPT: usize = 8 << 20;
@@ -44,7 +47,7 @@ impl Frames {
     /// No records, with room for about `bytes` of them.
     pub fn with_capacity(bytes: usize) -> Frames {
         let mut frames = Frames {
-            bytes: Vec::with_capacity(bytes + HEAD_FRAME_BYTES),
+            bytes: Vec::with_capacity(bytes + ROOM_AROUND),
             records: 0,
             open: None,
         };
@@ -119,6 +122,11 @@ impl Frames {
     /// Bytes the log will write, without padding.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// How many bytes there is room for before the buffer has to grow.
+    pub fn room_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// The group as it stands: room for the head, then the frames. For commit logs that keep no files.

@@ -10,7 +10,7 @@ use crate::{
     AppendError, Fatal, Frames, LogSync, Maintenance, OpenError, Position, Reader, RecoveryReport,
     SegmentNumber,
     disk::{Disk, File, is_full, is_out_of_files},
-    record::{self, EndReason, HEAD_FRAME_BYTES, Head, SECTOR_BYTES, sector_up},
+    record::{self, EndReason, HEAD_FRAME_BYTES, Head, PAGE_BYTES, SECTOR_BYTES, sector_up},
     recovery,
     segment::{self, FORMAT_VERSION, GROUPS_START, Header, Segment},
     shared::Shared,
@@ -20,9 +20,6 @@ use std::{
     io,
     sync::{Arc, atomic::Ordering},
 };
-
-/// Writes are padded with zeros to pages, so that a recycled file whose pages are not cached need not be read first.
-const PAGE_BYTES: u64 = 4096;
 
 /// How a log behaves.
 #[derive(Debug, Clone)]

@@ -63,6 +63,8 @@ pub(crate) const HEADER_BYTES: usize = 12;
 pub(crate) const HEAD_FRAME_BYTES: usize = 32;
 pub(crate) const END_FRAME_BYTES: usize = 32;
 pub(crate) const SECTOR_BYTES: u64 = 512;
+/// Writes are padded with zeros to pages, so that a recycled file whose pages are not cached need not be read first.
+pub(crate) const PAGE_BYTES: u64 = 4096;
 
 const LENGTH_BITS: u32 = 29;
 const HEAD_PAYLOAD_BYTES: usize = 16;

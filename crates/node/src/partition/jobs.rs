@@ -13,9 +13,6 @@ use crate::record::{self, Range};
 /// 1 GiB at once.
 pub(super) const JOB_BYTES_MAX: usize = 32 << 20;
 
-/// The largest buffer that a round begins with, in bytes.
-const FRAMES_BYTES_KEPT: usize = 1 << 20;
-
 /// How ranges of one kind are framed.
 type Encode = fn(&mut Frames, PartitionId, &[Range]);
 
@@ -84,12 +81,10 @@ impl Partition {
         if self.frames.is_empty() {
             return;
         }
-        // The next round will need about as much; growing there from nothing would copy everything twice.
-        let next_frames = Frames::with_capacity(self.frames.bytes().min(FRAMES_BYTES_KEPT));
         let job = self.next_job();
         let lane = if self.urgent { Lane::Publish } else { Lane::Settle };
         outbox.jobs.push(AppendJob {
-            frames: std::mem::replace(&mut self.frames, next_frames),
+            frames: std::mem::replace(&mut self.frames, self.buffers.lend()),
             shares: vec![Share {
                 origin: Origin::Partition(self.id),
                 job,

@@ -34,10 +34,11 @@ use std::sync::Arc;
 use everack_broker::catalog::Queue;
 use everack_broker::ids::{ConsumerId, Location, Millis, PartitionId, QueueId, Seq, Ticket};
 use everack_broker::partition::{Command, Effect, Partition as Machine, Ranks, Restored, Rules, Run};
-use everack_storage::{Frames, Position};
+use everack_storage::Position;
 use rustc_hash::FxHashMap;
 
 use crate::append::JobId;
+use crate::buffers::{Buffers, Lent};
 use crate::link::Link;
 use crate::machine::Machine as Passive;
 use crate::messages::Messages;
@@ -66,7 +67,8 @@ pub struct Partition {
     ticket_next: u64,
     space: Space,
     // The job that this round is building, and those on their way.
-    frames: Frames,
+    frames: Lent,
+    buffers: Arc<Buffers>,
     staged: Vec<Staged>,
     urgent: bool,
     settled: Vec<Range>,
@@ -111,7 +113,8 @@ impl Partition {
             tickets: FxHashMap::default(),
             ticket_next: 1,
             space: Space::default(),
-            frames: Frames::default(),
+            frames: Lent::default(),
+            buffers: Arc::default(),
             staged: Vec::new(),
             urgent: false,
             settled: Vec::new(),

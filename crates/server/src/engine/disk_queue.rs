@@ -235,7 +235,7 @@ mod tests {
 
     fn job(urgent: bool) -> AppendJob {
         AppendJob {
-            frames: Frames::with_capacity(0),
+            frames: Frames::with_capacity(0).into(),
             shares: Vec::new(),
             lane: Lane::Settle,
             urgent,

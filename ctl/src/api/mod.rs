@@ -15,7 +15,7 @@ use ureq::{Agent, Body};
 
 pub(crate) use failure::Failure;
 pub(crate) use local::find as find_local;
-pub(crate) use path::path;
+pub(crate) use path::{escaped, path};
 pub(crate) use target::{Login, Place, Target};
 
 /// The largest answer that is read: some hundred thousand queues.

@@ -19,6 +19,11 @@ pub(crate) fn path(segments: &[&str]) -> String {
     path
 }
 
+/// One value behind the question mark, escaped.
+pub(crate) fn escaped(value: &str) -> String {
+    utf8_percent_encode(value, RESERVED).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::{Context, Exit};
 use crate::output::cell::{self, Kind};
 use crate::output::table::Table;
 use crate::output::terminal::Terminal;
-use crate::output::{field, print, print_json};
+use crate::output::{compared, field, print, print_json};
 
 /// What to list, and how.
 #[derive(Debug, Args)]
@@ -203,18 +203,6 @@ fn narrowed(row: &Value, columns: &[String]) -> Value {
         .iter()
         .filter_map(|column| Some((column.clone(), field(row, column)?.clone())));
     Value::Object(pairs.collect::<Map<_, _>>())
-}
-
-/// Numbers by value, all else as text; what has none comes first.
-fn compared(one: Option<&Value>, other: Option<&Value>) -> std::cmp::Ordering {
-    let number = |value: Option<&Value>| value.and_then(Value::as_f64);
-    match (number(one), number(other)) {
-        (Some(one), Some(other)) => one.total_cmp(&other),
-        _ => {
-            let text = |value: Option<&Value>| value.map(cell::plain).unwrap_or_default();
-            text(one).cmp(&text(other))
-        }
-    }
 }
 
 #[cfg(test)]

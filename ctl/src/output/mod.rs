@@ -4,6 +4,7 @@ pub(crate) mod cell;
 pub(crate) mod table;
 pub(crate) mod terminal;
 
+use std::cmp::Ordering;
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
@@ -34,4 +35,46 @@ pub(crate) fn field<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
         let inner = object.get(&path[..at])?;
         field(inner, &path[at + 1..])
     })
+}
+
+/// What has none comes first, then numbers by value, then all else as text.
+pub(crate) fn compared(one: Option<&Value>, other: Option<&Value>) -> Ordering {
+    let number = |value: Option<&Value>| value.and_then(Value::as_f64);
+    let rank = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => 0,
+        Some(Value::Number(_)) => 1,
+        Some(_) => 2,
+    };
+    let by_value = match (number(one), number(other)) {
+        (Some(one), Some(other)) => one.total_cmp(&other),
+        _ => {
+            let text = |value: Option<&Value>| value.map(cell::plain).unwrap_or_default();
+            text(one).cmp(&text(other))
+        }
+    };
+    rank(one).cmp(&rank(other)).then(by_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_have_an_order() {
+        let check = |one: Value, other: Value, expected| {
+            assert_eq!(compared(Some(&one), Some(&other)), expected, "{one} {other}");
+            assert_eq!(
+                compared(Some(&other), Some(&one)),
+                expected.reverse(),
+                "{other} {one}"
+            );
+        };
+        check(json!(9), json!(10), Ordering::Less);
+        check(json!(10), json!("9"), Ordering::Less);
+        check(json!(null), json!(-1), Ordering::Less);
+        check(json!("a"), json!("b"), Ordering::Less);
+        check(json!(2), json!(2.0), Ordering::Equal);
+        assert_eq!(compared(None, Some(&json!(0))), Ordering::Less);
+    }
 }

@@ -21,12 +21,21 @@ fn main() {
             act(&ctl).map_err(|error| format!("{error:#}").into())
         })
     };
-    let trials = vec![
+    let mut trials = vec![
         trial("a topology is declared, listed and deleted", topology),
         trial("connections are listed, and closed with a reason", connections),
         trial("statuses tell what went wrong", statuses),
         trial("who asks is never taken from the command line alone", log_in),
     ];
+    // Paths that RabbitMQ has not.
+    if !is_rabbitmq() {
+        trials.push(trial(
+            "messages are found wherever they are, and moved",
+            found_and_moved,
+        ));
+        trials.push(trial("what is parked is searched, redriven, discarded", parked));
+        trials.push(trial("what no queue wanted is sent once more", unroutable));
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // An exit drops nothing, and a broker that is not dropped goes on.
     drop(broker);
@@ -229,5 +238,147 @@ fn log_in(ctl: &Ctl) -> anyhow::Result<()> {
     let parked = ctl.run(&["parked", "list", "nope"])?;
     let expected = if is_rabbitmq() { 8 } else { 3 };
     ensure!(parked.status == expected, "{} {}", parked.status, parked.err);
+    Ok(())
+}
+
+/// Some orders, of two customers.
+fn publish_orders(ctl: &Ctl, queue: &str) -> anyhow::Result<()> {
+    for (number, customer) in [("1", "customer=7"), ("2", "customer=8"), ("3", "customer=7")] {
+        let (id, body) = (
+            format!("correlation_id={queue}-{number}"),
+            format!("{queue} {number}"),
+        );
+        ctl.expect(
+            0,
+            &["publish", queue, &body, "--header", customer, "--property", &id],
+        )?;
+    }
+    Ok(())
+}
+
+/// The bodies of what a command lists.
+fn bodies(ctl: &Ctl, arguments: &[&str]) -> anyhow::Result<Vec<String>> {
+    let answer = ctl.json(arguments)?;
+    let messages = answer["messages"].as_array().context("a list of messages")?;
+    Ok(messages
+        .iter()
+        .filter_map(|message| Some(message["payload"].as_str()?.to_owned()))
+        .collect())
+}
+
+fn found_and_moved(ctl: &Ctl) -> anyhow::Result<()> {
+    for queue in ["find.a", "find.b"] {
+        ctl.expect(0, &["declare", "queue", queue])?;
+    }
+    let full = [
+        "--argument",
+        "x-max-length=1",
+        "--argument",
+        "x-overflow=reject-publish",
+    ];
+    ctl.expect(0, &[&["declare", "queue", "find.full"], &full[..]].concat())?;
+    publish_orders(ctl, "find.a")?;
+    ensure!(bodies(ctl, &["peek", "find.a", "--count", "2"])? == ["find.a 1", "find.a 2"]);
+    ensure!(bodies(ctl, &["peek", "find.a", "--state", "unsettled"])?.is_empty());
+    let found = ctl.json(&["find", "--correlation-id", "find.a-2"])?;
+    ensure!(
+        found["messages"][0]["queue"] == "find.a"
+            && found["messages"][0]["state"] == "ready"
+            && found["more"] == false,
+        "{found}"
+    );
+    ensure!(
+        bodies(
+            ctl,
+            &[
+                "find",
+                "find.b",
+                "find.a",
+                "--header",
+                "customer=7",
+                "--count",
+                "1"
+            ]
+        )? == ["find.a 1"]
+    );
+    ensure!(bodies(ctl, &["find", "find.b", "--text", "find.a"])?.is_empty());
+    ctl.expect(2, &["find"])?;
+    ctl.expect(3, &["find", "no.such", "--text", "x"])?;
+    let seven = ["move", "find.a", "find.b", "--header", "customer=7"];
+    let preview = ctl.expect(0, &[&seven[..], &["--dry-run"]].concat())?;
+    ensure!(
+        preview.starts_with("2 messages (") && preview.ends_with("would be moved to find.b\n"),
+        "{preview}"
+    );
+    ensure!(bodies(ctl, &["peek", "find.b"])?.is_empty());
+    ctl.expect(0, &seven)?;
+    ensure!(bodies(ctl, &["peek", "find.b"])? == ["find.a 1", "find.a 3"]);
+    ensure!(bodies(ctl, &["peek", "find.a"])? == ["find.a 2"]);
+    let full = ctl.expect(0, &["move", "find.b", "find.full", "--all"])?;
+    ensure!(
+        full.starts_with("1 messages (") && full.contains("there is no room for them"),
+        "{full}"
+    );
+    ctl.expect(2, &["move", "find.b", "find.a"])?;
+    ctl.expect(3, &["move", "find.b", "no.such", "--all"])?;
+    ctl.expect(8, &["move", "find.b", "find.b", "--all"])?;
+    let gone = ctl.expect(0, &["discard", "find.a", "--text", "find.a 2"])?;
+    ensure!(
+        gone.starts_with("1 messages (") && gone.ends_with("discarded\n"),
+        "{gone}"
+    );
+    ensure!(bodies(ctl, &["find", "--text", "find.a", "--state", "ready"])?.len() == 2);
+    Ok(())
+}
+
+fn parked(ctl: &Ctl) -> anyhow::Result<()> {
+    ctl.expect(
+        0,
+        &["declare", "queue", "park", "--argument", "x-delivery-limit=0"],
+    )?;
+    publish_orders(ctl, "park")?;
+    // Each fails once, which is too often.
+    ctl.expect(0, &["get", "park", "--count", "3", "--then", "reject-requeue"])?;
+    let seven = ["--header", "customer=7"];
+    ensure!(bodies(ctl, &["parked", "list", "park"])?.len() == 3);
+    ensure!(bodies(ctl, &[&["parked", "list", "park"], &seven[..]].concat())? == ["park 1", "park 3"]);
+    ensure!(bodies(ctl, &["find", "--state", "parked", "--text", "park 2"])? == ["park 2"]);
+    let preview = ctl.json(&[&["parked", "redrive", "park", "--preview"], &seven[..]].concat())?;
+    ensure!(
+        preview["messages"] == 2 && preview["preview"] == true,
+        "{preview}"
+    );
+    let redriven = ctl.json(&[&["parked", "redrive", "park"], &seven[..]].concat())?;
+    ensure!(redriven["messages"] == 2 && redriven["stayed"] == 0, "{redriven}");
+    ensure!(bodies(ctl, &["peek", "park"])? == ["park 1", "park 3"]);
+    let gone = ctl.expect(0, &["parked", "discard", "park", "--all"])?;
+    ensure!(gone.starts_with("1 messages ("), "{gone}");
+    ensure!(bodies(ctl, &["parked", "list", "park"])?.is_empty());
+    ctl.expect(3, &["parked", "redrive", "no.such", "--all"])
+        .map(drop)
+}
+
+fn unroutable(ctl: &Ctl) -> anyhow::Result<()> {
+    for key in ["north", "south"] {
+        ctl.expect(0, &["publish", key, key, "--exchange", "amq.direct"])?;
+    }
+    ensure!(bodies(ctl, &["unroutable", "list", "--exchange", "amq.direct"])? == ["north", "south"]);
+    let found = ctl.json(&["find", "--routing-key", "south"])?;
+    ensure!(found["messages"][0]["state"] == "unroutable", "{found}");
+    ctl.expect(0, &["declare", "queue", "north"])?;
+    ctl.expect(
+        0,
+        &["declare", "binding", "amq.direct", "north", "--key", "north"],
+    )?;
+    let sent = ctl.expect(0, &["unroutable", "redrive", "--exchange", "amq.direct"])?;
+    ensure!(
+        sent.contains("1 messages (") && sent.contains("no queue wants them"),
+        "{sent}"
+    );
+    ensure!(bodies(ctl, &["peek", "north"])? == ["north"]);
+    ensure!(bodies(ctl, &["unroutable", "list", "--routing-key", "south"])? == ["south"]);
+    let gone = ctl.expect(0, &["unroutable", "discard", "--routing-key", "south"])?;
+    ensure!(gone.starts_with("1 messages ("), "{gone}");
+    ensure!(bodies(ctl, &["unroutable", "list", "--exchange", "amq.direct"])?.is_empty());
     Ok(())
 }

@@ -14,9 +14,9 @@ const REASON: &str = "closed by an operator";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Close {
-    /// One connection.
+    /// Close one connection.
     Connection(One),
-    /// All connections of a user, or of the virtual host, or all there are.
+    /// Close all connections of a user, or of the virtual host, or all there are.
     Connections(Many),
 }
 

@@ -15,31 +15,31 @@ use crate::api::{Failure, path};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Declare {
-    /// A virtual host.
+    /// Make a virtual host, or say something else of it.
     Vhost(Vhost),
-    /// A user, with a password that is read from a file, or asked for.
+    /// Make a user, or change its tags and password, which is read from a file or asked for.
     User(User),
-    /// What a user may do in the virtual host.
+    /// Set what a user may do in the virtual host.
     Permission(Permission),
-    /// What a user may do with a topic exchange.
+    /// Set what a user may do with a topic exchange.
     TopicPermission(TopicPermission),
-    /// A policy.
+    /// Set a policy.
     Policy(Policy),
-    /// An operator policy.
+    /// Set an operator policy, which bounds what policies may say.
     OperatorPolicy(Policy),
-    /// A runtime parameter.
+    /// Set a runtime parameter.
     Parameter(Parameter),
-    /// A runtime parameter of the whole broker.
+    /// Set a runtime parameter of the whole broker.
     GlobalParameter(GlobalParameter),
-    /// A limit of the virtual host: `max-connections` or `max-queues`.
+    /// Set a limit of the virtual host: `max-connections` or `max-queues`.
     VhostLimit(VhostLimit),
-    /// A limit of a user: `max-connections` or `max-channels`.
+    /// Set a limit of a user: `max-connections` or `max-channels`.
     UserLimit(UserLimit),
-    /// An exchange, durable unless told otherwise.
+    /// Make an exchange, durable unless told otherwise.
     Exchange(Exchange),
-    /// A queue, durable unless told otherwise.
+    /// Make a queue, durable unless told otherwise.
     Queue(Queue),
-    /// A binding of a queue or an exchange to an exchange.
+    /// Bind a queue or an exchange to an exchange.
     Binding(Binding),
 }
 

@@ -18,23 +18,23 @@ pub(super) struct Health {
 /// What can be checked; RabbitMQ's checks.
 #[derive(Debug, Clone, Subcommand)]
 enum Check {
-    /// No alarm stands anywhere: memory, disk. What is checked if nothing is said.
+    /// Check that no alarm stands anywhere: memory, disk. What is checked if nothing is said.
     Alarms,
-    /// No alarm stands on this node.
+    /// Check that no alarm stands on this node.
     LocalAlarms,
-    /// All virtual hosts are up.
+    /// Check that all virtual hosts are up.
     VirtualHosts,
-    /// Somebody listens on a port.
+    /// Check that somebody listens on a port.
     PortListener {
         /// The port.
         port: u16,
     },
-    /// Somebody listens for a protocol, such as `amqp`.
+    /// Check that somebody listens for a protocol, such as `amqp`.
     ProtocolListener {
         /// The protocol.
         protocol: String,
     },
-    /// No certificate expires soon.
+    /// Check that no certificate expires soon.
     CertificateExpiration {
         /// Within how many.
         within: u32,
@@ -42,7 +42,7 @@ enum Check {
         #[arg(default_value = "days")]
         unit: String,
     },
-    /// The queues would survive the end of this node.
+    /// Check that the queues would survive the end of this node.
     NodeIsQuorumCritical,
 }
 

@@ -6,9 +6,12 @@ mod connection;
 mod declaration;
 mod definitions;
 mod exit;
+mod filter;
 mod health;
 mod listing;
+mod looking;
 mod messages;
+mod orders;
 mod profile;
 mod removal;
 mod resource;
@@ -27,7 +30,7 @@ use crate::output::{print, print_json};
 pub(crate) use closing::names as connection_names;
 pub(crate) use connection::{Connection, password_in};
 pub(crate) use definitions::{read as read_file, write_private};
-pub(crate) use exit::Exit;
+pub(crate) use exit::{Exit, Misused};
 
 /// Operate a running broker, RabbitMQ too, over its management API.
 #[derive(Debug, Args)]
@@ -47,9 +50,9 @@ pub struct Ctl {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Who we are, and how the broker stands.
+    /// Tell who we are, and how the broker stands.
     Status,
-    /// As whom the broker knows us.
+    /// Tell as whom the broker knows us.
     Whoami,
     /// List what there is.
     List(listing::List),
@@ -67,6 +70,14 @@ enum Command {
     Publish(messages::Publish),
     /// Get messages from a queue; they go back to it unless told otherwise.
     Get(messages::Get),
+    /// Look at messages of a queue without touching them, wherever in it they are.
+    Peek(looking::Peek),
+    /// Find messages by what they carry, in all queues or some, without touching them.
+    Find(looking::Find),
+    /// Move messages to another queue. Each step leaves the one queue and enters the other in a single write.
+    Move(stores::Move),
+    /// Take some of the ready messages out of a queue for good, counted as purged.
+    Discard(stores::OfQueue),
     /// Close connections.
     #[command(subcommand)]
     Close(closing::Close),
@@ -76,16 +87,16 @@ enum Command {
     Import(definitions::Import),
     /// Ask whether the broker is well.
     Health(health::Health),
-    /// What is set aside in a queue because it failed too often, was rejected, expired or found no room.
+    /// List, redrive or discard what is set aside in a queue because it failed too often, was rejected, expired or found no room.
     #[command(subcommand)]
     Parked(stores::Parked),
-    /// What was handed to consumers that do not acknowledge, and is kept for a while.
+    /// List, redeliver or discard what was handed to consumers that do not acknowledge, and is kept for a while.
     #[command(subcommand)]
     Retained(stores::Retained),
-    /// What no queue wanted.
+    /// List, redrive or discard what no queue wanted.
     #[command(subcommand)]
     Unroutable(stores::Unroutable),
-    /// What waits in a delayed exchange for its time.
+    /// List or call off what waits in a delayed exchange for its time.
     #[command(subcommand)]
     Delayed(stores::Delayed),
 }
@@ -148,6 +159,10 @@ impl Command {
             Self::Purge(purge) => purge.run(context),
             Self::Publish(publish) => publish.run(context),
             Self::Get(get) => get.run(context),
+            Self::Peek(peek) => peek.run(context),
+            Self::Find(find) => find.run(context),
+            Self::Move(order) => order.run(context),
+            Self::Discard(of) => of.discard(context),
             Self::Close(close) => close.run(context),
             Self::Export(export) => export.run(context),
             Self::Import(import) => import.run(context),

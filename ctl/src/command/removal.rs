@@ -11,31 +11,31 @@ use crate::api::path;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Delete {
-    /// A virtual host, with all that is in it.
+    /// Delete a virtual host, with all that is in it.
     Vhost(Name),
-    /// A user.
+    /// Delete a user.
     User(Name),
-    /// All that a user may do in the virtual host.
+    /// Take away all that a user may do in the virtual host.
     Permission(Name),
-    /// All that a user may do with topic exchanges of the virtual host.
+    /// Take away all that a user may do with topic exchanges of the virtual host.
     TopicPermission(Name),
-    /// A policy.
+    /// Delete a policy.
     Policy(Name),
-    /// An operator policy.
+    /// Delete an operator policy.
     OperatorPolicy(Name),
-    /// A runtime parameter.
+    /// Delete a runtime parameter.
     Parameter(Parameter),
-    /// A runtime parameter of the whole broker.
+    /// Delete a runtime parameter of the whole broker.
     GlobalParameter(Name),
-    /// A limit of the virtual host.
+    /// Take away a limit of the virtual host.
     VhostLimit(Name),
-    /// A limit of a user.
+    /// Take away a limit of a user.
     UserLimit(UserLimit),
-    /// An exchange.
+    /// Delete an exchange, with its bindings.
     Exchange(Exchange),
-    /// A queue, with its messages.
+    /// Delete a queue, with its messages.
     Queue(Queue),
-    /// A binding.
+    /// Delete a binding.
     Binding(Binding),
 }
 

@@ -1,11 +1,13 @@
-//! Messages that are set aside, and messages that wait for their time: paths of Everack's own, which RabbitMQ has not.
+//! Orders about messages that are set aside, that nobody wanted, that are ready, and messages that wait for their time: paths of
+//! Everack's own, which RabbitMQ has not.
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::exit::Misused;
 use super::listing::tabulated;
+use super::looking::Page;
+use super::orders::{Order, Which};
 use super::resource::Column;
 use super::{Context, Exit};
 use crate::api::path;
@@ -15,50 +17,40 @@ use crate::output::{print, print_json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Parked {
-    /// List them, without changing anything.
+    /// List or search the parked messages of a queue, without changing anything.
     List(QueueMessages),
-    /// Put them back to their places in the queue.
-    Redrive(Order),
-    /// Take them away for good, counted.
-    Discard(Order),
+    /// Put parked messages back to their places in the queue.
+    Redrive(OfQueue),
+    /// Take parked messages away for good, counted.
+    Discard(OfQueue),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Retained {
-    /// List them, without changing anything.
+    /// List or search the retained messages of a queue, without changing anything.
     List(QueueMessages),
-    /// Deliver them once more.
-    Redeliver(Order),
-    /// Take them away for good, counted.
-    Discard(Order),
+    /// Deliver retained messages once more.
+    Redeliver(OfQueue),
+    /// Take retained messages away for good, counted.
+    Discard(OfQueue),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Unroutable {
-    /// List them, without changing anything.
+    /// List or search what no queue wanted, without changing anything.
     List(Page),
+    /// Send unroutable messages once more to where they were published; what still finds no queue stays.
+    Redrive(Which),
+    /// Take unroutable messages away for good, counted.
+    Discard(Which),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Delayed {
-    /// List them, without changing anything.
+    /// List what waits in a delayed exchange, without changing anything.
     List(DelayedMessages),
-    /// Call one of them off, or all.
+    /// Call one of the waiting messages off, or all.
     CallOff(CallOff),
-}
-
-/// Which part of a list.
-#[derive(Debug, Args)]
-pub(super) struct Page {
-    /// How many messages.
-    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
-    count: u64,
-    /// The id to begin with.
-    #[arg(long, value_name = "ID")]
-    first: Option<u64>,
-    /// How many bytes of each body are shown.
-    #[arg(long, value_name = "BYTES", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=65_536))]
-    truncate: u64,
 }
 
 #[derive(Debug, Args)]
@@ -69,26 +61,35 @@ pub(super) struct QueueMessages {
     page: Page,
 }
 
-/// Which messages an order is about.
+/// Messages of a queue.
 #[derive(Debug, Args)]
-pub(super) struct Order {
+pub(super) struct OfQueue {
     /// The queue.
     queue: String,
-    /// These, by their ids, with commas between them.
-    #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with_all = ["first", "all"])]
-    ids: Vec<u64>,
-    /// From this id on.
-    #[arg(long, value_name = "ID", requires = "last", conflicts_with = "all")]
-    first: Option<u64>,
-    /// Up to this id.
-    #[arg(long, value_name = "ID", requires = "first")]
-    last: Option<u64>,
-    /// All of them.
-    #[arg(long)]
-    all: bool,
-    /// Only say how many they are.
-    #[arg(long)]
-    preview: bool,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Move {
+    /// The queue that they are in.
+    from: String,
+    /// The queue of the same virtual host that they go to.
+    to: String,
+    /// Which of them.
+    #[arg(long, value_enum, default_value_t = Movable::Ready)]
+    state: Movable,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// What can be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Movable {
+    /// What waits for a consumer.
+    Ready,
+    /// What is set aside.
+    Parked,
 }
 
 #[derive(Debug, Args)]
@@ -109,17 +110,6 @@ pub(super) struct CallOff {
     all: bool,
 }
 
-const MESSAGES: &[Column] = &[
-    column("id", "id", Kind::Count),
-    column("reason", "reason", Kind::Text),
-    column("until", "retained_until", Kind::Time),
-    column("failures", "failures", Kind::Count),
-    column("exchange", "exchange", Kind::Text),
-    column("routing key", "routing_key", Kind::Text),
-    column("size", "payload_bytes", Kind::Bytes),
-    column("body", "payload", Kind::Text),
-];
-
 const DELAYED: &[Column] = &[
     column("number", "number", Kind::Count),
     column("due", "due_at", Kind::Time),
@@ -137,8 +127,8 @@ impl Parked {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self {
             Self::List(list) => list.run(context, "parked"),
-            Self::Redrive(order) => order.run(context, "parked", "redrive"),
-            Self::Discard(order) => order.run(context, "parked", "discard"),
+            Self::Redrive(of) => of.run(context, "parked", "redrive", "redriven"),
+            Self::Discard(of) => of.run(context, "parked", "discard", "discarded"),
         }
     }
 }
@@ -147,26 +137,39 @@ impl Retained {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self {
             Self::List(list) => list.run(context, "retained"),
-            Self::Redeliver(order) => order.run(context, "retained", "redeliver"),
-            Self::Discard(order) => order.run(context, "retained", "discard"),
+            Self::Redeliver(of) => of.run(context, "retained", "redeliver", "delivered again"),
+            Self::Discard(of) => of.run(context, "retained", "discard", "discarded"),
         }
     }
 }
 
 impl Unroutable {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let Self::List(page) = self;
         let vhost = context.vhost();
-        let path = path(&["everack", "vhosts", vhost, "unroutable"]);
-        let about = format!("cannot list what no queue wanted in vhost {vhost}");
-        page.show(context, &path, &about)
+        let what = format!("what no queue wanted in vhost {vhost}");
+        let (act, done, which) = match &self {
+            Self::List(page) => {
+                let path = path(&["everack", "vhosts", vhost, "unroutable"]) + "?";
+                return page.show(context, &path, &format!("cannot list {what}"));
+            }
+            Self::Redrive(which) => ("redrive", "sent once more", which),
+            Self::Discard(which) => ("discard", "discarded", which),
+        };
+        let order = Order {
+            path: path(&["everack", "vhosts", vhost, "unroutable", act]),
+            more: Value::Null,
+            act,
+            done,
+            what,
+        };
+        order.run(context, which)
     }
 }
 
 impl QueueMessages {
     fn run(self, context: &Context, store: &str) -> anyhow::Result<Exit> {
         let vhost = context.vhost();
-        let path = path(&["everack", "queues", vhost, &self.queue, store]);
+        let path = path(&["everack", "queues", vhost, &self.queue, store]) + "?";
         let about = format!(
             "cannot list what is {store} in queue {} of vhost {vhost}",
             self.queue
@@ -175,81 +178,55 @@ impl QueueMessages {
     }
 }
 
-impl Page {
-    fn show(&self, context: &Context, path: &str, about: &str) -> anyhow::Result<Exit> {
-        let first = self
-            .first
-            .map(|first| format!("&first={first}"))
-            .unwrap_or_default();
-        let path = format!("{path}?count={}&truncate={}{first}", self.count, self.truncate);
-        let answer = context.api.get(&path).with_context(|| about.to_owned())?;
-        show(context, &answer, MESSAGES)?;
-        if let Some(next) = answer["next"].as_u64().filter(|_| !context.json) {
-            eprintln!("there are more: --first {next}");
-        }
-        Ok(Exit::Done)
-    }
-}
-
-fn show(context: &Context, answer: &Value, columns: &[Column]) -> anyhow::Result<()> {
-    if context.json {
-        return print_json(answer);
-    }
-    let messages = answer["messages"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    print(&tabulated(messages, columns).render(Terminal::of_output()))
-}
-
-impl Order {
-    fn run(self, context: &Context, store: &str, act: &str) -> anyhow::Result<Exit> {
+impl OfQueue {
+    fn run(self, context: &Context, store: &str, act: &str, done: &str) -> anyhow::Result<Exit> {
         let vhost = context.vhost();
-        let body = self.body()?;
-        let what = format!("{store} messages of queue {} in vhost {vhost}", self.queue);
-        if act == "discard" && !self.preview {
-            context.confirm(&format!("discard {what}"))?;
-        }
-        let path = path(&["everack", "queues", vhost, &self.queue, store, act]);
-        let answer = context
-            .api
-            .post(&path, &body)
-            .with_context(|| format!("cannot {act} {what}"))?;
-        context.say(&carried_out(&answer.body, act, self.preview), &answer.body)
+        let order = Order {
+            path: path(&["everack", "queues", vhost, &self.queue, store, act]),
+            more: Value::Null,
+            act,
+            done,
+            what: format!("{store} messages of queue {} in vhost {vhost}", self.queue),
+        };
+        order.run(context, &self.which)
     }
 
-    fn body(&self) -> Result<Value, Misused> {
-        let mut body = match (self.ids.as_slice(), self.first, self.last, self.all) {
-            ([], Some(first), Some(last), false) => json!({ "first": first, "last": last }),
-            ([], None, None, true) => json!({ "all": true }),
-            (ids, None, None, false) if !ids.is_empty() => json!({ "ids": ids }),
-            _ => {
-                return Err(Misused(
-                    "say which: --ids, --first and --last, or --all".to_owned(),
-                ));
-            }
+    /// `discard`: what is ready.
+    pub(super) fn discard(self, context: &Context) -> anyhow::Result<Exit> {
+        let vhost = context.vhost();
+        let order = Order {
+            path: path(&["everack", "queues", vhost, &self.queue, "messages", "discard"]),
+            more: Value::Null,
+            act: "discard",
+            done: "discarded",
+            what: format!("ready messages of queue {} in vhost {vhost}", self.queue),
         };
-        body["preview"] = json!(self.preview);
-        Ok(body)
+        order.run(context, &self.which)
     }
 }
 
-/// What became of an order, as a sentence.
-fn carried_out(answer: &Value, act: &str, preview: bool) -> String {
-    let number = |field: &str| answer[field].as_u64().unwrap_or_default();
-    let (messages, bytes, no_room) = (number("messages"), number("bytes"), number("no_room"));
-    let would = if preview { "would be " } else { "" };
-    let done = match act {
-        "redrive" => "redriven",
-        "redeliver" => "delivered again",
-        _ => "discarded",
-    };
-    let stayed = if no_room == 0 {
-        String::new()
-    } else {
-        format!("; {no_room} stayed, as there is no room in the queue")
-    };
-    format!("{messages} messages ({bytes} bytes) {would}{done}{stayed}")
+impl Move {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let Self {
+            from,
+            to,
+            state,
+            which,
+        } = self;
+        let vhost = context.vhost();
+        let state = match state {
+            Movable::Ready => "ready",
+            Movable::Parked => "parked",
+        };
+        let order = Order {
+            path: path(&["everack", "queues", vhost, &from, "messages", "move"]),
+            more: json!({ "to": to, "state": state }),
+            act: "move",
+            done: &format!("moved to {to}"),
+            what: format!("{state} messages of queue {from} in vhost {vhost}"),
+        };
+        order.run(context, &which)
+    }
 }
 
 impl Delayed {
@@ -259,7 +236,15 @@ impl Delayed {
                 let path = path(&["everack", "delayed", context.vhost(), &exchange]);
                 let about = || format!("cannot list what waits in exchange {exchange}");
                 let answer = context.api.get(&path).with_context(about)?;
-                show(context, &answer, DELAYED)?;
+                if context.json {
+                    print_json(&answer)?;
+                } else {
+                    let messages = answer["messages"]
+                        .as_array()
+                        .map(Vec::as_slice)
+                        .unwrap_or_default();
+                    print(&tabulated(messages, DELAYED).render(Terminal::of_output()))?;
+                }
                 Ok(Exit::Done)
             }
             Self::CallOff(call_off) => call_off.run(context),
@@ -291,64 +276,5 @@ impl CallOff {
             &format!("{count} messages called off"),
             &json!({ "messages_called_off": count }),
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn order(ids: &[u64], range: Option<(u64, u64)>, all: bool) -> Order {
-        Order {
-            queue: "q".into(),
-            ids: ids.to_vec(),
-            first: range.map(|range| range.0),
-            last: range.map(|range| range.1),
-            all,
-            preview: false,
-        }
-    }
-
-    #[test]
-    fn an_order_says_which() {
-        let check = |order: Order, expected: Option<Value>| assert_eq!(order.body().ok(), expected);
-        check(
-            order(&[1, 2], None, false),
-            Some(json!({"ids": [1, 2], "preview": false})),
-        );
-        check(
-            order(&[], Some((1, 9)), false),
-            Some(json!({"first": 1, "last": 9, "preview": false})),
-        );
-        check(
-            order(&[], None, true),
-            Some(json!({"all": true, "preview": false})),
-        );
-        check(order(&[], None, false), None);
-    }
-
-    #[test]
-    fn what_became_of_an_order() {
-        let check = |answer: Value, act: &str, preview: bool, expected: &str| {
-            assert_eq!(carried_out(&answer, act, preview), expected);
-        };
-        check(
-            json!({"messages": 3, "bytes": 30, "no_room": 0}),
-            "redrive",
-            false,
-            "3 messages (30 bytes) redriven",
-        );
-        check(
-            json!({"messages": 3, "bytes": 30, "no_room": 1}),
-            "redeliver",
-            false,
-            "3 messages (30 bytes) delivered again; 1 stayed, as there is no room in the queue",
-        );
-        check(
-            json!({"messages": 3, "bytes": 30}),
-            "discard",
-            true,
-            "3 messages (30 bytes) would be discarded",
-        );
     }
 }

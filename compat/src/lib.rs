@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod client;
 pub mod control;
 pub mod http;
+pub mod pty;
 pub mod raw;
 pub mod script;
 pub mod shop;

@@ -5,6 +5,7 @@
 //! | [`api`] | an HTTP client for management APIs: log-in, answers, failures |
 //! | [`command`] | `everack ctl`: what can be asked for, one file a group |
 //! | [`rabbitmqctl`] | RabbitMQ's command line tools, under their names |
+//! | [`top`] | `everack top`: a screen that shows how a broker is |
 //! | [`output`] | tables for people, JSON for scripts |
 //! | [`Quiet`] | a password is typed without being seen |
 //!
@@ -16,6 +17,7 @@ mod command;
 mod output;
 mod quiet;
 pub mod rabbitmqctl;
+pub mod top;
 
 pub use command::{Ctl, run};
 pub use quiet::Quiet;

@@ -44,6 +44,8 @@ enum Command {
     Doctor(everack_audit::doctor::Args),
     /// Operate a running broker over its management API, RabbitMQ too: list, show, declare, delete, close, export, import.
     Ctl(Box<everack_ctl::Ctl>),
+    /// Show how a running broker is, RabbitMQ too, on a screen that is drawn over and over: rates, queues, connections, consumers.
+    Top(Box<everack_ctl::top::Top>),
     /// Move definitions and messages from a running RabbitMQ to another broker, and count.
     Migrate(Box<everack_migrate::Args>),
     /// Play the order story: order services, warehouses and a broker, killed in the middle of their work.
@@ -127,6 +129,7 @@ impl Cli {
             Command::Audit(args) => Ok(everack_audit::run(*args)),
             Command::Doctor(args) => everack_audit::doctor::run(args),
             Command::Ctl(args) => Ok(everack_ctl::run(*args)),
+            Command::Top(args) => Ok(everack_ctl::top::run(&args)),
             Command::Migrate(args) => everack_migrate::run(*args),
             Command::Health(args) => health::run(&args),
             Command::Config(args) => args.run(),

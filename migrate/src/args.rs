@@ -5,6 +5,10 @@ use std::time::Duration;
 
 /// The command line of `everack migrate`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "It ends with the status
+  0  the counts of all queues agree
+  1  those of a queue do not
+  2  nothing could be moved at all")]
 pub struct Args {
     /// The management API of the broker to move away from, with an administrator's name and password.
     #[arg(long, value_name = "URL")]

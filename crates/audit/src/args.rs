@@ -11,6 +11,11 @@ use std::time::Duration;
 /// lost.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "It ends with the status
+  0  nothing that was confirmed is lost
+  1  a promise was broken, and the verdict says which
+  2  the audit itself failed
+  3  the broker did not come back")]
 pub struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

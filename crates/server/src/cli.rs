@@ -12,6 +12,7 @@ use everack_ctl::Quiet;
 use crate::auth::{password, rabbitmq};
 use crate::config::environment::{self, FromEnvironment};
 use crate::config::{Config, Override, Sources, rabbitmq as rabbitmq_conf, render};
+use crate::manual::{Completions, Manual};
 use crate::output::print;
 use crate::serve::{self, Broker};
 use crate::{health, inspect};
@@ -59,6 +60,10 @@ enum Command {
     Metrics,
     /// Read a password from standard input and print its hash, for `password_hash` in the configuration.
     HashPassword(HashPasswordArgs),
+    /// Print what a shell needs to complete everack's command lines.
+    Completions(Completions),
+    /// Write a man page for each command.
+    Man(Manual),
     /// The order service of the demo, which starts this binary for each of its processes.
     #[cfg(feature = "demo")]
     #[command(hide = true)]
@@ -138,6 +143,8 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::HashPassword(args) => hash_password(&args),
+            Command::Completions(args) => args.run(),
+            Command::Man(args) => args.run(),
             #[cfg(feature = "demo")]
             Command::Demo(args) => everack_shop::demo::run(args, everack_console::story),
             #[cfg(feature = "demo")]

@@ -17,6 +17,9 @@ const START: [u8; 4] = [0, 10, 0, 10];
 
 /// What to ask.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "It ends with the status
+  0  a broker answers
+  1  none does, and why")]
 pub struct Args {
     /// Where the broker listens for AMQP clients [default: 127.0.0.1:5672, with the port of RABBITMQ_NODE_PORT if that is set].
     #[arg(long, value_name = "ADDR:PORT")]

@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod inspect;
 pub mod log;
+mod manual;
 mod metrics;
 pub mod net;
 mod output;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
+use super::deb::COMPLETIONS;
 use super::fresh;
 use crate::shell;
 
@@ -142,6 +143,12 @@ impl Root {
         check("/usr/bin/everack", "root:root 755")?;
         check("/etc/everack/everack.toml", "root:everack 640")?;
         check("/var/lib/everack", "everack:everack 700")?;
+        for page in ["everack", "everack-serve", "everack-ctl-list"] {
+            check(&format!("/usr/share/man/man1/{page}.1.gz"), "root:root 644")?;
+        }
+        for (_, completion) in COMPLETIONS {
+            check(&format!("/{completion}"), "root:root 644")?;
+        }
         let shell_of = shell::capture(&mut self.command(&["getent", "passwd", "everack"]))?;
         ensure!(
             shell_of.trim().ends_with("/nologin"),

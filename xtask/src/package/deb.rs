@@ -14,6 +14,13 @@ const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 /// The unit has one source, which the guide shows too.
 const UNIT: &str = "docs/guide/src/everack.service";
 
+/// Where Debian's shells look for completions.
+pub(super) const COMPLETIONS: [(&str, &str); 3] = [
+    ("bash", "usr/share/bash-completion/completions/everack"),
+    ("zsh", "usr/share/zsh/vendor-completions/_everack"),
+    ("fish", "usr/share/fish/vendor_completions.d/everack.fish"),
+];
+
 /// Builds the package and returns its path.
 pub(super) fn build(binary: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
     ensure!(
@@ -47,6 +54,7 @@ pub(super) fn build(binary: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
         source("CHANGELOG.md")?.as_bytes(),
         0o644,
     )?;
+    manual(&tree, &everack)?;
     let version = version(&everack)?;
     control(&tree, &version)?;
     let package = folder.join(format!("everack_{version}_{}.deb", architecture()?));
@@ -57,6 +65,23 @@ pub(super) fn build(binary: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
             .arg(&package),
     )?;
     Ok(package)
+}
+
+/// Man pages and completions, as the binary writes them.
+fn manual(tree: &Path, everack: &Path) -> anyhow::Result<()> {
+    let pages = tree.join("usr/share/man/man1");
+    shell::capture(shell::command(everack).arg("man").arg(&pages))?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&pages)? {
+        files.push(entry?.path());
+    }
+    // Without names and times, so that the same pages are the same bytes.
+    shell::run(shell::command("gzip").arg("-9n").args(&files))?;
+    for (shell_name, path) in COMPLETIONS {
+        let script = shell::capture(shell::command(everack).args(["completions", shell_name]))?;
+        place(&tree.join(path), script.as_bytes(), 0o644)?;
+    }
+    Ok(())
 }
 
 /// What the binary says of itself, as a version of Debian's.

@@ -29,6 +29,10 @@ pub use snapshot::Snapshot;
 
 /// What can be asked for on the command line.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "It ends with the status
+  0  nothing that it knows of can be lost
+  1  something can be lost, and the page says how
+  2  the broker could not be read")]
 pub struct Args {
     /// The management API of the broker, with user and password. The user needs the tag `monitoring` or `administrator` to see
     /// everything.

@@ -20,6 +20,10 @@ use crate::output::tolerate_closed_pipe;
 
 /// What to look at.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "It ends with the status
+  0  the files are sound
+  1  they could not be looked at
+  2  something is wrong with them")]
 pub struct Args {
     /// The data directory of a broker that does not run.
     directory: PathBuf,

@@ -360,7 +360,7 @@ fn parked(ctl: &Ctl) -> anyhow::Result<()> {
 
 fn unroutable(ctl: &Ctl) -> anyhow::Result<()> {
     for key in ["north", "south"] {
-        ctl.expect(0, &["publish", key, key, "--exchange", "amq.direct"])?;
+        ctl.expect(3, &["publish", key, key, "--exchange", "amq.direct"])?;
     }
     ensure!(bodies(ctl, &["unroutable", "list", "--exchange", "amq.direct"])? == ["north", "south"]);
     let found = ctl.json(&["find", "--routing-key", "south"])?;

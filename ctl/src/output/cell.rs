@@ -17,12 +17,14 @@ pub(crate) enum Kind {
     Rate,
     /// Milliseconds since 1970.
     Time,
+    /// Seconds that something has lasted.
+    Age,
 }
 
 impl Kind {
     /// Whether a column of these is aligned to the right.
     pub(crate) fn is_number(self) -> bool {
-        matches!(self, Self::Count | Self::Bytes | Self::Rate)
+        matches!(self, Self::Count | Self::Bytes | Self::Rate | Self::Age)
     }
 }
 
@@ -35,6 +37,7 @@ pub(crate) fn text(value: Option<&Value>, kind: Kind) -> String {
         (Kind::Bytes, Some(bytes)) => bytes_text(bytes),
         (Kind::Rate, Some(rate)) => format!("{rate:.1}"),
         (Kind::Time, Some(milliseconds)) => time_text(milliseconds),
+        (Kind::Age, Some(seconds)) => age_text(seconds),
         _ => plain(value),
     }
 }
@@ -89,6 +92,14 @@ pub(crate) fn bytes_text(bytes: f64) -> String {
         2
     };
     format!("{amount:.digits$} {}", UNITS[unit])
+}
+
+/// How long something has lasted, in the largest unit of which there are two, five characters at most for years to come.
+fn age_text(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 3] = [(86_400.0, "d"), (3_600.0, "h"), (60.0, "min")];
+    let unit = UNITS.iter().find(|(length, _)| seconds >= 2.0 * length);
+    let (length, name) = unit.unwrap_or(&(1.0, "s"));
+    format!("{:.0}{name}", (seconds / length).floor())
 }
 
 /// A moment in UTC, by the second.
@@ -152,6 +163,13 @@ mod tests {
         check(json!(1_700_000_000_000_u64), Kind::Time, "2023-11-14 22:13:20Z");
         check(json!(951_782_400_000_u64), Kind::Time, "2000-02-29 00:00:00Z");
         check(json!(-1), Kind::Time, "-1");
+        check(json!(0.4), Kind::Age, "0s");
+        check(json!(119), Kind::Age, "119s");
+        check(json!(120), Kind::Age, "2min");
+        check(json!(7199), Kind::Age, "119min");
+        check(json!(7200), Kind::Age, "2h");
+        check(json!(1_000_000), Kind::Age, "11d");
+        check(json!(null), Kind::Age, "");
         assert_eq!(text(None, Kind::Count), "");
     }
 

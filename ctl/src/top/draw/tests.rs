@@ -94,7 +94,7 @@ fn a_narrow_screen() {
 #[test]
 fn a_wide_screen_has_more_columns() {
     let lines = screen(&looked(&overview(), &nodes(false)), 120, 12, 5);
-    let headings = "queue                          vhost         ▼ready unsettled     in/s    out/s    ack/s cons  parked      size state";
+    let headings = "queue                  vhost         ▼ready unsettled     in/s    out/s    ack/s cons  oldest  parked      size state";
     assert_eq!(lines[5], headings);
     assert!(
         lines[2].contains("disk 10.0 GiB free, stops at 48.0 MiB"),

@@ -100,13 +100,13 @@ impl Pty {
         }
     }
 
-    /// What the screen shows now.
+    /// What the screen shows now, all its lines, without the spaces at their ends.
     pub fn lines(&self) -> Vec<String> {
-        self.screen
-            .screen()
-            .contents()
-            .lines()
-            .map(str::to_owned)
+        let screen = self.screen.screen();
+        let (_, columns) = screen.size();
+        screen
+            .rows(0, u16::from(columns))
+            .map(|row| row.trim_end().to_owned())
             .collect()
     }
 

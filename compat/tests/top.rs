@@ -83,7 +83,7 @@ fn screen() -> anyhow::Result<()> {
     );
     pty.resize(60, 12)?;
     let lines = pty.wait_for("a narrow screen", |lines| {
-        lines.len() <= 12 && lines[5].ends_with("out/s cons")
+        lines.len() == 12 && lines[5].ends_with("out/s cons")
     })?;
     ensure!(
         lines.iter().all(|line| line.chars().count() <= 60),
@@ -92,7 +92,7 @@ fn screen() -> anyhow::Result<()> {
     );
     pty.press("/inv\r")?;
     pty.wait_for("the filter", |lines| {
-        lines[6].starts_with("invoices ") && lines.get(7).is_none_or(String::is_empty)
+        lines[6].starts_with("invoices ") && lines[7].is_empty()
     })?;
     pty.press("2")?;
     pty.wait_for("connections", |lines| lines[5].starts_with("connection "))?;

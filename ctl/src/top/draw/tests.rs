@@ -1,3 +1,5 @@
+//! Screens of every size and state, drawn into memory. What keys do to the state is tested beside the state.
+
 use super::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;

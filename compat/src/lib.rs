@@ -14,6 +14,7 @@ pub mod raw;
 pub mod script;
 pub mod shop;
 pub mod small_disk;
+pub mod tls_proxy;
 
 use std::path::PathBuf;
 

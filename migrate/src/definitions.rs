@@ -3,21 +3,20 @@
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-use crate::address::escaped;
-use crate::api::{Api, Refusal};
+use everack_api_client::{Api, Method, path};
+
+use crate::api::read;
 use crate::plan::{Filter, Task, list, text};
 
 /// Imports everything in one request, which the target takes as a whole or not at all.
 pub(crate) fn import(target: &Api, definitions: &Value) -> anyhow::Result<()> {
-    match target.ask("POST", "/api/definitions", Some(definitions))? {
+    match target.post("/api/definitions", definitions) {
         Ok(_) => Ok(()),
-        Err(Refusal {
-            status: 404 | 405, ..
-        }) => bail!(
+        Err(refusal) if matches!(refusal.status(), Some(404 | 405)) => bail!(
             "{} does not import definitions; `--definitions topology` declares vhosts, exchanges, queues and bindings one by one",
-            target.base()
+            target.target().place
         ),
-        Err(refusal) => bail!("the target does not take the definitions, and nothing is moved: {refusal}"),
+        Err(failure) => bail!("the target does not take the definitions, and nothing is moved: {failure}"),
     }
 }
 
@@ -25,41 +24,47 @@ pub(crate) fn import(target: &Api, definitions: &Value) -> anyhow::Result<()> {
 pub(crate) fn declare(target: &Api, definitions: &Value, filter: &Filter) -> anyhow::Result<()> {
     let wanted = |value: &&Value| filter.wants_vhost(text(value, "vhost"));
     for vhost in list(&definitions["vhosts"]).filter(|vhost| filter.wants_vhost(text(vhost, "name"))) {
-        let path = format!("/api/vhosts/{}", escaped(text(vhost, "name")));
-        order(target, "PUT", &path, &json!({}))?;
+        order(
+            target,
+            Method::PUT,
+            &path(&["vhosts", text(vhost, "name")]),
+            &json!({}),
+        )?;
     }
     for exchange in list(&definitions["exchanges"]).filter(wanted) {
-        order(target, "PUT", &path_of("exchanges", exchange), exchange)?;
+        order(target, Method::PUT, &path_of("exchanges", exchange), exchange)?;
     }
     for queue in list(&definitions["queues"]).filter(wanted) {
-        order(target, "PUT", &path_of("queues", queue), queue)?;
+        order(target, Method::PUT, &path_of("queues", queue), queue)?;
     }
     for binding in list(&definitions["bindings"]).filter(wanted) {
         let kind = if text(binding, "destination_type") == "exchange" {
-            'e'
+            "e"
         } else {
-            'q'
+            "q"
         };
-        let path = format!(
-            "/api/bindings/{}/e/{}/{kind}/{}",
-            escaped(text(binding, "vhost")),
-            escaped(text(binding, "source")),
-            escaped(text(binding, "destination")),
-        );
+        let ends = [
+            text(binding, "vhost"),
+            "e",
+            text(binding, "source"),
+            kind,
+            text(binding, "destination"),
+        ];
+        let path = path(&[&["bindings"], &ends[..]].concat());
         let body = json!({ "routing_key": binding["routing_key"], "arguments": binding["arguments"] });
-        order(target, "POST", &path, &body)?;
+        order(target, Method::POST, &path, &body)?;
     }
     Ok(())
 }
 
 /// Declares the queues that are moved and that no definitions name: transient ones.
 pub(crate) fn declare_missing(target: &Api, source_queues: &Value, tasks: &[Task]) -> anyhow::Result<()> {
-    let there = target.get("/api/queues")?;
+    let there = read(target, "/api/queues")?;
     let is_there = |task: &Task| list(&there).any(|queue| is(queue, task));
     for task in tasks.iter().filter(|task| !is_there(task)) {
         let queue = list(source_queues).find(|queue| is(queue, task));
         let queue = queue.with_context(|| format!("{} is not in the source's list", task.shown()))?;
-        order(target, "PUT", &path_of("queues", queue), queue)?;
+        order(target, Method::PUT, &path_of("queues", queue), queue)?;
     }
     Ok(())
 }
@@ -69,11 +74,7 @@ fn is(queue: &Value, task: &Task) -> bool {
 }
 
 fn path_of(kind: &str, value: &Value) -> String {
-    format!(
-        "/api/{kind}/{}/{}",
-        escaped(text(value, "vhost")),
-        escaped(text(value, "name"))
-    )
+    path(&[kind, text(value, "vhost"), text(value, "name")])
 }
 
 /// What a declaration says of itself, without what the path says and what statistics add.
@@ -94,7 +95,7 @@ fn declared(value: &Value) -> Value {
         .into()
 }
 
-fn order(target: &Api, method: &str, path: &str, what: &Value) -> anyhow::Result<()> {
+fn order(target: &Api, method: Method, path: &str, what: &Value) -> anyhow::Result<()> {
     let mut body = declared(what);
     if path.starts_with("/api/queues/")
         && let Some(body) = body.as_object_mut()
@@ -102,9 +103,9 @@ fn order(target: &Api, method: &str, path: &str, what: &Value) -> anyhow::Result
         // A list of queues has the queue's kind under the name that an exchange's type has.
         body.remove("type");
     }
-    match target.ask(method, path, Some(&body))? {
+    match target.send(method.clone(), path, Some(&body)) {
         Ok(_) => Ok(()),
-        Err(refusal) => bail!("the target does not take {method} {path}, and no message is moved: {refusal}"),
+        Err(failure) => bail!("the target does not take {method} {path}, and no message is moved: {failure}"),
     }
 }
 

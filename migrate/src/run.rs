@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use regex::Regex;
 use tokio::time::Instant;
 
-use crate::address::Address;
-use crate::api::Api;
+use crate::address;
+use crate::api::{open, read};
 use crate::args::{Args, Definitions};
 use crate::crew::{self, Shared};
 use crate::definitions;
@@ -40,16 +40,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Whether everything agrees.
 fn work(args: &Args) -> anyhow::Result<bool> {
-    let (from, to) = (
-        Address::parse("--from", &args.from)?,
-        Address::parse("--to", &args.to)?,
-    );
+    let ca = args.ca.as_deref();
+    let source = open("--from", &args.from, ca)?;
+    let target = open("--to", &args.to, ca)?;
     let ends = Ends {
-        from: from.amqp("--from-amqp", args.from_amqp.as_deref())?,
-        to: to.amqp("--to-amqp", args.to_amqp.as_deref())?,
+        from: address::amqp(source.target(), "--from-amqp", args.from_amqp.as_deref())?,
+        to: address::amqp(target.target(), "--to-amqp", args.to_amqp.as_deref())?,
     };
-    let source = Api::new(from, args.ca.as_deref()).context("the source")?;
-    let target = Api::new(to, args.ca.as_deref()).context("the target")?;
     let filter = Filter {
         queues: args
             .queues
@@ -60,9 +57,9 @@ fn work(args: &Args) -> anyhow::Result<bool> {
         vhosts: args.vhosts.clone(),
     };
     let scene = Scene {
-        definitions: source.get("/api/definitions").context("the source")?,
-        queues: source.get("/api/queues").context("the source")?,
-        target: target.get("/api/overview").context("the target")?,
+        definitions: read(&source, "/api/definitions").context("the source")?,
+        queues: read(&source, "/api/queues").context("the source")?,
+        target: read(&target, "/api/overview").context("the target")?,
     };
     let mut plan = plan(&scene, &filter);
     if args.dry_run {
@@ -80,7 +77,7 @@ fn work(args: &Args) -> anyhow::Result<bool> {
     } else if args.definitions != Definitions::None {
         definitions::declare_missing(&target, &scene.queues, &plan.tasks)?;
     }
-    plan.heed(&target.get("/api/queues").context("the target")?);
+    plan.heed(&read(&target, "/api/queues").context("the target")?);
     let rows = move_messages(args, ends, &mut plan)?;
     print(
         args,

@@ -350,7 +350,7 @@ fn wrong_password() -> anyhow::Result<()> {
     let examined = doctor(&url(&broker, "guest:wrong"))?;
     ensure!(examined.status == Some(2), "{:?}", examined.status);
     ensure!(
-        examined.complaint.contains("401 Login failed"),
+        examined.complaint.contains("401 Unauthorized: Login failed"),
         "{}",
         examined.complaint
     );

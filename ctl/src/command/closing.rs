@@ -2,12 +2,12 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use everack_api_client::{Api, Failure, path};
 use serde_json::{Value, json};
 
 use super::exit::Misused;
 use super::resource::Resource;
 use super::{Context, Exit};
-use crate::api::{Api, Failure, path};
 
 /// What clients are told if nothing else is said.
 const REASON: &str = "closed by an operator";

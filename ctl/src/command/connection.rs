@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use everack_api_client::{Api, Login, Place, Target};
 
 use super::profile::Profile;
-use crate::api::{Api, Login, Place, Target, find_local};
+use super::socket;
 use crate::quiet::Quiet;
 
 /// RabbitMQ's address, and ours.
@@ -115,7 +116,7 @@ impl Connection {
 
     /// The socket of a broker on this machine, if it was named or can be opened; else the usual address.
     fn usual_place(&self, as_user: bool) -> Place {
-        let socket = find_local(self.data.as_deref()).filter(|_| !as_user || self.data.is_some());
+        let socket = socket::find(self.data.as_deref()).filter(|_| !as_user || self.data.is_some());
         socket.map_or_else(|| Place::Http(USUAL.to_owned()), Place::Socket)
     }
 

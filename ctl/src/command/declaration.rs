@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
+use everack_api_client::{Failure, path};
 use serde_json::{Value, json};
 
 use super::amend::{self, Pair};
 use super::connection::{ask, password_in};
 use super::exit::Misused;
 use super::{Context, Exit};
-use crate::api::{Failure, path};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Declare {

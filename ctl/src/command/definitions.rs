@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use everack_api_client::path;
 use serde_json::{Value, json};
 
 use super::exit::Misused;
 use super::{Context, Exit};
-use crate::api::path;
 use crate::output::print_json;
 
 /// Most bytes of a file of definitions.

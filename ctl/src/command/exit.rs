@@ -1,6 +1,6 @@
 //! The statuses that `everack ctl` ends with.
 
-use crate::api::Failure;
+use everack_api_client::Failure;
 
 /// Why it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +89,8 @@ pub(crate) struct Misused(pub(crate) String);
 mod tests {
     use super::*;
     use anyhow::Context as _;
+    use everack_api_client::StatusCode;
     use serde_json::Value;
-    use ureq::http::StatusCode;
 
     #[test]
     fn errors_have_statuses() {

@@ -1,9 +1,8 @@
 //! Which messages are meant: by what they carry. Paths of Everack's own search by it, and orders are narrowed by it.
 
 use clap::Args;
+use everack_api_client::escaped;
 use serde_json::{Map, Value, json};
-
-use crate::api::escaped;
 
 /// What a message has to carry; all that is said has to be so.
 #[derive(Debug, Clone, Default, Args)]

@@ -2,10 +2,10 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use everack_api_client::{Failure, path};
 use serde_json::{Value, json};
 
 use super::{Context, Exit};
-use crate::api::{Failure, path};
 use crate::output::cell::{Kind, safe, text};
 use crate::output::{field, print, print_json};
 

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use everack_api_client::{Failure, path};
 use serde_json::{Value, json};
 
 use super::exit::Misused;
@@ -9,7 +10,6 @@ use super::filter::Filter;
 use super::listing::tabulated;
 use super::resource::{Column, Resource};
 use super::{Context, Exit};
-use crate::api::{Failure, path};
 use crate::output::cell::Kind;
 use crate::output::terminal::Terminal;
 use crate::output::{print, print_json};
@@ -170,7 +170,7 @@ pub(super) fn cursor(next: &Value) -> Option<String> {
 }
 
 fn continued(path: &str, first: Option<&str>) -> String {
-    let first = first.map(|first| format!("&first={}", crate::api::escaped(first)));
+    let first = first.map(|first| format!("&first={}", everack_api_client::escaped(first)));
     format!("{path}{}", first.unwrap_or_default())
 }
 

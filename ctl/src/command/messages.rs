@@ -5,13 +5,13 @@ use std::io::Read as _;
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use clap::{Args, ValueEnum};
+use everack_api_client::path;
 use serde_json::{Value, json};
 
 use super::amend::{self, Pair};
 use super::listing::tabulated;
 use super::resource::Column;
 use super::{Context, Exit};
-use crate::api::path;
 use crate::output::cell::Kind;
 use crate::output::terminal::Terminal;
 use crate::output::{print, print_json};

@@ -15,15 +15,16 @@ mod orders;
 mod profile;
 mod removal;
 mod resource;
+mod socket;
 mod stores;
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use everack_api_client::Api;
 use serde_json::Value;
 
-use crate::api::Api;
 use crate::output::cell::safe;
 use crate::output::{print, print_json};
 

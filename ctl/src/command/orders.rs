@@ -119,7 +119,7 @@ impl Order<'_> {
     }
 
     fn steps(&self, context: &Context, which: &Which, outcome: &mut Outcome) -> anyhow::Result<()> {
-        let shows = std::io::stderr().is_terminal() && !context.json;
+        let mut progress = Progress::new(context.json);
         let mut first = None;
         loop {
             let mut body = which.body(first)?;
@@ -137,13 +137,36 @@ impl Order<'_> {
                 Some(_) if !stuck => first = next,
                 _ => return Ok(()),
             }
-            if shows {
-                eprint!(
-                    "\r{} messages ({}) so far",
-                    outcome.messages,
-                    bytes_text(outcome.bytes as f64)
-                );
-            }
+            progress.tell(outcome);
+        }
+    }
+}
+
+/// How far an order is, on a terminal: one line that is written over.
+struct Progress {
+    shows: bool,
+    told: bool,
+}
+
+impl Progress {
+    fn new(json: bool) -> Self {
+        let shows = std::io::stderr().is_terminal() && !json;
+        Self { shows, told: false }
+    }
+
+    fn tell(&mut self, outcome: &Outcome) {
+        if self.shows {
+            self.told = true;
+            let bytes = bytes_text(outcome.bytes as f64);
+            eprint!("\r\x1b[K{} messages ({bytes}) so far", outcome.messages);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.told {
+            eprint!("\r\x1b[K");
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use everack_api_client::path;
 use serde_json::{Value, json};
 
 use super::declaration::Destination;
 use super::exit::Misused;
 use super::{Context, Exit};
-use crate::api::path;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Delete {

@@ -1,8 +1,8 @@
 //! What can be listed and shown: where the API has it, and which of its fields a table shows.
 
 use clap::ValueEnum;
+use everack_api_client::path;
 
-use crate::api::path;
 use crate::output::cell::Kind;
 
 /// A kind of thing that the API lists.

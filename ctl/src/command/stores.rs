@@ -3,6 +3,7 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
+use everack_api_client::path;
 use serde_json::{Value, json};
 
 use super::listing::tabulated;
@@ -10,7 +11,6 @@ use super::looking::Page;
 use super::orders::{Order, Which};
 use super::resource::Column;
 use super::{Context, Exit};
-use crate::api::path;
 use crate::output::cell::Kind;
 use crate::output::terminal::Terminal;
 use crate::output::{print, print_json};

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use everack_api_client::path;
 use serde_json::{Map, Value, json};
 
 use super::session::{Done, Session, Stop, status};
-use crate::api::path;
 use crate::command::{connection_names, read_file, write_private};
 
 pub(super) fn add_vhost(session: &Session) -> Done {
@@ -147,9 +147,9 @@ pub(super) fn authenticate_user(session: &Session) -> Done {
     match api.get("/api/whoami") {
         Ok(_) => {}
         // Who may log in, but has no tag for this API, has given the right password.
-        Err(crate::api::Failure::Refused { status, reason, .. })
+        Err(everack_api_client::Failure::Refused { status, reason, .. })
             if status.as_u16() == 401 && reason.starts_with("Not management user") => {}
-        Err(crate::api::Failure::Refused { status, .. }) if status.as_u16() == 401 => {
+        Err(everack_api_client::Failure::Refused { status, .. }) if status.as_u16() == 401 => {
             return Err(Stop::error(
                 self::status::DATA,
                 format!("Error: failed to authenticate user \"{name}\"\nuser '{name}' - invalid credentials"),

@@ -3,11 +3,11 @@
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use everack_api_client::{Failure, path};
 use serde_json::{Value, json};
 
 use super::options::Formatter;
 use super::session::{Done, Session, Stop, status};
-use crate::api::{Failure, path};
 use crate::output::cell::bytes_text;
 
 /// How long `await_startup` waits if nothing is said, RabbitMQ's time.

@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
+use everack_api_client::{Api, Failure, path};
 use serde_json::Value;
 
 use super::options::{Formatter, Line};
 use super::rows::Rows;
 use super::{Spec, Tool};
-use crate::api::{Api, Failure, path};
 use crate::command::Connection;
 use crate::output::print;
 

@@ -4,9 +4,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use everack_api_client::Api;
+
 use super::glance::Glance;
 use super::view::Question;
-use crate::api::Api;
 
 /// What comes back: a look at the broker, or why there is none.
 pub(super) type News = Result<Glance, String>;

@@ -1,10 +1,10 @@
 //! What one look at the broker has shown. What an API does not tell is left open: RabbitMQ knows less, and a user without the tag
 //! `monitoring` is told less.
 
+use everack_api_client::{Api, Failure};
 use serde_json::Value;
 
 use super::view::{Question, View};
-use crate::api::{Api, Failure};
 use crate::output::cell::{plain, safe};
 use crate::output::field;
 

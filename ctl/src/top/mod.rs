@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use everack_api_client::{Api, Failure};
 
-use crate::api::{Api, Failure};
 use crate::command::{Connection, Exit, Misused};
 use crate::output::cell::safe;
 use draw::Scene;

@@ -1,6 +1,7 @@
 //! What the lower part of the screen can list: where the API has it, and its columns.
 
-use crate::api::{escaped, path};
+use everack_api_client::{escaped, path};
+
 use crate::output::cell::Kind;
 
 /// Rows that are asked for; lists are sorted where they are, so these are the foremost.

@@ -177,11 +177,19 @@ pub(crate) const PACKAGES: &[Layer] = &[
         may_import_in_tests: &[],
         never: &[TOKIO, FILES, SOCKETS_BUT_ADDRESSES, THREADS, ENVIRONMENT],
     },
+    // Asks management APIs for tools that must not share code with the broker: it knows HTTP and JSON, and no broker.
+    Layer {
+        package: "everack-api-client",
+        folder: "api-client",
+        may_import: &[],
+        may_import_in_tests: &[],
+        never: &[TOKIO, CLOCKS, THREADS, RANDOMNESS],
+    },
     // Black box: a bug that it shared with the broker could hide a loss.
     Layer {
         package: "everack-audit",
         folder: "crates/audit",
-        may_import: &[],
+        may_import: &["everack-api-client"],
         may_import_in_tests: &["everack-compat"],
         never: &[],
     },
@@ -212,7 +220,7 @@ pub(crate) const PACKAGES: &[Layer] = &[
     Layer {
         package: "everack-ctl",
         folder: "ctl",
-        may_import: &[],
+        may_import: &["everack-api-client"],
         may_import_in_tests: &[],
         never: &[TOKIO],
     },
@@ -220,7 +228,7 @@ pub(crate) const PACKAGES: &[Layer] = &[
     Layer {
         package: "everack-migrate",
         folder: "migrate",
-        may_import: &[],
+        may_import: &["everack-api-client"],
         may_import_in_tests: &["everack-compat"],
         never: &[],
     },

@@ -2,7 +2,6 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`api`] | one HTTP client, for RabbitMQ, LavinMQ and Everack alike |
 //! | [`snapshot`] | what was read, and words for what is not there |
 //! | [`checks`] | one file for each risk: from a snapshot to findings |
 //! | [`finding`] | what was found, and what could not be looked at |
@@ -11,7 +10,6 @@
 //! It only reads: no message, queue or connection is touched. What a broker does not tell is *could not be checked*, never
 //! taken for good.
 
-mod api;
 mod checks;
 mod finding;
 mod report;
@@ -23,6 +21,9 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+
+use anyhow::Context as _;
+use everack_api_client::{Api, Target};
 
 pub use finding::{Diagnosis, Finding, Severity, Unchecked};
 pub use snapshot::Snapshot;
@@ -53,6 +54,8 @@ pub struct Args {
     ca: Option<PathBuf>,
 }
 
+/// How long one answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// The status when the broker could not be read.
 const UNREADABLE: u8 = 2;
 
@@ -80,7 +83,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Reads the broker at `url` and looks for everything that could lose messages.
 pub fn examine(url: &str, ca: Option<&std::path::Path>, watch: Duration) -> anyhow::Result<Diagnosis> {
-    let api = api::Api::new(url, ca)?;
+    let target = Target::of_url(url, ca).context("--url")?;
+    let api = Api::new(target, ANSWER_MAX)?;
     let snapshot = Snapshot::read(&api, watch)?;
     Ok(diagnose(&snapshot))
 }

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::Context as _;
+use everack_api_client::{Api, Failure};
 use serde_json::{Map, Value};
-
-use super::api::{Api, Reply};
 
 /// The paths that are read, by the name that checks use.
 const PARTS: &[(&str, &str)] = &[
@@ -80,28 +79,33 @@ impl Snapshot {
     pub(super) fn read(api: &Api, watch: Duration) -> anyhow::Result<Self> {
         let mut parts = BTreeMap::new();
         for &(name, path) in PARTS {
-            let part = match api.get(path)? {
-                Reply::Read(value) => Ok(value),
-                Reply::Refused(reason) if name == "overview" => {
-                    bail!("{}: {path}: {reason}", api.target().base());
-                }
-                Reply::Refused(reason) => Err(reason),
+            let part = match api.get(path) {
+                Ok(value) => Ok(value),
+                Err(refused @ Failure::Refused { .. }) if name != "overview" => Err(refused.to_string()),
+                Err(failure) => return Err(failure).context(format!("{}: {path}", api.target().place)),
             };
             parts.insert(name, part);
         }
         let mut later = None;
         if !watch.is_zero() {
             std::thread::sleep(watch);
-            if let Reply::Read(value) = api.get("/api/queues")? {
-                later = Some(value);
+            match api.get("/api/queues") {
+                Ok(value) => later = Some(value),
+                Err(Failure::Refused { .. }) => {}
+                Err(failure) => return Err(failure.into()),
             }
         }
         let target = api.target();
+        // Over a socket it is who operates the machine.
+        let user = target
+            .login
+            .as_ref()
+            .map_or_else(|| "operator".to_owned(), |login| login.user.clone());
         Ok(Self {
-            url: target.base().to_owned(),
+            url: target.place.to_string(),
             product: Product::of(&parts),
-            user: target.user.clone(),
-            loopback: target.is_loopback(),
+            user,
+            loopback: target.place.is_loopback(),
             parts,
             later,
         })

@@ -1,15 +1,14 @@
 //! The jobs that wait for the log, and the threads that wait for jobs. When a round may begin is decided by
 //! [`everack_node::rounds`]; here is who begins it, and who is woken.
 //!
-//! One thread, the first, takes whatever comes while no sync is under way; it alone is woken by those who bring jobs, and only if it
-//! would not be back in time by itself. While it waits
+//! One thread, the first, takes whatever comes while no sync is under way; it alone is woken by those who bring jobs. While it waits
 //! for its sync, one of the others keeps watch: it looks every few milliseconds whether jobs have waited too long for that
 //! sync, and then writes and syncs them beside it. So a usual round costs no wake-up more, and when nothing moves, nobody looks.
 
 use std::time::{Duration, Instant};
 
 use everack_node::append::AppendJob;
-use everack_node::rounds::{LAZY_WAIT_MILLIS_MAX, OVERTAKE_MILLIS, Rounds};
+use everack_node::rounds::{OVERTAKE_MILLIS, Rounds};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// See the module documentation.
@@ -26,10 +25,7 @@ pub(crate) struct DiskQueue {
 struct State {
     rounds: Rounds,
     jobs: Vec<AppendJob>,
-    /// Until when the first thread sleeps if nobody wakes it, in microseconds since the start; `None` while it is awake.
-    first_sleeps_until_us: Option<u64>,
-    /// Jobs came since the first thread lay down last.
-    moves: bool,
+    first_sleeps: bool,
     /// One of the others keeps watch.
     watched: bool,
     /// The watcher wants to be told when something moves.
@@ -51,9 +47,6 @@ pub(crate) enum Work {
 }
 
 const OVERTAKE: Duration = Duration::from_millis(OVERTAKE_MILLIS);
-/// How long the first thread sleeps while things move: by itself it is back in time for what nobody waits for, so that settlements
-/// between two rounds do not wake it.
-const NAP: Duration = Duration::from_millis(LAZY_WAIT_MILLIS_MAX);
 
 impl DiskQueue {
     pub(crate) fn new() -> Self {
@@ -73,8 +66,7 @@ impl DiskQueue {
             state.rounds.job_came(job.urgent, now_us);
             state.jobs.push(job);
         }
-        state.moves = true;
-        let wake = state.sleeps_too_long();
+        let wake = state.first_sleeps;
         drop(state);
         if wake {
             self.first.notify_one();
@@ -111,12 +103,10 @@ impl DiskQueue {
                 }
             }
             // Whoever ends a round that stood in the way wakes us.
-            let rest = due.unwrap_or(give_up.max(now + OVERTAKE));
-            let moves = std::mem::take(&mut state.moves);
-            let until = if moves { rest.min(now + NAP) } else { rest };
-            state.first_sleeps_until_us = Some(self.us_at(until));
+            let until = due.unwrap_or(give_up.max(now + OVERTAKE));
+            state.first_sleeps = true;
             self.first.wait_until(&mut state, until);
-            state.first_sleeps_until_us = None;
+            state.first_sleeps = false;
         }
     }
 
@@ -185,7 +175,7 @@ impl DiskQueue {
 
     /// What stood in the first thread's way may be over.
     fn wake_first(&self, state: MutexGuard<'_, State>) {
-        let wake = state.sleeps_too_long() || state.first_sleeps_until_us.is_some() && state.stopping;
+        let wake = state.first_sleeps && (state.rounds.jobs_wait() || state.stopping);
         drop(state);
         if wake {
             self.first.notify_one();
@@ -201,23 +191,11 @@ impl DiskQueue {
     }
 
     fn now_us(&self) -> u64 {
-        self.us_at(Instant::now())
-    }
-
-    fn us_at(&self, instant: Instant) -> u64 {
-        instant.saturating_duration_since(self.start).as_micros() as u64
+        self.start.elapsed().as_micros() as u64
     }
 }
 
 impl State {
-    /// Whether the first thread would sleep past the time at which a round may begin.
-    fn sleeps_too_long(&self) -> bool {
-        let (until_us, due_us) = (self.first_sleeps_until_us, self.rounds.due_us());
-        until_us
-            .zip(due_us)
-            .is_some_and(|(until_us, due_us)| due_us < until_us)
-    }
-
     fn begin(&mut self, into: &mut Vec<AppendJob>) {
         self.rounds.begin();
         self.begun += 1;
@@ -258,31 +236,6 @@ mod tests {
 
     fn other(queue: &DiskQueue) -> (usize, Duration) {
         waited(|jobs| queue.overtake(jobs))
-    }
-
-    /// Whether the first thread, asleep until then, is woken by a job that comes at 1000 us.
-    #[track_caller]
-    fn check_wakes(sleeps_until_us: Option<u64>, urgent: bool, expected: bool) {
-        let mut state = State {
-            first_sleeps_until_us: sleeps_until_us,
-            ..State::default()
-        };
-        state.rounds.job_came(urgent, 1000);
-        assert_eq!(
-            state.sleeps_too_long(),
-            expected,
-            "{sleeps_until_us:?}, urgent: {urgent}"
-        );
-    }
-
-    #[test]
-    fn the_first_thread_is_woken_only_if_it_would_come_too_late_by_itself() {
-        check_wakes(None, true, false);
-        check_wakes(Some(1000), true, false);
-        check_wakes(Some(1001), true, true);
-        check_wakes(Some(6000), false, false);
-        check_wakes(Some(6001), false, true);
-        check_wakes(Some(1_000_000), false, true);
     }
 
     #[test]

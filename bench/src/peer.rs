@@ -90,15 +90,6 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Starts the fake broker of `binary bench echo`.
-    pub fn echo(binary: &Path, base: &Path) -> anyhow::Result<Self> {
-        let directory = fresh_directory(base, "echo")?;
-        let port = free_port()?;
-        let mut command = Command::new(binary);
-        command.args(["bench", "echo", "--port", &port.to_string()]);
-        Self::start("echo", command, directory, port)
-    }
-
     /// What it is.
     pub fn name(&self) -> &'static str {
         self.name

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 
-use super::{Figures, relay};
+use super::Figures;
 use crate::histogram::Histogram;
 
 /// What a durable message of a kibibyte makes the log write.
@@ -62,8 +62,7 @@ impl Machine {
     }
 }
 
-/// Its limits: a sync of 4 KiB over blocks that were written before, below `base`; copying memory; the loopback; what relaying a
-/// durable KiB costs.
+/// Its limits: a sync of 4 KiB over blocks that were written before, below `base`; copying memory; the loopback.
 pub fn limits(base: &Path) -> anyhow::Result<Figures> {
     let mut figures = Figures::new();
     let syncs = sync_latency(base)?;
@@ -72,7 +71,6 @@ pub fn limits(base: &Path) -> anyhow::Result<Figures> {
     figures.insert("fdatasync_p99_us".to_owned(), us(syncs.quantile(0.99)));
     figures.insert("copy_bytes_per_second".to_owned(), copy_speed());
     figures.insert("loopback_bytes_per_second".to_owned(), loopback_speed()?);
-    figures.insert("relay_cpu_us_per_kib".to_owned(), relay::cpu_us_per_kib(base)?);
     let round_trips = round_trips()?;
     figures.insert(
         "loopback_round_trip_p50_us".to_owned(),
@@ -119,8 +117,7 @@ fn copy_speed() -> f64 {
     best
 }
 
-/// Two ends of a connection over the loopback.
-pub(super) fn pair() -> anyhow::Result<(TcpStream, TcpStream)> {
+fn pair() -> anyhow::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let near = TcpStream::connect(listener.local_addr()?)?;
     let (far, _) = listener.accept()?;

@@ -8,7 +8,6 @@
 //! | [`machine`] | what the machine is, and what it can do at best: syncs, copies, the loopback |
 //! | [`start`], [`connections`], [`declares`], [`bindings`], [`restart`], [`crowd`] | the cases that are no load |
 //! | [`get`] | one request to the management API |
-//! | `relay` | the least that a broker can do for durable messages |
 //! | [`target`] | what must be reached, and whether it is |
 //! | [`results`] | all figures, as JSON and as Markdown |
 //! | [`plot`] | bars, as SVG |
@@ -23,7 +22,6 @@ pub mod declares;
 pub mod get;
 pub mod machine;
 pub mod plot;
-mod relay;
 pub mod restart;
 pub mod results;
 pub mod start;
@@ -56,10 +54,6 @@ pub struct SuiteArgs {
     /// Measure a private RabbitMQ (Debian's rabbitmq-server) beside it.
     #[arg(long)]
     rabbitmq: bool,
-    /// Measure a fake broker beside it that does next to nothing, where it can stand in for one: what the sockets, and being
-    /// woken, cost on this machine whatever the broker.
-    #[arg(long)]
-    echo: bool,
     /// Where brokers keep their data; it decides what a sync costs.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     base_dir: PathBuf,
@@ -124,9 +118,6 @@ fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Resu
     if args.rabbitmq && case.suits_rabbitmq() {
         peers.push(Peer::rabbitmq(&args.base_dir)?);
     }
-    if args.echo && case.suits_echo() {
-        peers.push(Peer::echo(&binary(args)?, &args.base_dir)?);
-    }
     for round in 1..=args.rounds {
         if case.needs_machine() {
             let figures = machine::limits(&args.base_dir).context("measuring the machine")?;
@@ -156,14 +147,11 @@ fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Resu
 }
 
 fn everack(args: &SuiteArgs) -> anyhow::Result<Peer> {
-    Peer::everack(&binary(args)?, &args.base_dir)
-}
-
-fn binary(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
-    match &args.everack {
-        Some(path) => Ok(path.clone()),
-        None => std::env::current_exe().context("cannot find our own binary"),
-    }
+    let binary = match &args.everack {
+        Some(path) => path.clone(),
+        None => std::env::current_exe().context("cannot find our own binary")?,
+    };
+    Peer::everack(&binary, &args.base_dir)
 }
 
 fn keep(results: &Results, directory: &Path) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@
 //!
 //! Who releases needs to be allowed to read from the queue, as for purging it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -170,20 +171,33 @@ pub(super) async fn name_all(node: &Node, messages: &mut [Value]) -> Result<(), 
 }
 
 /// All that are connected, to tell who somebody is that holds messages.
-struct People(Vec<Connected>);
+struct People {
+    connections: Vec<Connected>,
+    /// Connection and channel, by their places in the lists.
+    by_holder: HashMap<ConsumerId, (usize, usize)>,
+}
 
 impl People {
     async fn find(node: &Node) -> Result<Self, Refusal> {
-        Ok(Self(inquiry::connections(&node.engine).await?))
+        let connections = inquiry::connections(&node.engine).await?;
+        let mut by_holder = HashMap::new();
+        for (at, connected) in connections.iter().enumerate() {
+            for (which, channel) in connected.session.channels.iter().enumerate() {
+                by_holder.extend(channel.holders.iter().map(|&holder| (holder, (at, which))));
+            }
+        }
+        Ok(Self {
+            connections,
+            by_holder,
+        })
     }
 
     fn of(&self, holder: ConsumerId) -> Option<(&Connected, &ChannelReport, Option<&ConsumerReport>)> {
-        self.0.iter().find_map(|connected| {
-            let mut channels = connected.session.channels.iter();
-            let channel = channels.find(|channel| channel.holders.contains(&holder))?;
-            let consumer = channel.consumers.iter().find(|consumer| consumer.id == holder);
-            Some((connected, channel, consumer))
-        })
+        let &(at, which) = self.by_holder.get(&holder)?;
+        let connected = &self.connections[at];
+        let channel = &connected.session.channels[which];
+        let consumer = channel.consumers.iter().find(|consumer| consumer.id == holder);
+        Some((connected, channel, consumer))
     }
 
     /// Its id, its tag, if it is a consumer that goes on, and its channel, unless that has gone in between.

@@ -139,6 +139,20 @@ module.exports = [
     await page.locator(".messages summary").click();
     assert.equal(await page.locator(".messages pre").innerText(), "number two");
   }],
+  ["who holds a message is shown, and it is released to another consumer", async ({ page, logIn }) => {
+    await logIn();
+    await page.goto(queue("held"));
+    assert.match(await page.locator("table", { hasText: "basic.get" }).innerText(), /basic\.get\s+1/);
+    await page.getByRole("link", { name: "Look at what they hold" }).click();
+    await page.getByRole("button", { name: /^Release message/ }).click();
+    assert.match(await page.locator("main").innerText(), /has been with channel \d+ of .* for/);
+    await page.getByRole("button", { name: "Release", exact: true }).click();
+    assert.match(await said(page), /was released and is with consumer keeper on channel \d+ of/);
+    await page.goto(queue("held"));
+    assert.equal(await page.locator("table", { hasText: "basic.get" }).count(), 0);
+    assert.match(await page.locator("tr", { hasText: "keeper" }).innerText(), /yes/);
+  }],
+
   ["a user comes, may enter, and goes", async ({ page, logIn }) => {
     await logIn();
     await page.goto("/users");

@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "pika"), str(HERE)]
@@ -69,6 +70,152 @@ def unsettled(broker):
     assert payloads(page) == ["a", "b"], page
     assert payloads(look("look-held", state="unsettled", first=page["next"])) == ["c"]
     assert payloads(look("look-held")) == ["d"]
+
+
+def consume(channel, queue, prefetch, tag):
+    """What a consumer gets, as it comes: method and body."""
+    got = []
+    channel.basic_qos(prefetch_count=prefetch)
+    channel.basic_consume(queue, lambda _, method, __, body: got.append((method, body)), consumer_tag=tag)
+    return got
+
+
+def wait(channel, got, count):
+    deadline = time.monotonic() + 20
+    while len(got) < count:
+        assert time.monotonic() < deadline, got
+        channel.connection.process_data_events(time_limit=0.05)
+    return got
+
+
+def held(queue, **pairs):
+    return look(queue, state="unsettled", **pairs)["messages"]
+
+
+def release(queue, message, status=200, **order):
+    return ask("POST", f"{QUEUES}/{queue}/messages/{message['id']}/release", order, status=status)
+
+
+def balance_of(queue):
+    return ask("GET", f"/api/queues/%2f/{queue}")["message_balance"]
+
+
+def flush(channel, queue):
+    """What the channel has sent before is done."""
+    channel.queue_declare(queue, passive=True)
+
+
+@case("a delivery is released to another consumer, and what the old one says of it settles nothing")
+def released(broker):
+    queue = "release-one"
+    old, new = declare(broker, queue), broker.channel()
+    publish(old, queue, ["a", "b"])
+    from_old = wait(old, consume(old, queue, 2, "old"), 2)
+    to_new = consume(new, queue, 1, "new")
+    first = held(queue)[0]
+    assert first["held_by"]["consumer_tag"] == "old" and first["held_seconds"] < 60, first
+    seen = release(queue, first, preview=True)
+    assert seen["from"]["consumer_tag"] == "old" and seen["to"] is None and seen["preview"], seen
+    assert len(held(queue, consumer=first["consumer"])) == 2
+    done = release(queue, first, delivery=first["delivery"])
+    assert done["to"]["consumer_tag"] == "new" and done["from"]["delivery"] == first["delivery"], done
+    method, body = wait(new, to_new, 1)[0]
+    assert body == b"a" and method.redelivered, (method, body)
+    release(queue, first, delivery=first["delivery"], status=409)
+    # The old one is told nothing, and may say what it likes of it.
+    old.basic_ack(from_old[0][0].delivery_tag)
+    flush(old, queue)
+    assert [message["payload"] for message in held(queue)] == ["b", "a"]
+    old.basic_ack(from_old[1][0].delivery_tag)
+    new.basic_ack(method.delivery_tag)
+    flush(old, queue), flush(new, queue)
+    release(queue, first, status=404)
+    balance = balance_of(queue)
+    assert (balance["accepted"], balance["settled"], balance["live"]) == (2, 2, 0), balance
+
+
+@case("several that are settled at once leave out what was released, in a transaction too")
+def released_among_others(broker):
+    for queue, transaction in (("release-many", False), ("release-tx", True)):
+        old, new = declare(broker, queue), broker.channel()
+        publish(old, queue, ["a", "b", "c"])
+        # A channel either confirms or has transactions.
+        old = broker.channel()
+        from_old = wait(old, consume(old, queue, 3, "old"), 3)
+        to_new = consume(new, queue, 1, "new")
+        if transaction:
+            old.tx_select()
+            old.basic_ack(from_old[2][0].delivery_tag, multiple=True)
+            flush(old, queue)
+        release(queue, held(queue)[1])
+        method, body = wait(new, to_new, 1)[0]
+        assert body == b"b", body
+        if transaction:
+            old.tx_commit()
+        else:
+            old.basic_ack(from_old[2][0].delivery_tag, multiple=True)
+        flush(old, queue)
+        assert [message["payload"] for message in held(queue)] == ["b"]
+        assert balance_of(queue)["settled"] == 2
+        new.basic_ack(method.delivery_tag)
+        flush(new, queue)
+        assert balance_of(queue)["settled"] == 3
+
+
+@case("what is released counts for the prefetch until the old one settles it, and comes back where nobody else is")
+def released_alone(broker):
+    queue = "release-alone"
+    channel = declare(broker, queue)
+    publish(channel, queue, ["a", "b"])
+    got = wait(channel, consume(channel, queue, 1, "only"), 1)
+    done = release(queue, held(queue)[0])
+    assert done["to"] is None, done
+    channel.connection.process_data_events(time_limit=0.2)
+    assert len(got) == 1 and payloads(look(queue)) == ["a", "b"], got
+    channel.basic_ack(got[0][0].delivery_tag)
+    method, body = wait(channel, got, 2)[1]
+    assert body == b"a" and method.redelivered, (method, body)
+    channel.basic_ack(method.delivery_tag)
+    wait(channel, got, 3)
+    assert balance_of(queue)["settled"] == 1
+
+
+@case("what nobody holds is not released")
+def not_released(broker):
+    queue = "release-not"
+    channel = declare(broker, queue)
+    publish(channel, queue, ["a"])
+    ready = look(queue)["messages"][0]
+    release(queue, ready, status=404)
+    release(queue, {"id": 99}, status=404)
+    release(queue, {"id": "x"}, status=400)
+    release(queue, ready, status=400, delivery="x")
+    release(queue, ready, status=400, force=True)
+    release("nope", ready, status=404)
+
+
+@case("who holds what since when is told, and how each gets on")
+def progress(broker):
+    queue = "release-progress"
+    channel = declare(broker, queue)
+    publish(channel, queue, ["a", "b", "c", "d"])
+    got = wait(channel, consume(channel, queue, 2, "slow"), 2)
+    channel.basic_ack(got[0][0].delivery_tag)
+    wait(channel, got, 3)
+    getter = broker.channel()
+    getter.basic_get(queue)
+    time.sleep(1.1)
+    shown = ask("GET", f"/api/queues/%2f/{queue}")
+    assert shown["oldest_unsettled_seconds"] >= 1 and shown["messages_unacknowledged"] == 3, shown
+    consumer = shown["consumer_details"][0]
+    assert consumer["messages_unacknowledged"] == 2 and consumer["oldest_unsettled_seconds"] >= 1, consumer
+    assert (consumer["message_stats"]["deliver"], consumer["message_stats"]["ack"]) == (3, 1), consumer
+    listed = [one for one in ask("GET", "/api/consumers/%2f") if one["queue"]["name"] == queue]
+    assert [one["consumer_tag"] for one in listed] == ["slow"] and listed[0]["message_stats"]["ack"] == 1, listed
+    holders = ask("GET", f"{QUEUES}/{queue}/holders")
+    assert [(one["kind"], one["messages_unacknowledged"]) for one in holders] == [("consumer", 2), ("get", 1)], holders
+    assert len(held(queue, consumer=holders[1]["consumer"])) == 1
+    assert holders[1]["channel_details"]["number"] == 1, holders
 
 
 @case("messages are found by what they carry and what is in them")

@@ -12,7 +12,7 @@ use everack_compat::client::Running;
 use everack_compat::{binary, http, source, tools};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Somebody who sees one virtual host, and nothing of the node.
@@ -159,6 +159,7 @@ fn declare(broker: &Broker) -> anyhow::Result<()> {
     put("live", "{}")?;
     put("source", "{}")?;
     put("target", "{}")?;
+    put("held", "{}")?;
     put(ODD, "{}")?;
     (0..BULK).try_for_each(|number| put(&format!("bulk-{number:03}"), "{}"))
 }
@@ -168,7 +169,7 @@ fn escape(name: &str) -> String {
 }
 
 /// Messages, and clients that do what they should not: their connections live as long as the result.
-async fn fill(broker: &Broker) -> anyhow::Result<Vec<Connection>> {
+async fn fill(broker: &Broker) -> anyhow::Result<(Vec<Connection>, Consumer)> {
     let careless = connect(broker, "careless").await?;
     let channel = careless.create_channel().await?;
     for number in 0..20 {
@@ -206,7 +207,27 @@ async fn fill(broker: &Broker) -> anyhow::Result<Vec<Connection>> {
             FieldTable::default(),
         )
         .await?;
-    Ok(vec![careless, victim, worker])
+    let keeper = hold(&worker).await?;
+    Ok((vec![careless, victim, worker], keeper))
+}
+
+/// Somebody holds a message, and somebody else could take it.
+async fn hold(connection: &Connection) -> anyhow::Result<Consumer> {
+    let channel = connection.create_channel().await?;
+    publish(&channel, "", "held", "in somebody's hands").await?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while channel
+        .basic_get("held".into(), Default::default())
+        .await?
+        .is_none()
+    {
+        ensure!(Instant::now() < deadline, "the message to be held does not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let other = connection.create_channel().await?;
+    let options = BasicConsumeOptions::default();
+    let keeper = other.basic_consume("held".into(), "keeper".into(), options, FieldTable::default());
+    Ok(keeper.await?)
 }
 
 async fn connect(broker: &Broker, name: &str) -> anyhow::Result<Connection> {

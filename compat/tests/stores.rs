@@ -47,6 +47,13 @@ name = "reader"
 password_hash = "AAAAAPBdphbDxYUbuJjHShCWdIETQKkFlVlydttKiEZ0wLq1"
 tags = ["management"]
 permissions = [{ vhost = "/", read = ".*" }]
+
+[[users]]
+name = "nobody"
+# Of "nobody", likewise.
+password_hash = "AAAAAHc48iQLVexqTJvl7XpIDcq1zMQgPbQxTqqWB3aiR9Sl"
+tags = ["management"]
+permissions = [{ vhost = "/", configure = "^$", write = "^$", read = "^$" }]
 "#;
 
 fn main() {
@@ -445,6 +452,10 @@ fn orders() -> anyhow::Result<()> {
     check(&redrive, LOGIN, &" ".repeat((64 << 10) + 1), 413)?;
     check("/api/everack/queues/%2f/none/parked/redrive", LOGIN, all, 404)?;
     check(path, LOGIN, all, 405)?;
+    let release = "/api/everack/queues/%2f/park/messages/1/release";
+    check(release, "nobody:nobody", "", 401)?;
+    check(release, "reader:reader", "", 404)?;
+    check(release, LOGIN, &" ".repeat(2 << 10), 413)?;
     let listed = http::get(address, &format!("{path}?count=many"), LOGIN)?;
     ensure!(listed.status == 400, "{}", listed.status);
     Ok(())

@@ -7,7 +7,7 @@ use axum::http::Method;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{act, view};
+use super::{act, holders, view};
 use crate::Console;
 use crate::ask::{Problem, link, path};
 use crate::look::format::{bytes, count, items, number, plural, text};
@@ -197,7 +197,8 @@ fn list_query<'a>(visit: &'a Visit, bounds: &'a [(&'a str, String)]) -> Vec<(&'a
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
-    let wanted = SEARCHES.iter().map(|(name, _)| *name).chain(["state", "first"]);
+    let wanted = SEARCHES.iter().map(|(name, _)| *name);
+    let wanted = wanted.chain(["state", "first", "consumer"]);
     query.extend(wanted.filter_map(|name| Some((name, visit.query.given(name)?))));
     query
 }
@@ -253,6 +254,9 @@ fn choice(visit: &Visit, store: &Store, vhost: &str, name: &str, shown: &[Value]
     let moves = store.page == MESSAGES.page;
     // Others are in somebody's hands, or on their way.
     let free = !moves || matches!(state, "" | "ready" | "parked");
+    if moves && state == "unsettled" {
+        return holders::held(visit, vhost, name, shown);
+    }
     if !free {
         return messages::list(shown, false);
     }
@@ -277,7 +281,7 @@ fn further(visit: &Visit, store: &Store, listed: &Value) -> Markup {
         Value::String(next) => next.clone(),
         next => next.to_string(),
     };
-    let kept = ["vhost", "name", "state"]
+    let kept = ["vhost", "name", "state", "consumer"]
         .into_iter()
         .chain(SEARCHES.iter().map(|(name, _)| *name));
     let mut query: Vec<_> = kept

@@ -8,6 +8,7 @@ mod definitions;
 mod exchange;
 mod exchanges;
 mod health;
+mod holders;
 mod log_in;
 mod overview;
 mod policies;
@@ -50,6 +51,7 @@ pub(crate) fn router(console: Arc<Console>) -> Router {
         .merge(users::routes())
         .merge(risks::routes())
         .merge(aside::routes())
+        .merge(holders::routes())
         .merge(health::routes())
         .merge(definitions::routes())
         .fallback(elsewhere)

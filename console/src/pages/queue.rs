@@ -10,18 +10,16 @@ use serde_json::{Value, json};
 use super::exchange::publish_fields;
 use super::overview::HISTORY;
 use super::queues::{features, object};
-use super::{act, view};
+use super::{act, holders, view};
 use crate::Console;
 use crate::ask::{Problem, link, path};
 use crate::look::chart::{Series, chart};
-use crate::look::format::{bytes, count, items, number, per_second, text};
+use crate::look::format::{bytes, count, duration, items, number, per_second, text};
 use crate::look::layout::{crumbs, vhost_link};
 use crate::look::messages;
 use crate::look::parts::{
-    self, Tone, amount, badge, connection_link, danger, exchange_link, figure, folded, form, input, live,
-    pairs, panel, submit,
+    self, danger, exchange_link, figure, folded, form, input, live, pairs, panel, submit,
 };
-use crate::look::table::{Column, Look, column, table};
 use crate::visit::{Done, Order, View, Visit};
 
 pub(super) fn routes() -> Router<Arc<Console>> {
@@ -44,6 +42,8 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
         .await
         .unwrap_or_default();
     let look = path(&["everack", "queues", vhost, name, "messages"]);
+    let holders = path(&["everack", "queues", vhost, name, "holders"]);
+    let holders = visit.ask.find(&holders).await.unwrap_or_default();
     let may_look = visit
         .ask
         .find(&format!("{look}?count=1&truncate=0"))
@@ -58,7 +58,7 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
             section class="panel" { (live("lengths", lengths(&queue))) }
             section class="panel" { (live("rates", rates(&queue))) }
         }
-        (panel("Consumers", live("consumers", consumers(&queue))))
+        (panel("Consumers", live("consumers", holders::shown(&queue, &holders))))
         div class="columns" {
             (panel("Bindings", bound(&visit, vhost, name, &bindings)))
             (panel("Settings", settings(&queue)))
@@ -71,6 +71,11 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
 
 fn figures(queue: &Value) -> Markup {
     let shown = |field: &str| count(number(queue, field));
+    let held = bytes(number(queue, "message_bytes_unacknowledged"));
+    let held = match queue["oldest_unsettled_seconds"].as_u64() {
+        Some(seconds) => format!("{held}, oldest {}", duration(seconds * 1_000)),
+        None => held,
+    };
     let aside = link(
         "/parked",
         &[("vhost", text(queue, "vhost")), ("name", text(queue, "name"))],
@@ -78,7 +83,7 @@ fn figures(queue: &Value) -> Markup {
     html! {
         dl class="figures" {
             (figure("Ready", &shown("messages_ready"), &bytes(number(queue, "message_bytes_ready"))))
-            (figure("Unsettled", &shown("messages_unacknowledged"), &bytes(number(queue, "message_bytes_unacknowledged"))))
+            (figure("Unsettled", &shown("messages_unacknowledged"), &held))
             (figure("Delayed", &shown("messages_delayed"), ""))
             (figure("Parked", &shown("messages_parked"), &bytes(number(queue, "message_bytes_parked"))))
             (figure("Retained", &shown("messages_retained"), ""))
@@ -105,49 +110,6 @@ fn rates(queue: &Value) -> Markup {
         Series::rate("Redeliver", queue, "message_stats.redeliver"),
     ];
     chart("Message rates", &series, per_second)
-}
-
-const CONSUMERS: &[Column] = &[
-    column("Connection", "", Look::Text, |consumer| {
-        connection_link(text(consumer, "channel_details.connection_name"))
-    }),
-    column(
-        "Channel",
-        "",
-        Look::WideNumber,
-        |consumer| html! { (number(consumer, "channel_details.number")) },
-    ),
-    column(
-        "Tag",
-        "",
-        Look::Text,
-        |consumer| html! { code { (text(consumer, "consumer_tag")) } },
-    ),
-    column("Acknowledges", "", Look::Text, |consumer| {
-        if consumer["ack_required"] == false {
-            badge(Tone::Bad, "no: what it holds can be lost")
-        } else {
-            badge(Tone::Good, "yes")
-        }
-    }),
-    column("Prefetch", "", Look::WideNumber, |consumer| {
-        amount(consumer, "prefetch_count")
-    }),
-    column(
-        "State",
-        "",
-        Look::Wide,
-        |consumer| html! { (text(consumer, "activity_status")) },
-    ),
-];
-
-fn consumers(queue: &Value) -> Markup {
-    table(
-        "Consumers",
-        CONSUMERS,
-        items(&queue["consumer_details"]),
-        "Nobody consumes from it.",
-    )
 }
 
 fn bound(visit: &Visit, vhost: &str, name: &str, bindings: &Value) -> Markup {

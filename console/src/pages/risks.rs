@@ -6,7 +6,7 @@ use axum::Router;
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::view;
+use super::{holders, view};
 use crate::Console;
 use crate::ask::{Problem, link};
 use crate::look::format::{count, items, number, text};
@@ -21,7 +21,7 @@ pub(super) fn routes() -> Router<Arc<Console>> {
 const NAMED_MAX: usize = 10;
 
 const QUEUES: &str = "/api/queues?columns=vhost,name,durable,exclusive,consumers_no_ack,no_ack_guard,messages,messages_parked,\
-                      arguments,effective_policy_definition,message_balance.discarded";
+                      arguments,effective_policy_definition,message_balance.discarded,oldest_unsettled_seconds,consumer_timeout_seconds";
 const CHANNELS: &str =
     "/api/channels?columns=number,confirm,transactional,user,connection_details.name,message_stats.publish";
 
@@ -143,6 +143,14 @@ async fn find(visit: &Visit) -> Result<Vec<Risk>, Problem> {
             |queue| number(queue, "messages_parked") > 0,
         ),
         of_queues(
+            "held",
+            "Queues with messages that a consumer has held for long",
+            Tone::Warn,
+            "Nothing is lost, but nobody else gets them until that consumer acknowledges, gives them back or goes: half of its consumer timeout has passed, or fifteen minutes without one. The queue's page shows who holds them; a message can be released to another consumer.",
+            queues,
+            is_held_for_long,
+        ),
+        of_queues(
             "guard",
             "Durable queues without a no-ack guard",
             Tone::Calm,
@@ -220,6 +228,10 @@ fn drops_head(queue: &Value) -> bool {
         .any(|name| setting(queue, name).is_number());
     let drops = matches!(setting(queue, "overflow").as_str(), None | Some("drop-head"));
     limited && drops && !has_dead_letters(queue)
+}
+
+fn is_held_for_long(queue: &Value) -> bool {
+    number(queue, "oldest_unsettled_seconds") > holders::long_seconds(queue)
 }
 
 fn expires(queue: &Value) -> bool {
@@ -341,6 +353,11 @@ mod tests {
         check(loses_at_consumers, consumed("warn"), true);
         check(loses_at_consumers, consumed("retain"), false);
         check(loses_at_consumers, Value::Null, false);
+        let held = |seconds: u64, timeout: Value| json!({ "oldest_unsettled_seconds": seconds, "consumer_timeout_seconds": timeout });
+        check(is_held_for_long, held(901, Value::Null), true);
+        check(is_held_for_long, held(31, json!(60)), true);
+        check(is_held_for_long, held(30, json!(60)), false);
+        check(is_held_for_long, Value::Null, false);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use everack_amqp::connection::{ChannelMode, Status};
 use everack_broker::arguments::Arguments;
 use everack_broker::ids::{ConnectionId, ConsumerId, Millis, PartitionId, QueueId, Seq};
 use everack_broker::name::Name;
-use everack_broker::partition::{Counters, Cursor, Depth, Looked, Run, Weighed};
+use everack_broker::partition::{Counters, Cursor, Depth, Holder, Holding, Looked, Run, Weighed};
 
 use crate::messages::Messages;
 use crate::space::Pin;
@@ -43,6 +43,10 @@ pub enum Report {
     Scheduled(ScheduledReport),
     /// What will not come.
     Unscheduled(UnscheduledReport),
+    /// Who holds messages.
+    Holders(HoldersReport),
+    /// What became of a delivery.
+    HandedOn(HandedOnReport),
 }
 
 /// Queues of one partition.
@@ -150,6 +154,44 @@ pub struct UnscheduledReport {
     pub messages: u64,
 }
 
+/// Who consumes from queues, or holds messages of them.
+#[derive(Debug)]
+pub struct HoldersReport {
+    /// With the queue.
+    pub holders: Vec<(QueueId, Holder)>,
+}
+
+/// A delivery that was to go on to another consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedOnReport {
+    /// The queue.
+    pub queue: QueueId,
+    /// The message.
+    pub message: Seq,
+    /// What became of it.
+    pub fate: HandedOn,
+}
+
+/// See [`HandedOnReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandedOn {
+    /// Nobody holds it.
+    NotHeld,
+    /// This one holds it, and another delivery was meant.
+    Elsewhere(Holding),
+    /// It stays with this one: a transaction on its way to the log settles it.
+    Committing(Holding),
+    /// It would be taken from this one.
+    Preview(Holding),
+    /// It is in its place again, or waits to be delivered again, or another consumer has it already.
+    Taken {
+        /// From whom.
+        from: Holding,
+        /// Who has it.
+        to: Option<Holding>,
+    },
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct SessionReport {
@@ -202,6 +244,8 @@ pub struct ChannelReport {
     pub exchanges: Vec<(Name, Published)>,
     /// Its consumers, by tag.
     pub consumers: Vec<ConsumerReport>,
+    /// All that may hold deliveries of it: consumers, cancelled ones, and those that stand for `basic.get`.
+    pub holders: Vec<ConsumerId>,
 }
 
 /// One consumer.

@@ -178,6 +178,15 @@ pub enum Request {
     SendOff(SendOff),
     /// Messages that are set aside go back to their places, or away.
     Unpark(Unpark),
+    /// A delivery is taken from its consumer, and goes on to another one.
+    HandOn(HandOn),
+    /// Who consumes from these queues, or holds messages of them? Ask for a bounded number at a time.
+    Holders {
+        /// The queues; those that are not here are passed over.
+        queues: Vec<QueueId>,
+        /// Who is told.
+        inquirer: Arc<dyn Inquirer>,
+    },
     /// How do these queues stand? Ask for a bounded number at a time: the partition stands still while it looks.
     Report {
         /// The queues; those that are not here are passed over.
@@ -300,6 +309,21 @@ pub struct Unpark {
     /// What becomes of them.
     pub fate: ParkedFate,
     /// Nothing is done, and the answer is what would be.
+    pub preview: bool,
+    /// Who is told.
+    pub inquirer: Arc<dyn Inquirer>,
+}
+
+/// See [`Request::HandOn`]; the answer is a [`crate::report::HandedOnReport`].
+#[derive(Debug)]
+pub struct HandOn {
+    /// Whose message.
+    pub queue: QueueId,
+    /// Which.
+    pub message: Seq,
+    /// The delivery that is meant, if that has to be it.
+    pub delivery: Option<Cursor>,
+    /// Nothing is done, and the answer is who holds it.
     pub preview: bool,
     /// Who is told.
     pub inquirer: Arc<dyn Inquirer>,

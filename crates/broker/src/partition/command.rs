@@ -161,6 +161,15 @@ pub enum Command<C> {
         /// What becomes of them.
         outcome: SettleOutcome,
     },
+    /// A delivery is taken from its consumer: the message goes back to its place as by `SettleOutcome::Requeue`, and to another consumer if
+    /// one can take it now. It goes on to count as unsettled for the consumer's limits until its client settles it, which does nothing
+    /// else. One that is settled already, or that a transaction on its way settles, stays as it is.
+    HandOn {
+        /// Whose delivery.
+        consumer: ConsumerId,
+        /// The consumer's own number of it.
+        delivery: u64,
+    },
     /// A transaction that settles these deliveries is on its way to the log: a `Settle` of the same ones follows. Until then they stay
     /// with their consumer, also if it ends, or asks for `Recover`.
     Commit {

@@ -1,10 +1,10 @@
 //! One consumer: what it may still get, and what it holds.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::ids::{ConnectionId, ConsumerId};
+use crate::ids::{ConnectionId, ConsumerId, Millis};
 
+use super::apart::Apart;
 use super::gate::Gate;
 use super::limit::SharedLimit;
 use super::marks::Marks;
@@ -13,6 +13,7 @@ use super::ring::Links;
 use super::run::{Content, Run};
 use super::slots::Slot;
 use super::spans::{Keep, Span, Spans};
+use super::times::Times;
 
 /// A consumer, or the pseudo consumer that stands for all messages a channel got from a queue with `Get`.
 #[derive(Debug)]
@@ -34,12 +35,16 @@ pub(super) struct Consumer<C> {
     pub(super) patience: Option<Box<Patience>>,
     /// The number that its next delivery gets.
     pub(super) next_delivery: u64,
-    /// Messages in the window.
+    /// Messages that its client has not settled: those in the window, and those that were taken away from it.
     pub(super) unsettled: u64,
     /// What was delivered and is not settled, by delivery number.
     pub(super) window: Spans<Unsettled<C>>,
-    /// Deliveries, first and behind the last, that a transaction on its way to the log settles.
-    pub(super) committing: VecDeque<(u64, u64)>,
+    /// When that was delivered.
+    pub(super) times: Times,
+    /// Deliveries that have ended otherwise than by being acknowledged.
+    pub(super) otherwise: u64,
+    /// Deliveries that are different, if there are any.
+    pub(super) apart: Option<Box<Apart>>,
 }
 
 /// What a consumer is to its queue.
@@ -102,19 +107,38 @@ impl<C> Consumer<C> {
 }
 
 impl<C: Content> Consumer<C> {
-    /// A transaction settles these deliveries now, if one was to.
-    pub(super) fn commit_ends(&mut self, first: u64, end: u64) {
-        if self.committing.front() == Some(&(first, end)) {
-            self.committing.pop_front();
-        } else if !self.committing.is_empty() {
-            self.committing.retain(|span| *span != (first, end));
-        }
+    /// Messages in the window.
+    pub(super) fn held(&self) -> u64 {
+        self.unsettled - self.taken()
+    }
+
+    /// Messages that were taken away, and that its client has not settled.
+    pub(super) fn taken(&self) -> u64 {
+        self.apart.as_ref().map_or(0, |apart| apart.taken())
+    }
+
+    /// Deliveries that were acknowledged, or needed not to be.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.next_delivery - self.held() - self.otherwise
+    }
+
+    /// When the oldest that it holds was delivered.
+    pub(super) fn oldest_at(&self) -> Option<Millis> {
+        self.times.at(self.window.front()?.delivery)
+    }
+
+    /// Its client settles these deliveries; says how many of them had been taken away.
+    #[inline(never)]
+    pub(super) fn settle_apart(&mut self, first: u64, end: u64) -> u64 {
+        let settled = self.apart.as_mut().map_or(0, |apart| apart.settled(first, end));
+        self.apart = self.apart.take().filter(|apart| !apart.is_empty());
+        settled
     }
 
     /// Takes out of the window what a transaction on its way settles.
     pub(super) fn take_committing(&mut self) -> Vec<Unsettled<C>> {
         let mut taken = Vec::new();
-        for &(first, end) in &self.committing {
+        for (first, end) in self.apart.iter().flat_map(|apart| apart.committing()) {
             self.window
                 .take(first, end, Keep::Content, |held| taken.push(held));
         }

@@ -75,7 +75,7 @@ impl<C: Content> Partition<C> {
     }
 
     /// Delivers from one queue until it is empty or nobody in line can take more.
-    fn serve(&mut self, slot: Slot) {
+    pub(super) fn serve(&mut self, slot: Slot) {
         let ready = self.queues[slot].ready;
         let mut turn = None;
         while self.queues[slot].ready > 0 {
@@ -135,14 +135,14 @@ impl<C: Content> Partition<C> {
         let delivery = self.take_for(slot, consumer_slot, count);
         let consumer = &self.consumers[consumer_slot];
         consumer.gate.charge(delivery.run.weight());
-        let impatient = consumer.patience.is_some() && !consumer.no_ack;
+        let timely = self.now < consumer.times.next;
         let no_ack = consumer
             .no_ack
             .then(|| (delivery.run.without_content(), delivery.marks));
         let sated = consumer.credit() == 0;
         let first = delivery.first_delivery;
         self.effects.push(Effect::Deliver(delivery));
-        if impatient {
+        if !timely {
             self.note_delivery(consumer_slot, first);
         }
         if let Some((run, marks)) = no_ack {

@@ -1,6 +1,6 @@
 //! Looking at the messages of a queue, wherever they are: a page at a time, and nothing is changed by it.
 
-use crate::ids::{ConsumerId, QueueId, Seq};
+use crate::ids::{ConsumerId, Millis, QueueId, Seq};
 
 use super::Partition;
 use super::command::Store;
@@ -50,6 +50,8 @@ pub struct Looked<C> {
     pub why: Option<Aside>,
     /// What they died of, if they have.
     pub death: Option<Death>,
+    /// When the first was delivered to who holds it; up to a second earlier, or a 32nd of the time, if much was delivered.
+    pub since: Option<Millis>,
 }
 
 impl Cursor {
@@ -108,7 +110,7 @@ impl<C: Content> Partition<C> {
         let members = self.queues[slot].members.iter();
         let mut members: Vec<_> = members
             .map(|&member| &self.consumers[member])
-            .filter(|member| member.unsettled > 0 && member.id >= from.holder)
+            .filter(|member| member.held() > 0 && member.id >= from.holder)
             .collect();
         members.sort_unstable_by_key(|member| member.id);
         let mut runs = Vec::new();
@@ -122,7 +124,8 @@ impl<C: Content> Partition<C> {
                 if runs.len() >= most.max(1) {
                     return (runs, Some(at));
                 }
-                runs.push(held_from(held, at));
+                let since = member.times.at(at.number);
+                runs.push(held_from(held, at, since));
             }
         }
         (runs, None)
@@ -175,16 +178,18 @@ fn looked<C>(run: Run<C>, marks: Marks) -> Looked<C> {
         marks,
         why: None,
         death: None,
+        since: None,
     }
 }
 
 /// What a consumer holds, from a delivery on.
-fn held_from<C: Content>(held: &Unsettled<C>, at: Cursor) -> Looked<C> {
+fn held_from<C: Content>(held: &Unsettled<C>, at: Cursor, since: Option<Millis>) -> Looked<C> {
     let before = at.number.saturating_sub(held.start());
     let run = held.run.starting_at(held.run.first.plus(before));
     let marks = held.marks;
     Looked {
         at,
+        since,
         ..looked(run, marks)
     }
 }

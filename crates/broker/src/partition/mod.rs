@@ -14,6 +14,7 @@
 //! [`Counters`], and back-pressure by [`Gate`] and [`SharedLimit`]. What it does not: what is durable (it is told only
 //! about committed messages), what messages mean (their [`Content`] is opaque), who may do what, and names.
 
+mod apart;
 mod command;
 mod consumer;
 mod counters;
@@ -21,6 +22,7 @@ mod dead_list;
 mod delivery;
 mod effect;
 mod gate;
+mod holding;
 mod levels;
 mod lifecycle;
 mod limit;
@@ -49,6 +51,7 @@ mod subscription;
 mod tending;
 #[cfg(test)]
 mod tests;
+mod times;
 mod validate;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -58,6 +61,7 @@ pub use counters::Counters;
 pub use dead_list::Death;
 pub use effect::{Delivery, Effect, Refusal};
 pub use gate::Gate;
+pub use holding::{Holder, HolderKind, Holding};
 pub use lifecycle::Kept;
 pub use limit::SharedLimit;
 pub use look::{Cursor, Looked, Place};
@@ -185,6 +189,7 @@ impl<C: Content> Partition<C> {
                 count,
                 outcome,
             } => self.settle(consumer, first, count, outcome),
+            Command::HandOn { consumer, delivery } => self.hand_on(consumer, delivery),
             Command::Commit {
                 consumer,
                 first,

@@ -1,9 +1,7 @@
 //! How long a consumer may hold a message without settling it: whoever takes longer is cancelled, and what it holds returns.
 //!
-//! Deliveries are noted in groups: what was handed over within a 64th of the patience is due together, when the last of it may
-//! be. So a message is never given up on too early, at most a 64th too late, and no consumer has more than some seventy groups.
-
-use std::collections::VecDeque;
+//! Deliveries are known by groups ([`super::times`]): what is in one is due together, when the last of it may be. So a message is never
+//! given up on too early, and at most a 32nd too late.
 
 use crate::ids::Millis;
 
@@ -17,71 +15,35 @@ use super::slots::Slot;
 #[derive(Debug)]
 pub(super) struct Patience {
     millis: u64,
-    /// Groups of deliveries, by the number of the first.
-    groups: VecDeque<Group>,
     /// When it is to be looked at, as the partition's timers know it.
     pub(super) timer: Option<Millis>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Group {
-    first: u64,
-    /// Deliveries until then are part of it.
-    until: Millis,
-    due: Millis,
-}
-
 impl Patience {
     pub(super) fn new(millis: u64) -> Self {
-        Self {
-            millis,
-            groups: VecDeque::new(),
-            timer: None,
-        }
-    }
-
-    /// A delivery was made.
-    pub(super) fn note(&mut self, delivery: u64, now: Millis) {
-        if self.groups.back().is_some_and(|group| now <= group.until) {
-            return;
-        }
-        let until = Millis(now.0.saturating_add(self.millis / 64));
-        self.groups.push_back(Group {
-            first: delivery,
-            until,
-            due: Millis(until.0.saturating_add(self.millis)),
-        });
-    }
-
-    /// When it ends, if `oldest` is the first delivery that is not settled.
-    pub(super) fn due(&mut self, oldest: Option<u64>) -> Option<Millis> {
-        let Some(oldest) = oldest else {
-            self.groups.clear();
-            return None;
-        };
-        while self.groups.get(1).is_some_and(|next| next.first <= oldest) {
-            self.groups.pop_front();
-        }
-        self.groups.front().map(|group| group.due)
+        Self { millis, timer: None }
     }
 }
 
 impl<C: Content> Consumer<C> {
+    /// When its patience ends. If it holds nothing, the next delivery is noted in any case, and sets a timer.
     fn due(&mut self) -> Option<Millis> {
+        let patience = self.patience.as_ref()?;
         let oldest = self.window.front().map(|held| held.delivery);
-        self.patience.as_mut()?.due(oldest)
+        let until = self.times.oldest_until(oldest)?;
+        Some(until.plus(patience.millis))
     }
 }
 
 impl<C: Content> Partition<C> {
-    /// A delivery to a consumer whose patience has an end.
+    /// A delivery that begins a group.
+    #[inline(never)]
     pub(super) fn note_delivery(&mut self, slot: Slot, delivery: u64) {
         let consumer = &mut self.consumers[slot];
-        let Some(patience) = &mut consumer.patience else {
-            return;
-        };
-        patience.note(delivery, self.now);
-        if patience.timer.is_none() {
+        let oldest = consumer.window.front().map_or(delivery, |held| held.delivery);
+        consumer.times.note(delivery, oldest, self.now);
+        let patience = consumer.patience.as_ref();
+        if patience.is_some_and(|patience| patience.timer.is_none()) {
             let due = consumer.due();
             self.set_timer(slot, due);
         }

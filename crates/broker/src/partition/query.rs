@@ -1,9 +1,9 @@
 //! Looking into a partition without changing it.
 
-use crate::ids::{ConsumerId, Location, QueueId, Seq, Ticket};
+use crate::ids::{ConsumerId, Location, Millis, QueueId, Seq, Ticket};
 
 use super::command::Store;
-use super::consumer::Kind;
+use super::consumer::{Consumer, Kind};
 use super::effect::{Effect, Refusal};
 use super::marks::Marks;
 use super::parking::Aside;
@@ -50,6 +50,8 @@ pub struct Depth {
     pub next_seq: Seq,
     /// What became of all its messages.
     pub counters: Counters,
+    /// When what is held for longest was delivered; up to a second earlier, or a 32nd of the time, if much was delivered.
+    pub oldest_unsettled: Option<Millis>,
 }
 
 /// Messages that are still there, ready or unsettled: what a checkpoint keeps of a durable run.
@@ -133,8 +135,8 @@ impl<C: Content> Partition<C> {
     pub fn depth(&self, queue: QueueId) -> Option<Depth> {
         let queue = &self.queues[*self.queue_slots.get(&queue)?];
         let retained = queue.store(Store::Retained);
-        let members = queue.members.iter().map(|&member| &self.consumers[member]);
-        let no_ack = members.filter(|member| member.no_ack && member.kind == Kind::Active);
+        let members = || queue.members.iter().map(|&member| &self.consumers[member]);
+        let no_ack = members().filter(|member| member.no_ack && member.kind == Kind::Active);
         Some(Depth {
             ready: queue.ready,
             ready_bytes: queue.ready_bytes,
@@ -156,6 +158,7 @@ impl<C: Content> Partition<C> {
             durable: queue.durable,
             next_seq: queue.next_seq,
             counters: queue.counters,
+            oldest_unsettled: members().filter_map(Consumer::oldest_at).min(),
         })
     }
 

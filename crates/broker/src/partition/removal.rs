@@ -98,6 +98,7 @@ impl<C: Content> Partition<C> {
         self.remove_dead(slot, first, end, reason);
         for (consumer, delivery, end) in self.held(slot, first, end) {
             let count = self.settle_range(consumer, delivery, end, reason);
+            self.consumers[consumer].otherwise += count;
             self.release(consumer, count);
         }
     }
@@ -161,8 +162,8 @@ impl<C: Content> Partition<C> {
 
     /// A consumer's queue is gone, and with it what the consumer holds.
     fn lose_queue(&mut self, slot: Slot) {
-        let count = self.settle_range(slot, 0, u64::MAX, SettleReason::Deleted);
-        self.release_limit(slot, count);
+        self.settle_range(slot, 0, u64::MAX, SettleReason::Deleted);
+        self.release_limit(slot, self.consumers[slot].unsettled);
         self.stand(slot, Standing::Aside);
         let consumer = self.consumers.remove(slot);
         self.forget_timer(&consumer, slot);

@@ -18,14 +18,20 @@ impl<C: Content> Partition<C> {
             return;
         };
         let end = first.saturating_add(u64::from(count));
-        self.consumers[slot].commit_ends(first, end);
+        let taken = match self.consumers[slot].apart {
+            Some(_) => self.consumers[slot].settle_apart(first, end),
+            None => 0,
+        };
         let count = match outcome {
             SettleOutcome::Done => self.settle_range(slot, first, end, SettleReason::Done),
             SettleOutcome::Discard => self.reject_range(slot, first, end),
             SettleOutcome::Requeue => self.return_range(slot, first, end, false),
             SettleOutcome::RequeueFailed => self.return_range(slot, first, end, true),
         };
-        self.release(slot, count);
+        if outcome != SettleOutcome::Done {
+            self.consumers[slot].otherwise += count;
+        }
+        self.release(slot, count + taken);
     }
 
     pub(super) fn recover(&mut self, consumer: ConsumerId) {
@@ -34,8 +40,11 @@ impl<C: Content> Partition<C> {
         };
         let committing = self.consumers[slot].take_committing();
         let count = self.return_range(slot, 0, u64::MAX, false);
-        self.consumers[slot].put_back(committing);
-        self.release(slot, count);
+        let consumer = &mut self.consumers[slot];
+        consumer.put_back(committing);
+        consumer.otherwise += count;
+        let taken = consumer.apart.as_mut().map_or(0, |apart| apart.forget_taken());
+        self.release(slot, count + taken);
     }
 
     /// A transaction that is on its way to the log settles these deliveries. Until it does they stay with their consumer, whatever
@@ -43,7 +52,8 @@ impl<C: Content> Partition<C> {
     pub(super) fn commit(&mut self, consumer: ConsumerId, first: u64, count: u32) {
         if let Some(&slot) = self.consumer_slots.get(&consumer) {
             let end = first.saturating_add(u64::from(count));
-            self.consumers[slot].committing.push_back((first, end));
+            let apart = self.consumers[slot].apart.get_or_insert_default();
+            apart.begin_commit(first, end);
         }
     }
 
@@ -63,9 +73,12 @@ impl<C: Content> Partition<C> {
         } else {
             self.return_range(slot, 0, u64::MAX, false)
         };
-        self.consumers[slot].put_back(committing);
-        self.consumers[slot].kind = Kind::Cancelled;
-        self.release(slot, count);
+        let consumer = &mut self.consumers[slot];
+        consumer.put_back(committing);
+        consumer.otherwise += count;
+        consumer.kind = Kind::Cancelled;
+        let taken = consumer.apart.as_mut().map_or(0, |apart| apart.forget_taken());
+        self.release(slot, count + taken);
     }
 
     /// Settles deliveries `first..end` of a consumer; says how many there were.
@@ -135,7 +148,7 @@ impl<C: Content> Partition<C> {
 
     /// Returns deliveries `first..end` of a consumer to their old place, or wherever they go if they have failed too often; says
     /// how many there were.
-    fn return_range(&mut self, slot: Slot, first: u64, end: u64, failed: bool) -> u64 {
+    pub(super) fn return_range(&mut self, slot: Slot, first: u64, end: u64, failed: bool) -> u64 {
         let Self {
             consumers,
             queues,
@@ -189,7 +202,7 @@ impl<C: Content> Partition<C> {
             self.forget(slot);
         } else if standing == Standing::Sated && credit > 0 {
             self.line_up(slot);
-        } else if standing == Standing::Yielding && self.consumers[slot].unsettled == 0 {
+        } else if standing == Standing::Yielding && self.consumers[slot].held() == 0 {
             self.make_room(slot);
         }
     }

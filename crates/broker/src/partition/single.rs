@@ -107,7 +107,7 @@ impl<C: Content> Partition<C> {
             return;
         };
         let consumer = &self.consumers[active];
-        let (standing, holds) = (consumer.standing, consumer.unsettled > 0);
+        let (standing, holds) = (consumer.standing, consumer.held() > 0);
         match (single.outranks(consumer.priority), standing) {
             (true, _) if !holds => self.make_room(active),
             (true, _) => self.stand(active, Standing::Yielding),

@@ -1,6 +1,5 @@
 //! Consumers come and go; single messages are taken.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, QueueId, Ticket};
@@ -16,6 +15,7 @@ use super::run::Content;
 use super::slots::Slot;
 use super::spans::Spans;
 use super::standing::address;
+use super::times::Times;
 
 /// What a consumer asks for.
 pub(super) struct Asked {
@@ -105,6 +105,9 @@ impl<C: Content> Partition<C> {
         // Each get says anew whether it acknowledges.
         self.consumers[slot].no_ack = no_ack;
         let delivery = Box::new(self.take_for(queue_slot, slot, 1));
+        if !no_ack && self.now >= self.consumers[slot].times.next {
+            self.note_delivery(slot, delivery.first_delivery);
+        }
         let run = no_ack.then(|| (delivery.run.without_content(), delivery.marks));
         let remaining = self.queues[queue_slot].ready;
         self.effects.push(Effect::Got {
@@ -170,7 +173,13 @@ impl<C: Content> Partition<C> {
             next_delivery: 0,
             unsettled: 0,
             window: Spans::default(),
-            committing: VecDeque::new(),
+            times: if no_ack {
+                Times::never()
+            } else {
+                Times::new(patience_millis)
+            },
+            otherwise: 0,
+            apart: None,
         });
         self.queues[queue].members.push(slot);
         self.consumer_slots.insert(id, slot);

@@ -228,7 +228,13 @@ impl<C: Content> Partition<C> {
     fn validate_consumer(&self, slot: Slot, consumer: &Consumer<C>) -> Result<(), String> {
         consumer.window.validate()?;
         let held = Sum::of(consumer.window.iter().map(|held| &held.run));
-        equal("messages in the window", consumer.unsettled, held.messages)?;
+        equal("messages in the window", consumer.held(), held.messages)?;
+        if consumer.otherwise + consumer.held() > consumer.next_delivery {
+            return Err("more deliveries have ended than there were".into());
+        }
+        if held.messages > 0 && consumer.oldest_at().is_none() {
+            return Err("it holds messages, and nobody knows since when".into());
+        }
         if consumer
             .window
             .back()
@@ -250,7 +256,7 @@ impl<C: Content> Partition<C> {
         if consumer.standing == Standing::Sated && consumer.credit() > 0 {
             return Err("sated, but it has credit".into());
         }
-        if consumer.standing == Standing::Yielding && consumer.unsettled == 0 {
+        if consumer.standing == Standing::Yielding && consumer.held() == 0 {
             return Err("it makes room, and holds nothing".into());
         }
         if consumer.standing == Standing::InLine && consumer.credit() == 0 {
@@ -287,7 +293,7 @@ impl<C: Content> Partition<C> {
         )?;
         let forgotten = self.consumers.iter().find(|(_, consumer)| {
             let patience = consumer.patience.as_ref();
-            consumer.unsettled > 0 && patience.is_some_and(|patience| patience.timer.is_none())
+            consumer.held() > 0 && patience.is_some_and(|patience| patience.timer.is_none())
         });
         if let Some((_, consumer)) = forgotten {
             return Err(format!("consumer {} holds messages for ever", consumer.id));

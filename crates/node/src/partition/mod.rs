@@ -16,6 +16,7 @@ pub mod admission;
 mod balance;
 pub mod capture;
 mod effects;
+mod holding;
 mod jobs;
 mod moves;
 mod numbering;
@@ -298,6 +299,8 @@ impl Partition {
             Request::List(list) => self.list(list, outbox),
             Request::SendOff(send) => self.send_off(send, now, outbox),
             Request::Unpark(unpark) => self.unpark(unpark, now, outbox),
+            Request::HandOn(hand_on) => self.hand_on(hand_on, now, outbox),
+            Request::Holders { queues, inquirer } => self.tell_holders(&queues, inquirer, outbox),
             Request::ListScheduled(list) => self.list_scheduled(list, outbox),
             Request::Unschedule(unschedule) => self.unschedule(unschedule, now, outbox),
         }

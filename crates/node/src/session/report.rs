@@ -67,6 +67,7 @@ impl Session {
             published: state.publishing.total,
             exchanges: state.publishing.exchanges.clone(),
             consumers,
+            holders: state.holders.clone(),
         }
     }
 

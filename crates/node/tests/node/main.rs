@@ -6,6 +6,7 @@ mod delayed;
 mod desk;
 mod growth;
 mod history;
+mod holding;
 mod large;
 mod lifecycle;
 mod parking;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everack_broker::catalog::Queue;
-use everack_broker::ids::{Millis, PartitionId, QueueId, Seq};
-use everack_broker::partition::{Counters, Depth};
-use everack_node::report::{Inquirer, PartitionReport, Report, ScheduledReport, SessionReport};
-use everack_node::request::{ListScheduled, Request, Unschedule};
+use everack_broker::ids::{ConsumerId, Millis, PartitionId, QueueId, Seq};
+use everack_broker::partition::{Counters, Cursor, Depth, Holder};
+use everack_node::report::{HandedOn, Inquirer, PartitionReport, Report, ScheduledReport, SessionReport};
+use everack_node::request::{HandOn, ListScheduled, Request, Unschedule};
 use tokio::sync::mpsc;
 
 use super::refusal::Refusal;
@@ -59,6 +59,32 @@ impl Depths {
     }
 }
 
+/// Who holds messages, by what names them.
+pub(crate) struct Holders(HashMap<ConsumerId, (QueueId, Holder)>);
+
+impl Holders {
+    /// Those that are told of.
+    pub(crate) fn of(known: impl Iterator<Item = (QueueId, Holder)>) -> Self {
+        Self(
+            known
+                .map(|(queue, holder)| (holder.consumer, (queue, holder)))
+                .collect(),
+        )
+    }
+
+    /// One of them; none if it went in between, or has not begun.
+    pub(crate) fn get(&self, consumer: ConsumerId) -> Option<&Holder> {
+        self.0.get(&consumer).map(|(_, holder)| holder)
+    }
+
+    /// All, with their queues, in the order in which they came.
+    pub(crate) fn all(&self) -> Vec<(QueueId, Holder)> {
+        let mut all: Vec<_> = self.0.values().copied().collect();
+        all.sort_unstable_by_key(|(_, holder)| holder.consumer);
+        all
+    }
+}
+
 /// All connections that have opened a virtual host, in the order in which they came.
 pub(crate) async fn connections(engine: &Engine) -> Result<Vec<Connected>, Refusal> {
     let (inquirer, answers) = question();
@@ -87,6 +113,41 @@ pub(crate) async fn queues<'a>(
     engine: &Engine,
     queues: impl Iterator<Item = &'a Arc<Queue>>,
 ) -> Result<Depths, Refusal> {
+    let reports = about(engine, queues, |queues, inquirer| Request::Report {
+        queues,
+        inquirer,
+    });
+    let mut depths = Depths::default();
+    for report in reports.await? {
+        if let Report::Partition(report) = report {
+            depths.add(report);
+        }
+    }
+    Ok(depths)
+}
+
+/// Who consumes from these queues, or holds messages of them.
+pub(crate) async fn holders<'a>(
+    engine: &Engine,
+    queues: impl Iterator<Item = &'a Arc<Queue>>,
+) -> Result<Holders, Refusal> {
+    let reports = about(engine, queues, |queues, inquirer| Request::Holders {
+        queues,
+        inquirer,
+    });
+    let known = reports.await?.into_iter().flat_map(|report| match report {
+        Report::Holders(report) => report.holders,
+        _ => Vec::new(),
+    });
+    Ok(Holders::of(known))
+}
+
+/// Asks partitions about queues, of a bounded number at a time.
+async fn about<'a>(
+    engine: &Engine,
+    queues: impl Iterator<Item = &'a Arc<Queue>>,
+    request: impl Fn(Vec<QueueId>, Arc<dyn Inquirer>) -> Request,
+) -> Result<Vec<Report>, Refusal> {
     let mut wanted: Vec<Vec<QueueId>> = vec![Vec::new(); engine.partitions.len()];
     for queue in queues {
         wanted[usize::from(queue.partition.0)].push(queue.id);
@@ -97,22 +158,37 @@ pub(crate) async fn queues<'a>(
         let slices = wanted.chunks(QUEUES_AT_ONCE).map(<[QueueId]>::to_vec);
         let nothing = wanted.is_empty().then(Vec::new);
         for queues in slices.chain(nothing) {
-            partition.post(Request::Report {
-                queues,
-                inquirer: inquirer.clone(),
-            });
+            partition.post(request(queues, inquirer.clone()));
             partition.run(engine);
             tokio::task::yield_now().await;
         }
     }
     drop(inquirer);
-    let mut depths = Depths::default();
-    for report in collect(answers).await? {
-        if let Report::Partition(report) = report {
-            depths.add(report);
-        }
-    }
-    Ok(depths)
+    collect(answers).await
+}
+
+/// Takes a delivery from its consumer, so that it goes on to another one; or only says who holds it.
+pub(crate) async fn hand_on(
+    engine: &Engine,
+    queue: &Queue,
+    message: Seq,
+    delivery: Option<Cursor>,
+    preview: bool,
+) -> Result<HandedOn, Refusal> {
+    let reports = ask(engine, queue.partition, |inquirer| {
+        vec![Request::HandOn(HandOn {
+            queue: queue.id,
+            message,
+            delivery,
+            preview,
+            inquirer: inquirer.clone(),
+        })]
+    });
+    let fate = reports.await?.into_iter().find_map(|report| match report {
+        Report::HandedOn(report) => Some(report.fate),
+        _ => None,
+    });
+    fate.ok_or(Refusal::NotFound)
 }
 
 /// What waits in a queue on a schedule, from a time and a number on; none if the queue went in between.

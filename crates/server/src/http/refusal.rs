@@ -27,6 +27,8 @@ pub(crate) enum Refusal {
     Bad(String),
     /// As [`Refusal::Bad`]: what is wrong with a value, and the value.
     Value(&'static str, String),
+    /// It cannot be done as things are.
+    Conflict(&'static str),
     /// There is no such page.
     Range(String),
     /// The body is longer than this, in bytes.
@@ -83,6 +85,7 @@ impl Refusal {
             ),
             Refusal::Bad(reason) => (StatusCode::BAD_REQUEST, "bad_request", reason.into()),
             Refusal::Value(what, _) => (StatusCode::BAD_REQUEST, "bad_request", (*what).into()),
+            Refusal::Conflict(reason) => (StatusCode::CONFLICT, "conflict", (*reason).into()),
             Refusal::Range(reason) => (StatusCode::BAD_REQUEST, "page_out_of_range", reason.into()),
             Refusal::TooLarge(bytes) => (
                 StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,11 +1,12 @@
 //! How everything stands at one moment: what a scrape reads its numbers from.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use everack_broker::catalog::{Queue, Snapshot, VhostView};
+use everack_broker::ids::{ConsumerId, Millis, QueueId};
 use everack_broker::name::Name;
-use everack_broker::partition::{Counters, Depth};
+use everack_broker::partition::{Counters, Depth, Holder};
 use everack_node::catalog_service;
 use everack_node::ledger::Sums;
 use everack_node::report::{Published, Received};
@@ -14,7 +15,7 @@ use everack_node::tenants;
 use crate::auth::attempts::Protocol;
 use crate::engine::{Engine, disk_figures, gauges};
 use crate::http::Node;
-use crate::http::inquiry::{self, Connected};
+use crate::http::inquiry::{self, Connected, Holders};
 use crate::http::refusal::Refusal;
 use crate::statistics::figures;
 
@@ -22,6 +23,19 @@ use crate::statistics::figures;
 pub(super) struct Stands {
     pub(super) queue: Arc<Queue>,
     pub(super) depth: Depth,
+    /// For how long what is held for longest is held; 0 if nothing is.
+    pub(super) oldest_unsettled_seconds: f64,
+}
+
+/// A consumer and how it gets on.
+pub(super) struct Consumes {
+    pub(super) queue: Arc<Queue>,
+    pub(super) holder: Holder,
+    /// RabbitMQ's name of its channel.
+    pub(super) channel: String,
+    pub(super) tag: Name,
+    /// As of a queue.
+    pub(super) oldest_unsettled_seconds: f64,
 }
 
 /// See the module documentation.
@@ -35,6 +49,8 @@ pub(super) struct Census {
     /// Where exchanges keep what is delayed.
     pub(super) rooms: Vec<Stands>,
     pub(super) connections: Vec<Connected>,
+    /// In the order in which they came.
+    pub(super) consumers: Vec<Consumes>,
     pub(super) sums: Totals,
     pub(super) tenants: tenants::Churn,
     pub(super) churn: catalog_service::Churn,
@@ -69,7 +85,9 @@ impl Census {
         let rooms = of(&|vhost| vhost.rooms().cloned().collect());
         let all = queues.iter().chain(&stores).chain(&rooms);
         let depths = inquiry::queues(engine, all).await?;
+        let holders = inquiry::holders(engine, queues.iter()).await?;
         let connections = inquiry::connections(engine).await?;
+        let now = engine.clock.now();
         let gone = engine.shared.ledger.sums(|_, _| true);
         let mut counters = Counters::default();
         depths.deleted().for_each(|deleted| counters.add(deleted));
@@ -78,11 +96,17 @@ impl Census {
         let stand = |queues: Vec<Arc<Queue>>| {
             let stands = queues.into_iter().filter_map(|queue| {
                 let depth = *depths.get(queue.id)?;
-                Some(Stands { queue, depth })
+                let oldest_unsettled_seconds = age_seconds(now, depth.oldest_unsettled);
+                Some(Stands {
+                    queue,
+                    depth,
+                    oldest_unsettled_seconds,
+                })
             });
             stands.collect()
         };
         Ok(Self {
+            consumers: consumers(&queues, &holders, &connections, now),
             queues: stand(queues),
             stores: stand(stores),
             rooms: stand(rooms),
@@ -103,6 +127,7 @@ impl Census {
         self.queues.retain(|stands| here(&stands.queue.vhost));
         self.stores.retain(|stands| here(&stands.queue.vhost));
         self.rooms.retain(|stands| here(&stands.queue.vhost));
+        self.consumers.retain(|consumes| here(&consumes.queue.vhost));
         self.connections
             .retain(|connected| here(&connected.session.vhost));
     }
@@ -120,6 +145,39 @@ impl Census {
     pub(super) fn attempts(&self, protocol: Protocol) -> (u64, u64) {
         self.node.authenticator.attempts.read(protocol)
     }
+}
+
+/// How consumers get on whose channel is still there.
+fn consumers(
+    queues: &[Arc<Queue>],
+    holders: &Holders,
+    connections: &[Connected],
+    now: Millis,
+) -> Vec<Consumes> {
+    let queues: HashMap<QueueId, &Arc<Queue>> = queues.iter().map(|queue| (queue.id, queue)).collect();
+    let mut known: HashMap<ConsumerId, (String, &Name)> = HashMap::new();
+    for connected in connections {
+        for channel in &connected.session.channels {
+            let name = || format!("{} ({})", connected.socket.name(), channel.number);
+            let consumers = channel.consumers.iter();
+            known.extend(consumers.map(|consumer| (consumer.id, (name(), &consumer.tag))));
+        }
+    }
+    let consumes = holders.all().into_iter().filter_map(|(queue, holder)| {
+        let (channel, tag) = known.remove(&holder.consumer)?;
+        Some(Consumes {
+            queue: (*queues.get(&queue)?).clone(),
+            holder,
+            channel,
+            tag: tag.clone(),
+            oldest_unsettled_seconds: age_seconds(now, holder.oldest),
+        })
+    });
+    consumes.collect()
+}
+
+fn age_seconds(now: Millis, at: Option<Millis>) -> f64 {
+    at.map_or(0.0, |at| now.0.saturating_sub(at.0) as f64 / 1e3)
 }
 
 impl Totals {

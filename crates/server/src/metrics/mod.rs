@@ -14,6 +14,7 @@
 //! way; the disk is timed once a sync ([`crate::engine::disk_figures`]).
 
 mod census;
+mod consumers;
 mod everack;
 mod metric;
 mod page;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::metric::Metric;
-use super::{everack, rabbitmq};
+use super::{consumers, everack, rabbitmq};
 
 const HEAD: &str = "# Metrics reference
 
@@ -39,6 +39,14 @@ pub(crate) fn page() -> String {
         title,
         "everack_",
         queues.chain(balance).chain([&everack::DISCARDED]),
+    );
+    let each = consumers::CONSUMER.iter().map(|reading| &reading.metric);
+    let title = "Everack's own, of consumers (`family=everack_consumers`)";
+    section(
+        &mut out,
+        title,
+        "everack_",
+        [&consumers::OLDEST].into_iter().chain(each),
     );
     let queues = rabbitmq::QUEUE.iter().chain(rabbitmq::QUEUE_ALONE);
     let queues = queues

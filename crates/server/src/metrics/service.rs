@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::census::Census;
 use super::page::{Format, Page};
-use super::{everack, rabbitmq};
+use super::{consumers, everack, rabbitmq};
 use crate::http::Node;
 
 /// Scrapes at one time. More are told to come back.
@@ -109,12 +109,14 @@ fn write(
             let mut page = Page::new(format, Some(&mut heights));
             rabbitmq::aggregated(&census, &mut page);
             everack::aggregated(&census, &mut page);
+            consumers::aggregated(&census, &mut page);
             page.finish()
         }
         Wanted::PerObject => {
             let mut page = Page::new(format, None);
             rabbitmq::per_object(&census, &mut page);
             everack::per_object(&census, &mut page);
+            consumers::one_by_one(&census, &mut page);
             page.finish()
         }
         Wanted::Detailed { families, vhosts } => {
@@ -125,6 +127,9 @@ fn write(
             rabbitmq::detailed(&census, &mut page, families);
             if families.contains(everack::BALANCE_FAMILY) {
                 everack::balances(&census, &mut page);
+            }
+            if families.contains(consumers::FAMILY) {
+                consumers::one_by_one(&census, &mut page);
             }
             page.finish()
         }

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use everack_broker::catalog::Queue;
-use everack_broker::ids::{ConnectionId, QueueId};
+use everack_broker::ids::{ConnectionId, ConsumerId, QueueId};
 use everack_broker::name::Name;
 use everack_broker::partition::{Counters, Depth};
 use everack_node::ledger::Sums;
@@ -14,9 +14,10 @@ use everack_node::report::Published;
 
 use super::Tick;
 use super::figures::{self, Kind};
+use super::pace::Paces;
 use super::range::Range;
 use super::track::{Look, Moments, Track};
-use crate::http::inquiry::{Connected, Depths};
+use crate::http::inquiry::{Connected, Depths, Holders};
 
 /// What one round of sampling has seen.
 pub(crate) struct Seen {
@@ -25,6 +26,8 @@ pub(crate) struct Seen {
     pub(crate) queues: Vec<Arc<Queue>>,
     pub(crate) depths: Depths,
     pub(crate) connections: Vec<Connected>,
+    /// Who consumes.
+    pub(crate) holders: Holders,
     /// What channels that are gone have published.
     pub(crate) gone: Sums,
     /// See [`figures::CHURN`].
@@ -44,6 +47,7 @@ pub(crate) struct Book {
     vhosts: Tracks<Name>,
     overview: Tracks<()>,
     node: Tracks<()>,
+    paces: Paces,
     /// What queues and connections that are gone had counted, by virtual host.
     gone: HashMap<Name, [u64; figures::VHOST_NUMBERS]>,
     /// Bytes over connections that are gone.
@@ -107,6 +111,7 @@ impl Book {
         let mut sums: HashMap<Name, Sum> = HashMap::new();
         self.queues(seen, &mut sums);
         self.sessions(seen, &mut sums);
+        self.paces.record(seen.at, &seen.holders);
         self.exchanges(seen);
         self.vhosts(seen, &sums);
         self.broker(seen, &sums);
@@ -232,6 +237,11 @@ impl Book {
     pub(crate) fn channel(&self, connection: ConnectionId, number: u16, range: Option<Range>) -> Look {
         let track = self.channels.get(&(connection, number));
         self.look(track, figures::CHANNEL, range)
+    }
+
+    /// Messages delivered to a consumer and acknowledged by it, a second.
+    pub(crate) fn consumer(&self, consumer: ConsumerId) -> [f64; 2] {
+        self.paces.rates(consumer, self.moments)
     }
 
     pub(crate) fn exchange(&self, key: &(Name, Name), range: Option<Range>) -> Look {

@@ -12,6 +12,7 @@
 //! | [`book`] | the tracks of all things |
 //! | [`track`] | one thing's samples, at RabbitMQ's resolutions |
 //! | [`series`] | samples at one resolution, in few bytes |
+//! | [`pace`] | how fast consumers get on, without history |
 //! | [`range`] | which samples somebody wants |
 //!
 //! Nothing here is counted for the sake of statistics: the numbers are those that machines and sockets keep anyway. What it
@@ -19,6 +20,7 @@
 
 pub(crate) mod book;
 pub(crate) mod figures;
+mod pace;
 pub(crate) mod range;
 pub(crate) mod sampler;
 mod series;

@@ -86,6 +86,7 @@ async fn look(engine: &Engine, snapshot: &Snapshot, at: Tick) -> Result<Seen, Re
         .flat_map(|vhost| vhost.queues().cloned().collect::<Vec<_>>())
         .collect();
     let depths = inquiry::queues(engine, queues.iter()).await?;
+    let holders = inquiry::holders(engine, queues.iter()).await?;
     let connections = inquiry::connections(engine).await?;
     let gone = engine.shared.ledger.sums(|vhost, exchange| {
         let vhost = snapshot.vhost(vhost);
@@ -100,6 +101,7 @@ async fn look(engine: &Engine, snapshot: &Snapshot, at: Tick) -> Result<Seen, Re
         queues,
         depths,
         connections,
+        holders,
         gone,
         churn,
         node: node(engine),

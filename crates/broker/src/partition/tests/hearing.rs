@@ -81,6 +81,14 @@ impl Walk {
                 Kept::default(),
                 live,
             );
+            // A limit that was lowered meanwhile counts for what had failed before.
+            let limit = queue.rules.delivery_limit;
+            for (&seq, message) in &mut queue.messages {
+                if !message.parked && limit.is_some_and(|limit| message.failures > limit) {
+                    message.parked = true;
+                    *self.model.expected.entry(Told::Parked(id, seq)).or_default() += 1;
+                }
+            }
         }
         self.partition.recovered();
         self.model.consumers.clear();

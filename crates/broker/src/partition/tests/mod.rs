@@ -3,6 +3,7 @@
 mod consumers;
 mod harness;
 mod hearing;
+mod holding;
 mod levels;
 mod lifecycle;
 mod limits;

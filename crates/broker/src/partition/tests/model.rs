@@ -1,7 +1,7 @@
 //! A queue machine as one would write it first: a map of messages, each with its state. It predicts what commands do, and
 //! judges every delivery; whom a message goes to is the machine's own choice among those who may have it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::partition::{Delivery, Rules, SettleReason};
 
@@ -55,6 +55,8 @@ pub(super) struct ModelConsumer {
     pub(super) prefetch: u64,
     pub(super) limit: Option<usize>,
     pub(super) next_delivery: u64,
+    /// Deliveries that were taken away, and not settled by its client.
+    pub(super) taken: BTreeSet<u64>,
 }
 
 /// See the module documentation.
@@ -103,14 +105,18 @@ impl Model {
         held
     }
 
+    /// What counts for a consumer's limits.
+    fn counted(&self, consumer: u64) -> u64 {
+        let taken = self.consumers.get(&consumer).map_or(0, |known| known.taken.len());
+        (self.held_by(consumer).len() + taken) as u64
+    }
+
     fn held_under(&self, limit: usize) -> u64 {
         let under = self
             .consumers
             .iter()
             .filter(|(_, consumer)| consumer.limit == Some(limit));
-        under
-            .map(|(&consumer, _)| self.held_by(consumer).len() as u64)
-            .sum()
+        under.map(|(&consumer, _)| self.counted(consumer)).sum()
     }
 
     pub(super) fn consumers_of(&self, queue: u64) -> usize {
@@ -226,7 +232,7 @@ impl Model {
         let gone: Vec<u64> = self
             .consumers
             .iter()
-            .filter(|(id, consumer)| !consumer.active && !consumer.getter && self.held_by(**id).is_empty())
+            .filter(|(id, consumer)| !consumer.active && !consumer.getter && self.counted(**id) == 0)
             .map(|(&id, _)| id)
             .collect();
         for id in gone {
@@ -290,7 +296,7 @@ impl Model {
         if consumer.no_ack || consumer.getter {
             return;
         }
-        let held = self.held_by(consumer_id).len() as u64;
+        let held = self.counted(consumer_id);
         assert!(
             consumer.prefetch == 0 || held <= consumer.prefetch,
             "nobody gets more than the prefetch"
@@ -307,9 +313,7 @@ impl Model {
     /// After a round nothing is ready that somebody could take.
     pub(super) fn judge_rest(&self) {
         for (&id, consumer) in self.consumers.iter().filter(|(_, consumer)| consumer.active) {
-            let sated = !consumer.no_ack
-                && consumer.prefetch > 0
-                && self.held_by(id).len() as u64 >= consumer.prefetch;
+            let sated = !consumer.no_ack && consumer.prefetch > 0 && self.counted(id) >= consumer.prefetch;
             let limited = consumer.limit.is_some_and(|limit| {
                 let most = self.limits[limit];
                 !consumer.no_ack && most > 0 && self.held_under(limit) >= most

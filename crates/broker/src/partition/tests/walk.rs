@@ -1,6 +1,6 @@
 //! A long random walk through all commands, judged by the model after every round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ids::{ConnectionId, ConsumerId, Location, Millis, QueueId, Seq, Ticket};
@@ -103,6 +103,7 @@ impl Walk {
             Kind::Cancel => self.cancel(which),
             Kind::Get => self.get(which, rarely),
             Kind::Settle => self.settle(which, at, count, other),
+            Kind::HandOn => self.hand_on(which, at),
             Kind::Recover => self.recover(which),
             Kind::ReturnAll => self.return_all(which),
             Kind::Sent => self.sent(u64::from(which) % 3, flag),
@@ -222,6 +223,7 @@ impl Walk {
             prefetch: u64::from(step.count) % 6,
             limit,
             next_delivery: 0,
+            taken: BTreeSet::new(),
         };
         let id = self.id();
         let gate = self.gates[consumer.connection as usize].clone();
@@ -307,6 +309,7 @@ impl Walk {
                 prefetch: 0,
                 limit: None,
                 next_delivery: 0,
+                taken: BTreeSet::new(),
             });
             consumer.no_ack = no_ack;
         }
@@ -331,8 +334,13 @@ impl Walk {
             return;
         };
         let held = self.model.held_by(consumer);
-        let Some(&(lowest, _)) = held.first() else { return };
+        let taken = &mut self.model.consumers.get_mut(&consumer).expect("picked").taken;
+        let lowest = held.first().map(|(delivery, _)| delivery);
+        let Some(&lowest) = lowest.into_iter().chain(taken.first()).min() else {
+            return;
+        };
         let first = lowest + u64::from(at) % (held.len() as u64 + 3);
+        taken.retain(|delivery| !(first..first + u64::from(count)).contains(delivery));
         let outcome = [
             SettleOutcome::Requeue,
             SettleOutcome::Discard,
@@ -376,10 +384,38 @@ impl Walk {
         assert_eq!(before - after, told, "what would be settled is what is settled");
     }
 
+    /// What is handed on goes to others at once: the model is told of it right away.
+    fn hand_on(&mut self, consumer: u8, at: u8) {
+        self.tell();
+        let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
+            return;
+        };
+        let held = self.model.held_by(consumer);
+        let Some(&(delivery, seq)) = held.get(usize::from(at) % held.len().max(1)) else {
+            return;
+        };
+        let holder = self.model.consumers.get_mut(&consumer).expect("picked");
+        holder.taken.insert(delivery);
+        let queue = holder.queue;
+        self.model.give_back(queue, seq, false);
+        self.apply(Command::HandOn {
+            consumer: ConsumerId(consumer),
+            delivery,
+        });
+        self.model.take_turns();
+        self.tell();
+    }
+
     fn recover(&mut self, consumer: u8) {
         let Some(consumer) = pick(self.model.consumers.keys(), consumer) else {
             return;
         };
+        self.model
+            .consumers
+            .get_mut(&consumer)
+            .expect("picked")
+            .taken
+            .clear();
         self.model.give_back_all(consumer, false);
         self.apply(Command::Recover {
             consumer: ConsumerId(consumer),

@@ -55,10 +55,10 @@ async fn one(
     });
     let (connected, channel) = found.ok_or(Refusal::NotFound)?;
     let mut shown = show(&node, connected, channel, ranges);
-    let active = consumers::all_active(&node, &caller).await?;
+    let holders = consumers::all_holders(&node, &caller).await?;
     let consumers = channel.consumers.iter();
     shown["consumer_details"] = consumers
-        .map(|consumer| consumers::show(&node, connected, &active, channel, consumer))
+        .map(|consumer| consumers::show(&node, connected, &holders, channel, consumer))
         .collect();
     shown["publishes"] = publishes(connected, channel);
     Ok(Json(shown))

@@ -1,21 +1,20 @@
 //! Consumers. Who is not a monitor sees those of its virtual hosts.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Extension, Path, State};
 use axum::routing::get;
 use everack_broker::catalog::{Queue, VhostView};
-use everack_broker::ids::ConsumerId;
-use everack_broker::name::Name;
+use everack_broker::ids::Millis;
+use everack_broker::partition::Holder;
 use everack_node::report::{ChannelReport, ConsumerReport};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Answer, Json, channels, to_json};
 use crate::http::Node;
 use crate::http::caller::Caller;
-use crate::http::inquiry::{self, Connected};
+use crate::http::inquiry::{self, Connected, Holders};
 use crate::http::refusal::Refusal;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
@@ -26,11 +25,11 @@ pub(super) fn routes() -> Router<Arc<Node>> {
 
 async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
     let connections = inquiry::connections(&node.engine).await?;
-    let active = all_active(&node, &caller).await?;
+    let holders = all_holders(&node, &caller).await?;
     let shown = connections
         .iter()
         .filter(|connected| caller.sees(&connected.session.vhost))
-        .flat_map(|connected| of_connection(&node, connected, &active, |_| true));
+        .flat_map(|connected| of_connection(&node, connected, &holders, |_| true));
     Ok(Json(shown.collect()))
 }
 
@@ -41,59 +40,40 @@ async fn list_in(
 ) -> Answer {
     let vhost = caller.vhost(&vhost)?;
     let connections = inquiry::connections(&node.engine).await?;
-    let active = single_actives(&node, queues_with_one(vhost.clone())).await?;
+    let queues: Vec<_> = vhost.queues().cloned().collect();
+    let holders = inquiry::holders(&node.engine, queues.iter()).await?;
     let shown = connections
         .iter()
         .filter(|connected| connected.session.vhost == *vhost.name())
-        .flat_map(|connected| of_connection(&node, connected, &active, |_| true));
+        .flat_map(|connected| of_connection(&node, connected, &holders, |_| true));
     Ok(Json(shown.collect()))
 }
 
 /// The consumers of one queue.
-pub(super) async fn of_queue(
-    node: &Node,
-    vhost: &Name,
-    queue: &Name,
-    active: Option<ConsumerId>,
-) -> Result<Value, Refusal> {
+pub(super) async fn of_queue(node: &Node, queue: &Arc<Queue>) -> Result<Value, Refusal> {
     let connections = inquiry::connections(&node.engine).await?;
-    let active = active.into_iter().collect();
+    let holders = inquiry::holders(&node.engine, std::iter::once(queue)).await?;
     let shown = connections
         .iter()
-        .filter(|connected| connected.session.vhost == *vhost)
-        .flat_map(|connected| of_connection(node, connected, &active, |consumer| consumer.queue == *queue));
+        .filter(|connected| connected.session.vhost == queue.vhost)
+        .flat_map(|connected| {
+            let of_it = |consumer: &ConsumerReport| consumer.queue == queue.name;
+            of_connection(node, connected, &holders, of_it)
+        });
     Ok(shown.collect())
 }
 
-/// Who is the active one in each queue with a single active consumer that the caller sees.
-pub(super) async fn all_active(node: &Node, caller: &Caller) -> Result<HashSet<ConsumerId>, Refusal> {
-    single_actives(node, caller.vhosts().flat_map(queues_with_one)).await
-}
-
-/// The queues with a single active consumer.
-fn queues_with_one(vhost: VhostView) -> Vec<Arc<Queue>> {
-    let queues = vhost.queues();
-    let single = queues.filter(|queue| queue.settings.single_active_consumer);
-    single.cloned().collect()
-}
-
-/// Who is the active one in each of these queues.
-async fn single_actives(
-    node: &Node,
-    queues: impl IntoIterator<Item = Arc<Queue>>,
-) -> Result<HashSet<ConsumerId>, Refusal> {
-    let queues: Vec<_> = queues.into_iter().collect();
-    if queues.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let depths = inquiry::queues(&node.engine, queues.iter()).await?;
-    Ok(depths.all().filter_map(|depth| depth.single_active).collect())
+/// How all consumers get on that the caller sees.
+pub(super) async fn all_holders(node: &Node, caller: &Caller) -> Result<Holders, Refusal> {
+    let of = |vhost: VhostView| vhost.queues().cloned().collect::<Vec<_>>();
+    let queues: Vec<_> = caller.vhosts().flat_map(of).collect();
+    inquiry::holders(&node.engine, queues.iter()).await
 }
 
 fn of_connection(
     node: &Node,
     connected: &Connected,
-    active: &HashSet<ConsumerId>,
+    holders: &Holders,
     wanted: impl Fn(&ConsumerReport) -> bool,
 ) -> Vec<Value> {
     let channels = connected.session.channels.iter();
@@ -101,7 +81,7 @@ fn of_connection(
         channels.flat_map(|channel| channel.consumers.iter().map(move |consumer| (channel, consumer)));
     consumers
         .filter(|(_, consumer)| wanted(consumer))
-        .map(|(channel, consumer)| show(node, connected, active, channel, consumer))
+        .map(|(channel, consumer)| show(node, connected, holders, channel, consumer))
         .collect()
 }
 
@@ -117,17 +97,18 @@ pub(super) fn single_active(shown: &Value) -> Option<&Value> {
 pub(super) fn show(
     node: &Node,
     connected: &Connected,
-    active: &HashSet<ConsumerId>,
+    holders: &Holders,
     channel: &ChannelReport,
     consumer: &ConsumerReport,
 ) -> Value {
-    let is_active = !consumer.single_active || active.contains(&consumer.id);
+    let holder = holders.get(consumer.id);
+    let is_active = !consumer.single_active || holder.is_some_and(|holder| holder.single_active);
     let status = match (consumer.single_active, is_active) {
         (false, _) => "up",
         (true, true) => "single_active",
         (true, false) => "waiting",
     };
-    json!({
+    let mut shown = json!({
         "consumer_tag": to_json::name(&consumer.tag),
         "queue": { "name": to_json::name(&consumer.queue), "vhost": to_json::name(&connected.session.vhost) },
         "channel_details": channels::details(node, connected, channel),
@@ -137,5 +118,36 @@ pub(super) fn show(
         "arguments": to_json::arguments(&consumer.arguments),
         "active": is_active,
         "activity_status": status,
-    })
+    });
+    if let (Some(shown), Some(holder)) = (shown.as_object_mut(), holder) {
+        shown.insert("consumer".to_owned(), json!(consumer.id.0));
+        shown.extend(progress(node, holder));
+    }
+    shown
+}
+
+/// What somebody holds, since when, and how it gets on. RabbitMQ does not tell.
+pub(super) fn progress(node: &Node, holder: &Holder) -> Map<String, Value> {
+    let [deliver, ack] = node.statistics.book().consumer(holder.consumer);
+    let acknowledged = if holder.no_ack { 0 } else { holder.acknowledged };
+    let shown = json!({
+        "messages_unacknowledged": holder.unsettled,
+        "messages_released": holder.released,
+        "oldest_unsettled_seconds": age_seconds(node, holder.oldest),
+        "message_stats": {
+            "deliver": holder.delivered,
+            "deliver_details": { "rate": deliver },
+            "ack": acknowledged,
+            "ack_details": { "rate": if holder.no_ack { 0.0 } else { ack } },
+        },
+    });
+    match shown {
+        Value::Object(shown) => shown,
+        _ => unreachable!("an object was just made"),
+    }
+}
+
+/// How long ago something was, in whole seconds.
+pub(super) fn age_seconds(node: &Node, at: Option<Millis>) -> Option<u64> {
+    Some(node.engine.clock.now().0.saturating_sub(at?.0) / 1_000)
 }

@@ -20,6 +20,7 @@ pub(super) fn about(listed: &ListedMessages, id: Seq) -> Map<String, Value> {
         marks,
         why,
         death,
+        since,
         ..
     } = listed.looked;
     let deadline = listed
@@ -36,6 +37,8 @@ pub(super) fn about(listed: &ListedMessages, id: Seq) -> Map<String, Value> {
         "id": id.0,
         "reason": died_of.map(reason),
         "consumer": (at.holder.0 > 0).then_some(at.holder.0),
+        "delivery": (at.holder.0 > 0).then(|| format!("{}-{}", at.holder, at.number + (id.0 - listed.looked.run.first.0))),
+        "held_since": since.map(|since| since.0),
         "retained_until": retained_until,
         "expires": expires,
         "deliveries": marks.deliveries,

@@ -13,6 +13,7 @@ mod exchanges;
 mod filter;
 mod gets;
 mod health;
+mod holders;
 mod limits;
 mod messages;
 mod moves;
@@ -116,6 +117,7 @@ pub(super) fn router(node: Arc<Node>) -> Router {
         .merge(attempts::routes())
         .merge(stores::routes())
         .merge(moves::routes())
+        .merge(holders::routes())
         .merge(aliveness::routes())
         .merge(standing::routes())
         .merge(publish::routes())

@@ -6,13 +6,16 @@ use axum::Router;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get};
-use everack_broker::catalog::{Access, Command, DeclareQueue, Destination, Queue, Resource};
+use everack_broker::catalog::{
+    Access, Command, ConsumerSettings, DeclareQueue, Destination, Queue, Resource,
+};
 use everack_broker::name::Name;
-use everack_broker::partition::Depth;
+use everack_broker::partition::{Depth, Place};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::details::{self, Ranges};
+use super::search::{Question, search};
 use super::{Answer, Json, List, Listed, Written, bindings, consumers, statistics, to_json, written};
 use crate::http::Node;
 use crate::http::body::Body;
@@ -62,12 +65,21 @@ async fn one(
     let depths = inquiry::queues(&node.engine, std::iter::once(queue)).await?;
     let depth = depths.get(queue.id).ok_or(Refusal::NotFound)?;
     let mut shown = show(&node, queue, depth, ranges);
-    let details = consumers::of_queue(&node, vhost.name(), &queue.name, depth.single_active).await?;
+    let details = consumers::of_queue(&node, queue).await?;
     if let Some(active) = consumers::single_active(&details) {
         shown["single_active_consumer_tag"] = active.clone();
     }
     shown["consumer_details"] = details;
+    shown["head_message_timestamp"] = head_timestamp(&node, queue).await?;
     Ok(Json(shown))
+}
+
+/// When the ready message that came first was made, if its publisher said so; it is looked at, and stays.
+async fn head_timestamp(node: &Node, queue: &Queue) -> Result<Value, Refusal> {
+    let one = ["count", "look"].map(|name| (name.to_owned(), "1".to_owned()));
+    let found = search(node, queue, Question::of(&one, Place::Ready)?).await?;
+    let head = found.messages.first();
+    Ok(head.map_or(Value::Null, |head| head["properties"]["timestamp"].clone()))
 }
 
 async fn declare(
@@ -207,6 +219,7 @@ fn show_counts(node: &Node, queue: &Queue, depth: &Depth) -> Value {
     let bytes = depth.counters.live_bytes() - depth.parked_bytes - depth.retained_bytes - depth.dead_bytes;
     // A durable queue keeps every message through a restart, whatever its delivery mode.
     let persistent = |count: u64| if queue.durable { count } else { 0 };
+    let patience = queue.patience_millis(&ConsumerSettings::default());
     let counts = json!({
         "policy": queue.governance.policy.as_ref().map(to_json::name),
         "operator_policy": queue.governance.operator_policy.as_ref().map(to_json::name),
@@ -220,6 +233,8 @@ fn show_counts(node: &Node, queue: &Queue, depth: &Depth) -> Value {
         "messages_parked": depth.parked,
         "messages_retained": depth.retained,
         "message_bytes_retained": depth.retained_bytes,
+        "oldest_unsettled_seconds": consumers::age_seconds(node, depth.oldest_unsettled),
+        "consumer_timeout_seconds": patience.map(|millis| millis / 1_000),
         "messages_displaced": depth.counters.displaced,
         "no_ack_guard": queue.no_ack_guard().name(),
         "consumers_no_ack": depth.consumers_no_ack,

@@ -39,6 +39,8 @@ const PAGE_RUNS: usize = 256;
 pub(super) struct Question {
     pub(super) place: Place,
     pub(super) from: Cursor,
+    /// Only what this one holds.
+    pub(super) holder: Option<ConsumerId>,
     /// Numbers from this on are not looked at.
     pub(super) end: Seq,
     pub(super) filter: Arc<Filter>,
@@ -72,6 +74,7 @@ impl Question {
         let mut question = Self {
             place,
             from: Cursor::default(),
+            holder: None,
             end: Seq(u64::MAX),
             filter: Arc::default(),
             most: 100,
@@ -89,18 +92,26 @@ impl Question {
                 "truncate" => question.truncate = number()?.min(BODY_SHOWN_MAX as u64) as usize,
                 "look" => question.looked_max = number()?.clamp(1, LOOKED_MAX),
                 "first" => question.from = cursor(value)?,
+                "consumer" => question.holder = Some(ConsumerId(number()?)),
                 _ => {
                     wanted.take(name, value)?;
                 }
             }
         }
         question.filter = Arc::new(Filter::new(wanted)?);
+        if let Some(holder) = question.holder {
+            if place != Place::Unsettled {
+                return Err(Refusal::bad("consumer is for state=unsettled"));
+            }
+            let number = question.from.number * u64::from(question.from.holder == holder);
+            question.from = Cursor { holder, number };
+        }
         Ok(question)
     }
 }
 
 /// `next` of an answer: a number, or a consumer and a number.
-fn cursor(text: &str) -> Result<Cursor, Refusal> {
+pub(super) fn cursor(text: &str) -> Result<Cursor, Refusal> {
     let (holder, number) = text.split_once('-').unwrap_or(("0", text));
     match (holder.parse(), number.parse()) {
         (Ok(holder), Ok(number)) => Ok(Cursor {
@@ -165,8 +176,16 @@ async fn page(node: &Node, queue: &Queue, question: &Question) -> Result<Option<
 
 /// Adds what fits of a page. Reads the log.
 fn sift(listed: &ListedReport, recall: &Recall, question: &Question, found: &mut Found) {
-    found.next = listed.next;
+    let same = |next: &Cursor| question.holder.is_none_or(|holder| next.holder == holder);
+    found.next = listed.next.filter(same);
     for run in &listed.runs {
+        if question
+            .holder
+            .is_some_and(|holder| run.looked.at.holder != holder)
+        {
+            (found.next, found.over) = (None, true);
+            return;
+        }
         // Until somebody wants it, it is not read.
         let mut content = None;
         for offset in 0..run.looked.run.count() {

@@ -18,6 +18,7 @@ use everack_node::request::{Request, Unpark};
 use serde_json::json;
 
 use super::filter::Filter;
+use super::holders;
 use super::order::{self, Order};
 use super::search::{LOOKED_MAX, Question, SHOWN_MAX, cursor_json, search};
 use super::{Answer, Json, to_json};
@@ -163,7 +164,10 @@ fn find(caller: &Caller, (vhost, name): &(String, String)) -> Result<Arc<Queue>,
 
 async fn list(node: &Node, caller: &Caller, queue: &Queue, place: Place, pairs: &Pairs) -> Answer {
     caller.require_queue(Access::Read, queue)?;
-    let found = search(node, queue, Question::of(pairs, place)?).await?;
+    let mut found = search(node, queue, Question::of(pairs, place)?).await?;
+    if place == Place::Unsettled {
+        holders::name_all(node, &mut found.messages).await?;
+    }
     Ok(Json(json!({
         "messages": found.messages,
         "looked_at": found.looked,
@@ -232,6 +236,7 @@ pub(super) async fn narrow(
     let question = Question {
         place,
         from: Cursor::message(first),
+        holder: None,
         end,
         filter: Arc::new(Filter::new(wanted)?),
         most: SHOWN_MAX,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that ordinary seeds have to reach.
-pub const KINDS: [&str; 75] = [
+pub const KINDS: [&str; 78] = [
     "messages sent",
     "messages confirmed",
     "messages returned",
@@ -79,6 +79,9 @@ pub const KINDS: [&str; 75] = [
     "heirs deleted",
     "failed deliveries",
     "messages that waited, or were parked",
+    "messages sent elsewhere by order",
+    "messages that stayed in spite of an order",
+    "histories that came to rest",
 ];
 
 /// See the module documentation.

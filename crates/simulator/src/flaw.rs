@@ -45,6 +45,14 @@ pub enum Flaw {
     MovesInTwoWrites,
     /// The log is not told that a dead letter has left its queue.
     MovesTwice,
+    /// A message that is sent elsewhere by order leaves its queue in one write and enters the next one in another.
+    SendsInTwoWrites,
+    /// Nobody tells a queue that what it sent elsewhere by order did not arrive.
+    StrandsMessages,
+    /// Consumers that wait for their connection to drain, or for the limit of their channel, are not told that there is room again.
+    LosesResumes,
+    /// One of the connections that have news of a round is not woken, if there are several.
+    LosesWakeUps,
     /// Queues do not know that they have a dead-letter exchange.
     DropsDeadLetters,
     /// What finds no room is dropped and confirmed, instead of the oldest.
@@ -69,7 +77,7 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them but none.
-    pub const ALL: [Flaw; 29] = [
+    pub const ALL: [Flaw; 33] = [
         Flaw::ConfirmsEarly,
         Flaw::ForgetsSettlements,
         Flaw::RetiresEarly,
@@ -89,6 +97,10 @@ impl Flaw {
         Flaw::TurnsBits,
         Flaw::MovesInTwoWrites,
         Flaw::MovesTwice,
+        Flaw::SendsInTwoWrites,
+        Flaw::StrandsMessages,
+        Flaw::LosesResumes,
+        Flaw::LosesWakeUps,
         Flaw::DropsDeadLetters,
         Flaw::DropsNewest,
         Flaw::ForgetsDeadlines,
@@ -105,6 +117,8 @@ impl Flaw {
     pub fn families(self) -> &'static [&'static str] {
         match self {
             Flaw::MovesInTwoWrites | Flaw::MovesTwice | Flaw::DropsDeadLetters => &["w0", "x0"],
+            Flaw::SendsInTwoWrites => &["o1"],
+            Flaw::StrandsMessages => &["o2"],
             Flaw::DropsNewest => &["m0"],
             Flaw::ForgetsDeadlines => &["u0", "x0"],
             Flaw::ExpiresEarly => &["x1"],

@@ -53,7 +53,9 @@ impl ReadRecord for TurnedBits {
 /// A request on its way to its partition; none if it is lost there.
 pub(crate) fn request(flaw: Flaw, mut request: Request) -> Option<Request> {
     match (flaw, &mut request) {
-        (Flaw::ForgetsDeadConsumers, Request::Gone { .. }) => return None,
+        (Flaw::ForgetsDeadConsumers, Request::Gone { .. })
+        | (Flaw::StrandsMessages, Request::Keep { .. } | Request::Abandoned { .. })
+        | (Flaw::LosesResumes, Request::Resume { .. }) => return None,
         (Flaw::DeliversBeyondPrefetch, Request::Consume(consume)) => {
             consume.prefetch = 0;
             consume.limit = None;

@@ -430,6 +430,9 @@ impl Core {
             }
             outbox.give_answers();
         }
+        if self.flaw == Flaw::LosesWakeUps && outbox.dirty.len() > 1 {
+            outbox.dirty.pop();
+        }
         outbox.wake_all();
         if outbox.wants_tick {
             self.wants_tick.set(true);

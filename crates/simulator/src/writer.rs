@@ -158,6 +158,11 @@ impl Writer {
         taken
     }
 
+    /// Whether nothing is being written, and nothing waits for that.
+    pub fn is_idle(&self) -> bool {
+        !self.is_syncing() && self.nothing_waits()
+    }
+
     /// Whether jobs wait for room.
     pub fn is_full(&self) -> bool {
         !self.parked.is_empty()
@@ -299,7 +304,7 @@ impl Core {
         }
         let tears = match self.flaw {
             Flaw::TearsTransactions => !is_move,
-            Flaw::MovesInTwoWrites => is_move,
+            Flaw::MovesInTwoWrites | Flaw::SendsInTwoWrites => is_move,
             _ => false,
         };
         if tears && let Some(mut first) = flawed::first_part(&mut job, is_move) {

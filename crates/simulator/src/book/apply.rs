@@ -83,6 +83,11 @@ impl Book {
             Event::Recovering(channel, begins) => self.recovering(channel, begins),
             Event::ChannelLost(channel) => self.channel_lost(channel),
             Event::ChannelEnded(channel) => self.channel_ended(channel),
+            Event::Ordered(name) => {
+                if let Some(queue) = self.queues.get_mut(&name) {
+                    queue.ordered_us = Some(self.now_us);
+                }
+            }
             Event::Rotted(numbers) => self.rotten.extend(numbers),
             Event::ReadFailed => self.reads_failed = true,
             Event::Crashed(crash) => self.crashed(crash),
@@ -114,6 +119,7 @@ impl Book {
             returned_us: None,
             heirs: Default::default(),
             active: None,
+            ordered_us: None,
         });
         if queue.there.now() == Presence::Absent {
             queue.there.set(self.now_us, Presence::Maybe);

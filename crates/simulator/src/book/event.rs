@@ -195,6 +195,8 @@ pub enum Event {
     ChannelLost(ChannelId),
     /// The channel is gone, for the broker.
     ChannelEnded(ChannelId),
+    /// An operator has ordered messages of a family from its head to an heir.
+    Ordered(Name),
     /// Something was answered although the broker's disk had failed before.
     AnsweredLate(&'static str),
     /// The disk has gone bad in a place that holds these messages.

@@ -13,6 +13,10 @@ pub struct Place {
     pub name: &'static str,
     /// Where its dead letters go.
     pub heir: Option<&'static str>,
+    /// Where an operator sends what is ready, now and then.
+    pub sent_to: Option<&'static str>,
+    /// Clients do not read from it: what is in it leaves by order only.
+    pub closed: bool,
     /// They go there by an exchange that holds them back for as long as each says, and not by the default exchange.
     pub held_back: bool,
     /// `x-message-ttl`, in milliseconds.
@@ -51,6 +55,8 @@ pub enum Overflow {
 const PLAIN: Place = Place {
     name: "",
     heir: None,
+    sent_to: None,
+    closed: false,
     held_back: false,
     ttl_ms: None,
     expirations: false,
@@ -71,6 +77,13 @@ const fn plain(name: &'static str) -> Place {
 const fn with_heir(name: &'static str, heir: &'static str) -> Place {
     Place {
         heir: Some(heir),
+        ..plain(name)
+    }
+}
+
+const fn sent(name: &'static str, sent_to: &'static str) -> Place {
+    Place {
+        sent_to: Some(sent_to),
         ..plain(name)
     }
 }
@@ -99,7 +112,7 @@ const fn counting(place: Place, limit: i64) -> Place {
 }
 
 /// All of them; of each family the head first.
-pub const PLACES: [Place; 27] = [
+pub const PLACES: [Place; 33] = [
     // Messages with expirations of their own; rejected ones.
     Place {
         expirations: true,
@@ -164,6 +177,18 @@ pub const PLACES: [Place; 27] = [
         ..brief(with_heir("v0", "v0.due"), 25)
     },
     plain("v0.due"),
+    // Sent elsewhere by order while both are read.
+    sent("o0", "o0.else"),
+    plain("o0.else"),
+    // Sent elsewhere by order, in their order.
+    Place {
+        closed: true,
+        ..sent("o1", "o1.else")
+    },
+    plain("o1.else"),
+    // Sent by order to where there may be no room.
+    sent("o2", "o2.else"),
+    bounded(plain("o2.else"), 3, Overflow::Reject),
 ];
 
 /// The queue of this name, if it has rules or is somebody's heir.
@@ -215,6 +240,10 @@ impl Place {
 
     /// Whether what it holds is handed out in the order in which it came, but for what came back.
     pub fn keeps_order(&self) -> bool {
+        // What nobody reads but by order arrives in its order. Of what is read meanwhile some may be on its way, and come back.
+        if let Some(head) = place(head_of(self.name)).filter(|head| head.sent_to.is_some()) {
+            return head.closed;
+        }
         // What an heir gets comes as it died; and the head of a circle is an heir too.
         !is_heir(self.name)
             && self
@@ -257,7 +286,7 @@ pub fn may_have_moved(head: &Place, publish: &Publish, copy: Option<&Copy>, now_
         || head.delivery_limit.is_some_and(|limit| limit >= 0)
         || copy.is_some_and(|copy| copy.rejected || copy.moved)
         || may_have_expired(head, publish, now_us);
-    head.has_heir() && died
+    head.sent_to.is_some() || head.has_heir() && died
 }
 
 /// Whether a message that must be there may have gone by the rules of its queue, nowhere.
@@ -285,6 +314,10 @@ mod tests {
                 assert_eq!(family(heir), head, "{} stays in its family", place.name);
                 assert!(super::place(heir).is_some(), "{heir} is there");
             }
+            if let Some(other) = place.sent_to {
+                assert_eq!(family(other), head, "{} is sent within its family", place.name);
+                assert!(super::place(other).is_some(), "{other} is there");
+            }
             assert_eq!(places(&head).next().map(|first| first.name), Some(&*head));
         }
         assert_eq!(&*family("d0"), "d0");
@@ -298,5 +331,7 @@ mod tests {
         assert!(!names.contains(&"x0.dead"));
         assert!(names.contains(&"m0"));
         assert!(names.contains(&"x0"));
+        assert!(names.contains(&"o1.else"), "in the order of the orders");
+        assert!(!names.contains(&"o0"), "it may come back");
     }
 }

@@ -105,6 +105,8 @@ pub struct Queue {
     pub heirs: BTreeMap<Name, Heir>,
     /// The consumer that was last delivered to, where that can only be one.
     pub active: Option<u64>,
+    /// When an operator last ordered messages from here to another queue of the family.
+    pub ordered_us: Option<u64>,
 }
 
 /// A queue that dead letters go to.

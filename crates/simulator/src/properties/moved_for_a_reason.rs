@@ -1,4 +1,5 @@
-//! A message lies with an heir of its queue only if it may have died there: rejected, too old, one too many, or failed too often.
+//! A message lies with an heir of its queue only if it may have died there: rejected, too old, one too many, or failed too often; or if an
+//! operator has ordered it there.
 
 use super::Property;
 use crate::book::family;
@@ -25,6 +26,14 @@ fn wrong(book: &Book, queue: &Name, place: &Name, number: Number) -> Option<Stri
         return None;
     }
     let (head, publish) = (family::place(queue)?, book.messages.get(&number)?);
+    if head.sent_to.is_some() {
+        let ordered = book.queues.get(queue)?.ordered_us;
+        return ordered.is_none_or(|at| at < publish.sent_us).then(|| {
+            format!(
+                "message {number} went from {queue} to {place}, and nobody has ordered that since it was sent"
+            )
+        });
+    }
     let moved = family::may_have_moved(head, publish, book.copy(queue, number), book.now_us);
     (!moved).then(|| {
         format!(
@@ -46,6 +55,19 @@ mod tests {
             tale.kept(1).later(after_us);
             tale.seen("x1.dead", 1, 1);
             assert_eq!(tale.broken(), broken, "{after_us} µs later");
+        }
+    }
+
+    #[test]
+    fn what_was_ordered_moves() {
+        for (ordered, broken) in [(false, &["moved_for_a_reason"][..]), (true, &[])] {
+            let mut tale = Family::begin("o0");
+            tale.then(Event::Ordered(Name::from("o0"))).kept(1);
+            if ordered {
+                tale.then(Event::Ordered(Name::from("o0")));
+            }
+            tale.seen("o0.else", 1, 1);
+            assert_eq!(tale.broken(), broken, "ordered behind its publish: {ordered}");
         }
     }
 

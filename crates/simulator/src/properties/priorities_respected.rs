@@ -47,14 +47,19 @@ fn overtaken(book: &Book, delivered: &Delivered) -> Option<String> {
     ))
 }
 
-/// Nobody else reads, nor any consumer of its own.
+/// Nobody else has read since it was asked for, nor any consumer of its own.
 fn is_alone(book: &Book, delivered: &Delivered) -> bool {
     let readers = book.readers.get(&delivered.queue);
     let others = readers.is_some_and(|readers| readers.iter().any(|reader| *reader != delivered.channel));
     let mut consumers = book.consumers.values();
     let own =
         consumers.any(|consumer| consumer.channel == delivered.channel && consumer.queue == delivered.queue);
-    !others && !own
+    let back = book
+        .queues
+        .get(&delivered.queue)
+        .and_then(|queue| queue.returned_us);
+    let came_back = back.is_some_and(|back| delivered.asked_us.is_none_or(|asked| back >= asked));
+    !others && !own && !came_back
 }
 
 fn out_of_order(book: &Book, name: &Name, found: &[Found]) -> Option<String> {
@@ -105,6 +110,31 @@ mod tests {
     #[test]
     fn nobody_knows_what_others_have_taken() {
         assert_eq!(tale(1, false).broken(), [""; 0]);
+    }
+
+    /// Seed 15323: what another one had in hand comes back behind the get, and before its answer is read.
+    #[test]
+    fn nor_what_they_had_when_it_was_asked_for() {
+        for (ends_late, broken) in [(true, &[][..]), (false, &["priorities_respected"])] {
+            let mut tale = Family::begin("p0");
+            tale.kept_with(1, Some(1)).kept_with(2, Some(5));
+            tale.then(Event::Getting(OTHER, "p0".into()))
+                .then(Event::ChannelLost(OTHER));
+            if !ends_late {
+                tale.then(Event::ChannelEnded(OTHER));
+            }
+            let delivered = tale.delivery("p0", 1, 1);
+            tale.then(Event::Getting(delivered.channel, "p0".into()));
+            let asked_us = Some(tale.book().now_us);
+            if ends_late {
+                tale.then(Event::ChannelEnded(OTHER));
+            }
+            tale.then(Event::Delivered(Delivered {
+                asked_us,
+                ..delivered
+            }));
+            assert_eq!(tale.broken(), broken, "it ends behind the question: {ends_late}");
+        }
     }
 
     #[test]

@@ -33,16 +33,16 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
             })
         }
         Event::Audited(name, found, _) => {
-            let mut last: BTreeMap<(ChannelId, u8), u64> = BTreeMap::new();
+            let mut last: BTreeMap<(&Name, ChannelId, u8), u64> = BTreeMap::new();
             let found = found.iter().flatten();
             let found = found.filter(|found| !found.late && keeps_order(&found.place));
-            for number in found.filter_map(|found| found.number) {
+            for (place, number) in found.filter_map(|found| Some((&found.place, found.number?))) {
                 let publish = book.messages.get(&number)?;
-                let key = (publish.message.publisher, rank(name, &publish.message));
+                let key = (place, publish.message.publisher, rank(name, &publish.message));
                 let before = last.insert(key, publish.order);
                 if before.is_some_and(|before| before > publish.order) {
                     return Some(format!(
-                        "message {number} lies in {name} behind a later one of its channel"
+                        "message {number} lies in {place} behind a later one of its channel"
                     ));
                 }
             }

@@ -23,6 +23,8 @@ pub(super) struct Agent {
     pub(super) next_us: u64,
     /// It does not read before this moment.
     pub(super) reads_from_us: u64,
+    /// It does nothing new any more.
+    pub(super) rests: bool,
     pub(super) line: Option<Line>,
     /// Connections that it has given up and the broker has not.
     pub(super) lingering: Vec<(Connection, Left)>,
@@ -128,6 +130,7 @@ impl Agent {
             random,
             next_us: 0,
             reads_from_us: 0,
+            rests: false,
             line: None,
             lingering: Vec::new(),
         }
@@ -296,7 +299,6 @@ impl Line {
     pub(super) fn write(&mut self, bytes: &[u8]) {
         self.connection.up.extend(bytes);
         self.written_total += bytes.len() as u64;
-        self.connection.next_us = 0;
     }
 
     pub(super) fn say(&mut self, channel: u16, method: impl Into<Method>) {

@@ -29,7 +29,7 @@ pub(super) fn draw(random: &mut Random) -> Vec<&'static str> {
 /// A queue of one of the families.
 pub(super) fn place(random: &mut Random, desk: &Desk) -> Name {
     let head = random.pick(&desk.families);
-    let places: Vec<&Place> = family::places(head).collect();
+    let places: Vec<&Place> = family::places(head).filter(|place| !place.closed).collect();
     Name::from(random.pick(&places).name)
 }
 

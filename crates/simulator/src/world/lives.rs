@@ -78,7 +78,7 @@ impl World {
         self.memory.borrow().capacity().is_some()
     }
 
-    fn break_off(&self, property: &'static str, text: String) {
+    pub(super) fn break_off(&self, property: &'static str, text: String) {
         let at_us = self.now_us.get();
         let violation = Violation {
             property,
@@ -190,6 +190,9 @@ impl World {
         self.fatal.set(false);
         self.tick_us.set(u64::MAX);
         self.upkeep_us.set(self.now_us.get() + self.plan.upkeep_us / 4);
+        self.operator
+            .borrow_mut()
+            .begin(self.has_operator().then(|| self.now_us.get()));
         if let Some(call) = life.crash_call {
             memory.crash_at(memory.calls() + call);
         }
@@ -392,6 +395,10 @@ impl World {
         let memory = self.memory_in_use();
         memory.set_capacity(None);
         memory.crash_at(u64::MAX);
+        self.rest();
+        if self.is_broken() {
+            return;
+        }
         for agent in &self.agents {
             let (agent, desk) = (&mut *agent.borrow_mut(), &mut *self.desk.borrow_mut());
             if let Some(line) = &mut agent.line {

@@ -15,7 +15,9 @@ mod family_audit;
 mod hear;
 mod lives;
 mod network;
+mod orders;
 mod plan;
+mod rest;
 mod rot;
 mod say;
 
@@ -34,6 +36,7 @@ use crate::random::Random;
 use crate::turn::Stage;
 use agent::Agent;
 use desk::Desk;
+use orders::Operator;
 use plan::Plan;
 
 /// What a history came to.
@@ -67,6 +70,7 @@ struct World {
     now_us: Cell<u64>,
     /// Steps of the present life.
     steps: Cell<u64>,
+    operator: RefCell<Operator>,
     upkeep_us: Cell<u64>,
     tick_us: Cell<u64>,
     upkeep_runs: Cell<bool>,
@@ -90,6 +94,7 @@ enum Actor {
     Disk,
     Upkeep,
     Tick,
+    Operator,
 }
 
 /// What the upkeep wants free on a disk that has a bound.
@@ -119,6 +124,7 @@ pub fn play(seed: u64, flaw: Flaw, with_lines: bool) -> Told {
         node: RefCell::new(None),
         now_us: Cell::new(1000),
         steps: Cell::new(0),
+        operator: RefCell::default(),
         upkeep_us: Cell::new(0),
         tick_us: Cell::new(u64::MAX),
         upkeep_runs: Cell::new(false),
@@ -243,12 +249,16 @@ impl World {
         if self.upkeep_us.get() <= now && !self.upkeep_runs.get() {
             actors.push(Actor::Upkeep);
         }
+        if self.operator.borrow().next_us <= now {
+            actors.push(Actor::Operator);
+        }
         actors
     }
 
     /// The next moment at which somebody has something to do.
     fn next_us(&self) -> u64 {
         let mut next = self.core().writer.borrow().due(self.flaw).min(self.tick_us.get());
+        next = next.min(self.operator.borrow().next_us);
         if let Some(at) = self.core().wake_at() {
             next = next.min(at.0 * 1000);
         }
@@ -298,6 +308,7 @@ impl World {
                     .for_each(|index| core.post(index, everack_node::request::Request::Tick));
             }
             Actor::Upkeep => self.look_after(),
+            Actor::Operator => self.order(),
         }
         if core.take_wants_tick() && self.tick_us.get() == u64::MAX {
             let tick_us = everack_node::outbox::TICK_MILLIS * 1000;
@@ -308,6 +319,14 @@ impl World {
     fn act(&self, index: usize) {
         let agent = &mut *self.agents[index].borrow_mut();
         let desk = &mut *self.desk.borrow_mut();
+        if agent.rests {
+            match agent.line {
+                Some(_) => agent.wind_up(desk),
+                None => agent.connect(&self.core(), desk),
+            }
+            agent.next_us = self.now_us.get() + agent.rest_us();
+            return;
+        }
         if agent.line.is_some() {
             agent.act(desk);
         } else {

@@ -53,8 +53,12 @@ pub(super) struct Connection {
     pub(super) client_gone: bool,
     /// The broker has closed its end.
     pub(super) ended: bool,
-    /// When it looks again without being asked.
+    /// When it goes on without being asked: it is in the middle of something, or has a deadline.
     pub(super) next_us: u64,
+    /// The last turn found nothing to read, and asked to be told of more.
+    reads: bool,
+    /// The last turn found no room to write, and asked to be told of some.
+    writes: bool,
 }
 
 struct Nobody;
@@ -114,12 +118,17 @@ impl Connection {
             client_gone: false,
             ended: false,
             next_us: 0,
+            reads: false,
+            writes: false,
         }
     }
 
-    /// Whether its task wants a turn at this moment.
+    /// Whether its task wants a turn at this moment. It sleeps until something wakes it, as in the process: a wake-up that nobody gives is
+    /// missed here as well.
     pub(super) fn wants_turn(&self, now_us: u64) -> bool {
-        !self.ended && (self.next_us <= now_us || self.link.is_scheduled())
+        let readable = self.reads && (self.client_gone || !self.up.is_empty());
+        let writable = self.writes && self.down.len() < self.habits.room_bytes;
+        !self.ended && (readable || writable || self.next_us <= now_us || self.link.is_scheduled())
     }
 
     /// One round of the connection's task; says whether anything moved.
@@ -140,20 +149,17 @@ impl Connection {
             self.end();
             return true;
         }
-        if self
-            .session
-            .deadline(self.core.now())
-            .is_some_and(|at| at <= self.core.now())
-        {
+        let deadline = self.session.deadline(self.core.now());
+        if deadline.is_some_and(|at| at <= self.core.now()) {
             self.session.tick(self.core.now());
+            moved = true;
         }
         moved |= self.read(random);
-        self.next_us = now_us
-            + if moved {
-                random.below(40)
-            } else {
-                300 + random.below(700)
-            };
+        self.next_us = match deadline {
+            _ if moved => now_us + random.below(40),
+            Some(at) => at.0 * 1000,
+            None => u64::MAX,
+        };
         moved
     }
 
@@ -185,6 +191,7 @@ impl Connection {
             let output = self.session.output();
             let room = self.habits.room_bytes.saturating_sub(self.down.len());
             let bytes = room.min(output.len() - self.written);
+            self.writes = self.written < output.len();
             if bytes == 0 {
                 break;
             }
@@ -204,6 +211,7 @@ impl Connection {
     }
 
     fn read(&mut self, random: &mut Random) -> bool {
+        self.reads = false;
         let unwritten = self.session.output().len() - self.written;
         if unwritten > (1 << 20) || !self.session.wants_input(self.core.now()) {
             return false;
@@ -212,6 +220,7 @@ impl Connection {
             if self.client_gone {
                 self.end();
             }
+            self.reads = true;
             return self.client_gone;
         }
         let bytes = random
@@ -234,7 +243,6 @@ impl Connection {
     /// The client's end is gone. If it was torn off, the broker does not even get what is on its way.
     pub(super) fn hang_up(&mut self, torn: bool) {
         self.client_gone = true;
-        self.next_us = 0;
         if torn {
             self.up.clear();
             self.end();

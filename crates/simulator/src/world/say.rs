@@ -268,7 +268,7 @@ impl Line {
         self.ask(index, get, Op::Get(name, no_ack, desk.book.now_us), desk);
     }
 
-    fn consume(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
+    pub(super) fn consume(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
         let mut name = source(random, desk);
         let chan = &self.channels[index];
         let limited = desk
@@ -433,6 +433,32 @@ impl Line {
         }
     }
 
+    /// Everything that a channel has in hand.
+    pub(super) fn acknowledge_all(&mut self, index: usize, desk: &mut Desk) {
+        let chan = &mut self.channels[index];
+        let known = desk.book.channels.get(&chan.id);
+        let tags: Vec<u64> = known.map_or_else(Vec::new, |known| known.held.keys().copied().collect());
+        let Some(&delivery_tag) = tags.last() else {
+            return;
+        };
+        if chan.mode == Mode::Transaction && chan.transaction.is_none() {
+            chan.transaction = Some(desk.transaction());
+        }
+        let (id, number, transaction) = (chan.id, chan.number, chan.transaction);
+        self.say(
+            number,
+            basic::Ack {
+                delivery_tag,
+                multiple: true,
+            },
+        );
+        desk.see(Event::SettleSent(id, tags.clone(), Verdict::Done, transaction));
+        if transaction.is_none() {
+            let end = self.written_total;
+            self.channels[index].receipts.push_back((end, tags));
+        }
+    }
+
     fn recover(&mut self, index: usize, desk: &mut Desk) {
         let id = self.channels[index].id;
         let Some(known) = desk.book.channels.get(&id) else {
@@ -559,7 +585,7 @@ impl Line {
         self.ask(index, purge, Op::Purge(name), desk);
     }
 
-    fn commit(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
+    pub(super) fn commit(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
         let Some(transaction) = self.channels[index].transaction.take() else {
             return;
         };

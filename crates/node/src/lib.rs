@@ -11,6 +11,7 @@
 //! | [`recovery`] | from a checkpoint and the log behind it back to the machines |
 //! | [`request`], [`notice`], [`append`], [`outbox`] | what travels between them: closed enums and plain data |
 //! | [`report`], [`ledger`] | what the machines say of themselves when somebody looks |
+//! | [`traces`] | which messages are followed on their way, and what is told of them |
 
 pub mod session;
 
@@ -30,6 +31,7 @@ pub mod report;
 pub mod request;
 pub mod shared;
 pub mod tenants;
+pub mod traces;
 
 pub mod catalog_service;
 pub mod dead_letters;

@@ -15,6 +15,7 @@ use crate::link::Link;
 use crate::notice::Notice;
 use crate::report::{Inquirer, Report};
 use crate::request::{Request, RescueDone};
+use crate::traces::Event;
 
 /// See the module documentation.
 #[derive(Debug, Default)]
@@ -50,6 +51,8 @@ pub struct Seldom {
     pub rescued: Vec<Arc<dyn RescueDone>>,
     /// What was asked, and by whom.
     pub reports: Vec<(Arc<dyn Inquirer>, Report)>,
+    /// What has happened to messages that are followed.
+    pub traced: Vec<Event>,
 }
 
 /// How long publishers of a queue that is far behind its consumers are held back at most, at a time.

@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::messages::Messages;
 use crate::record::Range;
 use crate::report::{Inquirer, MovedReport};
+use crate::traces::TracedBatch;
 use crate::transaction::Assembly;
 
 /// One request to a partition.
@@ -229,6 +230,8 @@ pub struct Publish {
     pub confirm: Option<u64>,
     /// Bytes counted against the publisher's window until the partition has accepted them.
     pub bytes: usize,
+    /// Those that are followed.
+    pub traced: Option<TracedBatch>,
 }
 
 /// See [`Request::Settle`].
@@ -276,6 +279,8 @@ pub struct TransactionPart {
     pub publishes: Vec<(Messages, Arc<[RoutedRun]>)>,
     /// Deliveries to settle.
     pub settles: Vec<Settle>,
+    /// Messages that are followed, by their place in `publishes`; rising.
+    pub traced: Vec<(usize, TracedBatch)>,
     /// Who is told when this part is durable and applied.
     pub reply: Reply,
 }
@@ -407,6 +412,8 @@ pub struct MovePart {
     pub charge: Option<Arc<Charge>>,
     /// Who has ordered it, if somebody has.
     pub order: Option<Order>,
+    /// Those that are followed.
+    pub traced: Option<TracedBatch>,
 }
 
 /// See [`Request::Rescue`].

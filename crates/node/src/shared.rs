@@ -1,7 +1,7 @@
 //! What all connections of a node share: the topology as last published, the alarms, and the next numbers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use everack_broker::catalog::Snapshot;
@@ -19,6 +19,7 @@ use crate::notice::Notice;
 use crate::replies::Replies;
 use crate::report::Inquirer;
 use crate::tenants::Tenants;
+use crate::traces::Choice;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Shared {
     connection_next: AtomicU64,
     consumer_next: AtomicU64,
     transaction_next: AtomicU64,
+    trace_next: AtomicU64,
+    choice: OnceLock<Choice>,
     names: Names,
     draw_next: AtomicU64,
     draw_seed: u64,
@@ -87,6 +90,8 @@ impl Shared {
             connection_next: AtomicU64::new(1),
             consumer_next: AtomicU64::new(1),
             transaction_next: AtomicU64::new(u64::from(start) << 32 | 1),
+            trace_next: AtomicU64::new(1),
+            choice: OnceLock::new(),
             draw_next: AtomicU64::new(1),
             draw_seed: names.draw_seed(),
             names,
@@ -125,6 +130,21 @@ impl Shared {
     /// The next transaction's number.
     pub fn next_transaction(&self) -> u64 {
         self.transaction_next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Connections to come follow messages, chosen so. Only the first call counts.
+    pub fn follow(&self, choice: Choice) {
+        let _ = self.choice.set(choice);
+    }
+
+    /// Which messages are followed on their way; none at all without it.
+    pub fn choice(&self) -> Option<Choice> {
+        self.choice.get().copied()
+    }
+
+    /// The next trace's number.
+    pub(crate) fn next_trace(&self) -> u64 {
+        self.trace_next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A fresh name such as `amq.gen-` and 22 characters, as RabbitMQ gives to what the client left unnamed.

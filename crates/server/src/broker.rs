@@ -30,6 +30,7 @@ use crate::net::{Peer, Stream, connection_task};
 use crate::serve::{Broker, Start};
 use crate::shutdown::Closing;
 use crate::statistics::sampler::Statistics;
+use crate::traces::{self, Ending};
 
 /// Room for large messages on their way to clients is a quarter of what the process may take, and never less than two of the largest.
 const LARGE_OUTPUT_BYTES_MIN: u64 = 256 << 20;
@@ -43,6 +44,7 @@ pub struct Everack {
     governing: Arc<tokio::sync::Mutex<()>>,
     upkeep_stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    traces: Mutex<Option<Ending>>,
     started: Instant,
     _data: DataDirectory,
 }
@@ -144,14 +146,22 @@ impl Everack {
             shared,
             recall,
             catalog,
-            partitions,
+            mut partitions,
             progress,
             protected,
             ..
         } = opened;
         let clock = Clock::start();
         let maintenance = log.upkeep();
-        let engine = Engine::new(shared, recall, clock, catalog, partitions, progress, runtime);
+        let traces = traces::begin(
+            &config.load().traces,
+            &http::node_name(),
+            &shared,
+            &mut partitions,
+        )?;
+        let (recorder, traces) = traces.unzip();
+        let machines = (catalog, partitions);
+        let engine = Engine::new(shared, recall, clock, machines, recorder, progress, runtime);
         set_limits(&engine, &config.load());
         let upkeep_stop = Arc::new(AtomicBool::new(false));
         let disk = DiskThreads::new(log, engine.clone());
@@ -181,6 +191,7 @@ impl Everack {
             governing: Arc::default(),
             upkeep_stop,
             threads,
+            traces: Mutex::new(traces),
             started: Instant::now(),
             _data: data,
         }))
@@ -234,6 +245,13 @@ impl Everack {
         self.engine.disk.stop();
         for thread in threads {
             let _ = thread.join();
+        }
+        if let Some(recorder) = &self.engine.recorder {
+            recorder.stop();
+        }
+        let traces = self.traces.lock().take();
+        if let Some(traces) = traces {
+            traces.wait();
         }
     }
 }

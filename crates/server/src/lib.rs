@@ -23,3 +23,4 @@ pub mod serve;
 pub mod shutdown;
 pub mod signals;
 mod statistics;
+mod traces;

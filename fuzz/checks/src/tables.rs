@@ -5,7 +5,7 @@ use amq_protocol::types::parsing::parse_field_table;
 use everack_amqp::wire::frame;
 use everack_amqp::wire::primitive::Malformed;
 use everack_amqp::wire::properties::{self, Properties};
-use everack_amqp::wire::table::{self, Table};
+use everack_amqp::wire::table::{self, Table, Value};
 
 use crate::oracle;
 
@@ -29,7 +29,10 @@ fn check_table(bytes: &[u8]) {
         "building and checking agree"
     );
     ask_about_table(bytes, &decoded);
+    // Also in a table that is malformed further on.
+    let _ = table::find_text(bytes, b"traceparent");
     let Ok(table) = decoded else { return };
+    find_in_table(bytes, &table);
     assert!(table.len() <= bytes.len() / 2, "an entry has at least two bytes");
     let mut encoded = Vec::new();
     table.encode(&mut encoded);
@@ -44,6 +47,20 @@ fn check_table(bytes: &[u8]) {
         4 + bytes.len(),
         "reading and writing keeps the length"
     );
+}
+
+/// What is found without building is what is first in what was built.
+fn find_in_table(bytes: &[u8], table: &Table) {
+    // Each look goes through the whole table.
+    for (name, _) in table.iter().take(16) {
+        let mut fields = table.iter();
+        let first = fields.find(|(other, _)| other.eq_ignore_ascii_case(name));
+        let text = first.and_then(|(_, value)| match value {
+            Value::String(text) | Value::Bytes(text) => Some(&text[..]),
+            _ => None,
+        });
+        assert_eq!(table::find_text(bytes, name), text, "finding and building agree");
+    }
 }
 
 fn ask_about_table(bytes: &[u8], ours: &Result<Table, Malformed>) {

@@ -244,6 +244,21 @@ pub fn validate(bytes: &[u8]) -> Result<(), Malformed> {
     validate_table(bytes, DEPTH_MAX)
 }
 
+/// The text of the first field of that name, in small or capital letters, without building the table. None also for a table
+/// that is malformed before it, and for a value that is no text (`S`) or bytes (`x`).
+pub fn find_text<'a>(bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut reader = Reader::new(bytes);
+    while !reader.is_empty() {
+        let found = reader.short_bytes().ok()?;
+        if found.eq_ignore_ascii_case(name) {
+            let text = matches!(reader.octet().ok()?, b'S' | b'x');
+            return if text { reader.long_bytes().ok() } else { None };
+        }
+        validate_value(&mut reader, DEPTH_MAX).ok()?;
+    }
+    None
+}
+
 fn decode_table(bytes: &[u8], depth: usize) -> Result<Table, Malformed> {
     let mut reader = Reader::new(bytes);
     let mut table = Table::new();

@@ -22,7 +22,7 @@ use everack_amqp::wire::frame::ContentHeader;
 use everack_amqp::wire::properties::Properties;
 use everack_amqp::wire::table::Table;
 use everack_broker::catalog::{Queue, Snapshot, VhostView};
-use everack_broker::ids::{Millis, PartitionId, QueueId};
+use everack_broker::ids::{Millis, PartitionId, QueueId, Seq};
 use everack_broker::partition::{Death, Run, SettleReason};
 use everack_broker::routing::Route;
 
@@ -33,13 +33,14 @@ use crate::outbox::Outbox;
 use crate::recall::Recall;
 use crate::record::Range;
 use crate::report::Unmoved;
-use crate::request::{MovePart, Order, Request, RoutedRun};
+use crate::request::{MovePart, Order, Request};
 use crate::shared::Shared;
 use crate::space::Pin;
+use crate::traces::Trace;
 use crate::transaction::Assembly;
 use crate::translate::from_amqp;
 use headers::DeathNote;
-use moving::{Letter, MOVE_BYTES_MAX, Moving};
+use moving::{Letter, MOVE_BYTES_MAX, Moving, Parts};
 pub use transfer::Transfer;
 
 /// Messages that leave their queue for others.
@@ -77,6 +78,8 @@ pub struct DeadLetter {
     pub pin: Option<Pin>,
     /// What their publisher is charged until they are elsewhere, if their queue does not own them.
     pub charge: Option<Arc<Charge>>,
+    /// Those that are followed, by their numbers; rising.
+    pub traced: Vec<(Seq, Arc<Trace>)>,
 }
 
 /// See the module documentation.
@@ -121,6 +124,7 @@ impl DeadLetters {
                         self.move_on(letter, std::mem::take(&mut moving), outbox);
                     }
                     moving.push(&written, body, route, one);
+                    moving.follow(&letter.traced, one.first);
                 }
                 Way::Circle => push_range(&mut staying.cycles, one),
                 Way::Away => push_range(&mut staying.unroutable, one),
@@ -175,11 +179,17 @@ impl DeadLetters {
     fn hand_out(
         &self,
         sender: Sender,
-        (messages, runs, moved): (Messages, Arc<[RoutedRun]>, Vec<Range>),
+        parts: Parts,
         charge: Option<Arc<Charge>>,
         order: Option<Order>,
         outbox: &mut Outbox,
     ) {
+        let Parts {
+            messages,
+            runs,
+            moved,
+            traced,
+        } = parts;
         let mut partitions = crate::session::partitions_of(&runs);
         if messages.chunk.len() * partitions.len() > MOVE_BYTES_MAX {
             tracing::error!(
@@ -207,6 +217,7 @@ impl DeadLetters {
                 source: if is_source { moved.clone() } else { Vec::new() },
                 charge: charge.clone(),
                 order: order.clone(),
+                traced: traced.clone(),
             };
             outbox.requests.push((partition, Request::Move(part)));
         }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use everack_amqp::content::{Batch, Entry, Group, flags};
 use everack_amqp::wire::table::Table;
+use everack_broker::ids::Seq;
 use everack_broker::routing::Route;
 
 use super::push_range;
 use crate::messages::Messages;
 use crate::record::Range;
 use crate::request::RoutedRun;
+use crate::traces::{Trace, Traced, TracedBatch};
 
 /// Bytes of messages that move together; a larger one moves alone.
 const TOGETHER_BYTES_MAX: usize = 1 << 20;
@@ -42,7 +44,19 @@ pub(super) struct Moving {
     groups: Vec<Group>,
     runs: Vec<RoutedRun>,
     moved: Vec<Range>,
+    traced: Vec<Traced>,
     targets: usize,
+}
+
+/// What moves.
+pub(super) struct Parts {
+    pub(super) messages: Messages,
+    /// Where they go.
+    pub(super) runs: Arc<[RoutedRun]>,
+    /// What they were.
+    pub(super) moved: Vec<Range>,
+    /// Those that are followed.
+    pub(super) traced: Option<TracedBatch>,
 }
 
 impl Moving {
@@ -104,20 +118,33 @@ impl Moving {
         }
     }
 
-    /// The messages, where they go, and what they were; none if there are none.
-    pub(super) fn into_parts(self) -> Option<(Messages, Arc<[RoutedRun]>, Vec<Range>)> {
+    /// The message that was added last, and was `seq` in the queue that it leaves, is followed on if it is among these.
+    pub(super) fn follow(&mut self, traced: &[(Seq, Arc<Trace>)], seq: Seq) {
+        if let Ok(found) = traced.binary_search_by_key(&seq, |(seq, _)| *seq) {
+            let (index, trace) = (self.entries.len() as u16 - 1, traced[found].1.clone());
+            self.traced.push(Traced { index, trace });
+        }
+    }
+
+    /// What has been gathered; none if there is nothing.
+    pub(super) fn into_parts(self) -> Option<Parts> {
         if self.entries.is_empty() {
             return None;
         }
         let batch = Batch::from_parts(self.chunk.freeze(), self.entries, self.groups);
         let messages = Messages::new(batch.expect("the parts were put together side by side"));
-        Some((messages, self.runs.into(), self.moved))
+        Some(Parts {
+            messages,
+            runs: self.runs.into(),
+            moved: self.moved,
+            traced: (!self.traced.is_empty()).then(|| self.traced.into()),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use everack_broker::ids::{PartitionId, QueueId, Seq};
+    use everack_broker::ids::{PartitionId, QueueId};
     use everack_broker::routing::Target;
 
     use super::*;
@@ -149,7 +176,7 @@ mod tests {
             let (body, route) = (vec![0; *bytes], route(queues.clone()));
             if !moving.has_room_for(&letter, &body, &route) {
                 let parts = std::mem::take(&mut moving).into_parts();
-                together.push(parts.expect("an empty one has room").0.len());
+                together.push(parts.expect("an empty one has room").messages.len());
             }
             let (queue, first) = (QueueId(1), Seq(number));
             moving.push(
@@ -163,7 +190,7 @@ mod tests {
                 },
             );
         }
-        together.extend(moving.into_parts().map(|(messages, _, _)| messages.len()));
+        together.extend(moving.into_parts().map(|parts| parts.messages.len()));
         assert_eq!(together, expected);
     }
 

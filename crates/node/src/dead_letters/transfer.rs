@@ -6,7 +6,7 @@ use std::sync::Arc;
 use everack_amqp::content::flags;
 use everack_amqp::wire::table::Table;
 use everack_broker::catalog::Snapshot;
-use everack_broker::ids::{PartitionId, QueueId};
+use everack_broker::ids::{PartitionId, QueueId, Seq};
 use everack_broker::partition::Run;
 use everack_broker::routing::{Route, Target};
 
@@ -19,6 +19,7 @@ use crate::report::{MovedReport, Report, Unmoved};
 use crate::request::{Goal, Order, Request};
 use crate::session::message::Message;
 use crate::space::Pin;
+use crate::traces::Trace;
 
 /// Messages of one queue that leave it together. It owns them until they have arrived.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Transfer {
     pub goal: Goal,
     /// Who is told.
     pub order: Order,
+    /// Those that are followed, by their numbers; rising.
+    pub traced: Vec<(Seq, Arc<Trace>)>,
 }
 
 impl DeadLetters {
@@ -61,6 +64,7 @@ impl DeadLetters {
                     Some(route) => {
                         let (letter, body) = (as_it_is(messages, index), messages.body(index));
                         moving.push(&letter, body, route, one);
+                        moving.follow(&transfer.traced, one.first);
                     }
                     None => (why, _) = (Some(Unmoved::NoWay), push_range(&mut staying, one)),
                 }
@@ -81,12 +85,13 @@ impl DeadLetters {
         order.report.bytes = 0;
         order.report.stayed = stayed;
         match moving.into_parts() {
-            Some((messages, runs, moved)) => {
+            Some(parts) => {
+                let messages = &parts.messages;
                 order.report.messages = messages.len() as u64;
                 order.report.bytes = (0..messages.len())
                     .map(|index| messages.body(index).len() as u64)
                     .sum();
-                self.hand_out(sender, (messages, runs, moved), None, Some(order), outbox);
+                self.hand_out(sender, parts, None, Some(order), outbox);
             }
             None => order.tell(outbox),
         }

@@ -179,6 +179,7 @@ impl Partition {
     /// Gives the dead to whoever knows where they go. The queue owns them until they have arrived.
     fn send_on(&mut self, queue: QueueId, death: Death, run: Run<Messages>, outbox: &mut Outbox) {
         let pin = run.content.is_none().then(|| self.space.pin(run.location));
+        let traced = self.followed(queue, run.first, u32::from(run.count()));
         let letter = DeadLetter {
             partition: self.id,
             queue,
@@ -187,6 +188,7 @@ impl Partition {
             run,
             pin,
             charge: None,
+            traced,
         };
         outbox.seldom().dead.push(Mail::Dead(letter));
     }
@@ -283,11 +285,12 @@ impl Partition {
                 accept,
                 extras,
             } => {
+                let location = staged::location(base, offset);
                 if let Some(extras) = extras {
                     self.set_deadlines(&extras.deadlines, now);
                     self.release_room(&extras.reserved);
+                    self.trace_entered(&targets, extras.traced, Some(Position(location.0)));
                 }
-                let location = staged::location(base, offset);
                 let fanout = record::fanout(&targets);
                 let ranked = has_priorities(&messages);
                 for target in &targets {
@@ -305,8 +308,10 @@ impl Partition {
                 targets,
                 messages,
                 deadlines,
+                traced,
             } => {
                 self.set_deadlines(&deadlines, now);
+                self.trace_entered(&targets, traced, None);
                 self.enqueue_transient(&targets, &messages, now);
             }
             Staged::TransactionEnd { settles, reply } => {

@@ -27,6 +27,8 @@ mod rescue;
 mod schedule;
 mod sending;
 mod staged;
+mod tracer;
+mod traces;
 mod transactions;
 
 use std::collections::VecDeque;
@@ -52,6 +54,7 @@ use crate::space::Space;
 use admission::Admission;
 use numbering::Numbered;
 use staged::{Staged, StagedJob};
+use tracer::Tracer;
 
 /// See the module documentation.
 pub struct Partition {
@@ -85,6 +88,8 @@ pub struct Partition {
     // Buffers that are used again each round.
     effects: Vec<Effect<Messages>>,
     numbered: Option<Box<Numbered>>,
+    // While messages are followed on their way.
+    tracer: Option<Box<Tracer>>,
 }
 
 /// What the pipeline has to know of a queue before its messages are durable.
@@ -129,6 +134,7 @@ impl Partition {
             held: Vec::new(),
             effects: Vec::new(),
             numbered: None,
+            tracer: None,
         }
     }
 
@@ -310,6 +316,9 @@ impl Partition {
     fn finish_round(&mut self, outbox: &mut Outbox) {
         let mut effects = std::mem::take(&mut self.effects);
         self.machine.finish(&mut effects);
+        if self.tracer.is_some() {
+            self.watch(&effects, outbox);
+        }
         for effect in effects.drain(..) {
             self.carry_out(effect, outbox);
         }

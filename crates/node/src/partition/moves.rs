@@ -68,7 +68,8 @@ impl Partition {
             .filter(|range| self.queues.get(&range.queue).is_some_and(|stage| stage.durable))
             .collect();
         let contribution = part.assembly.contribute(Origin::Partition(id), job, |frames| {
-            Framing::within(frames, &mut staged, id, transaction).enter_together(&part.messages, numbered);
+            let mut framing = Framing::within(frames, &mut staged, id, transaction);
+            framing.enter_together(&part.messages, numbered, part.traced);
             if !durable_source.is_empty() {
                 record::encode_settled(frames, id, transaction, &durable_source);
             }

@@ -189,5 +189,6 @@ fn refused_letter(
         },
         pin: None,
         charge: None,
+        traced: Vec::new(),
     }
 }

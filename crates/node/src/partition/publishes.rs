@@ -24,18 +24,21 @@ impl Partition {
         for run in publish.runs.iter() {
             let together = self.messages_together(run, expires);
             if together == run.to - run.from {
-                self.take_in(&publish.messages, run, expires, now, &mut numbered, outbox);
+                self.take_in(&publish, run, expires, now, &mut numbered, outbox);
                 continue;
             }
             for from in (run.from..run.to).step_by(usize::from(together)) {
                 let (route, to) = (run.route.clone(), run.to.min(from + together));
                 let part = RoutedRun { route, from, to };
-                self.take_in(&publish.messages, &part, expires, now, &mut numbered, outbox);
+                self.take_in(&publish, &part, expires, now, &mut numbered, outbox);
             }
         }
         if !numbered.transient.is_empty() {
             self.set_deadlines(&numbered.fleeting, now);
             self.enqueue_transient(&numbered.transient, &publish.messages, now);
+        }
+        if let Some(traced) = &publish.traced {
+            self.trace_publish(&publish.runs, traced, &numbered);
         }
         if !numbered.dead.is_empty() {
             send_refused_on(&publish, &mut numbered.dead, outbox);
@@ -51,7 +54,8 @@ impl Partition {
             self.accept(accept, outbox);
         } else {
             let (deadlines, reserved) = (&mut numbered.deadlines, &mut numbered.reserved);
-            let extras = Extras::of(std::mem::take(deadlines), std::mem::take(reserved));
+            let (deadlines, reserved) = (std::mem::take(deadlines), std::mem::take(reserved));
+            let extras = Extras::of(deadlines, reserved, publish.traced.clone());
             self.stage(&publish.messages, &numbered.durable, Some(accept), extras);
             self.hand_out_if_large(outbox);
         }
@@ -76,13 +80,14 @@ impl Partition {
     /// Numbers messages; frames those before them if it would be too much for one record.
     fn take_in(
         &mut self,
-        messages: &Messages,
+        publish: &Publish,
         run: &RoutedRun,
         expires: bool,
         now: Millis,
         numbered: &mut Numbered,
         outbox: &mut Outbox,
     ) {
+        let messages = &publish.messages;
         let (targets, deadlines) = (numbered.durable.len(), numbered.deadlines.len());
         let reserved = numbered.reserved.len();
         self.number(messages, run, expires, Full::Refuses, now, numbered);
@@ -95,6 +100,7 @@ impl Partition {
             let extras = Extras::of(
                 std::mem::replace(&mut numbered.deadlines, deadlines),
                 std::mem::replace(&mut numbered.reserved, reserved),
+                publish.traced.clone(),
             );
             self.stage(messages, &front, None, extras);
             self.hand_out_if_large(outbox);

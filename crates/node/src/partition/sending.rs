@@ -64,6 +64,9 @@ impl Partition {
                 outbox.seldom().reports.push((inquirer, report));
             };
         };
+        let followed = step.runs.iter();
+        let followed = followed.map(|run| self.followed(send.queue, run.first, u32::from(run.count())));
+        let traced = followed.flatten().collect();
         let runs = step.runs.into_iter().map(|run| {
             let pin = run.content.is_none().then(|| self.space.pin(run.location));
             (run, pin)
@@ -74,6 +77,7 @@ impl Partition {
             runs: runs.collect(),
             goal,
             order: Order { inquirer, report },
+            traced,
         };
         outbox.seldom().dead.push(Mail::Sent(transfer));
     }

@@ -13,6 +13,7 @@ use crate::messages::Messages;
 use crate::record::{self, Range, Target};
 use crate::report::{Inquirer, Report};
 use crate::request::{Order, Reply, RescueDone, Settle};
+use crate::traces::TracedBatch;
 
 /// A job on its way, and what it will bring about.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ pub(super) enum Staged {
         targets: Vec<Target>,
         messages: Messages,
         deadlines: Vec<Deadline>,
+        traced: Option<TracedBatch>,
     },
     /// The rest of a transaction: its settlements, and who is told.
     TransactionEnd { settles: Vec<Settle>, reply: Reply },
@@ -71,17 +73,29 @@ pub(super) struct Accept {
     pub(super) refused: Box<[(u16, u16)]>,
 }
 
-/// What only messages for queues with terms, or with an expiration of their own, bring along.
+/// What only messages for queues with terms, with an expiration of their own, or that are followed, bring along.
 #[derive(Debug)]
 pub(super) struct Extras {
     pub(super) deadlines: Vec<Deadline>,
     pub(super) reserved: Vec<Reserved>,
+    /// Those of the batch that are followed.
+    pub(super) traced: Option<TracedBatch>,
 }
 
 impl Extras {
-    pub(super) fn of(deadlines: Vec<Deadline>, reserved: Vec<Reserved>) -> Option<Box<Self>> {
-        let any = !deadlines.is_empty() || !reserved.is_empty();
-        any.then(|| Box::new(Self { deadlines, reserved }))
+    pub(super) fn of(
+        deadlines: Vec<Deadline>,
+        reserved: Vec<Reserved>,
+        traced: Option<TracedBatch>,
+    ) -> Option<Box<Self>> {
+        let any = !deadlines.is_empty() || !reserved.is_empty() || traced.is_some();
+        any.then(|| {
+            Box::new(Self {
+                deadlines,
+                reserved,
+                traced,
+            })
+        })
     }
 }
 
@@ -108,7 +122,8 @@ impl<'a> Framing<'a> {
         }
     }
 
-    /// Messages for durable queues, in as many records as it takes: their deadlines with the first, whom to tell with the last.
+    /// Messages for durable queues, in as many records as it takes: their deadlines with the first, whom to tell with the
+    /// last, who is followed with all.
     pub(super) fn enter(
         &mut self,
         messages: &Messages,
@@ -117,9 +132,12 @@ impl<'a> Framing<'a> {
         mut extras: Option<Box<Extras>>,
     ) {
         let mut pieces = record::pieces(targets).peekable();
+        let traced = extras.as_ref().and_then(|extras| extras.traced.clone());
         while let Some(piece) = pieces.next() {
             let (partition, transaction) = (self.partition, self.transaction);
-            let extras = extras.take();
+            let extras = extras
+                .take()
+                .or_else(|| Extras::of(Vec::new(), Vec::new(), traced.clone()));
             let deadlines = extras.as_ref().map_or(&[][..], |extras| &extras.deadlines);
             let offset =
                 record::encode_entering(self.frames, partition, transaction, messages, piece, deadlines);
@@ -139,7 +157,12 @@ impl<'a> Framing<'a> {
     }
 
     /// All messages of a batch that have their numbers. Those for transient queues wait for the others.
-    pub(super) fn enter_together(&mut self, messages: &Messages, numbered: Numbered) {
+    pub(super) fn enter_together(
+        &mut self,
+        messages: &Messages,
+        numbered: Numbered,
+        traced: Option<TracedBatch>,
+    ) {
         let Numbered {
             durable,
             transient,
@@ -148,7 +171,8 @@ impl<'a> Framing<'a> {
             reserved,
             ..
         } = numbered;
-        let extras = Extras::of(deadlines, reserved);
+        let followed = traced.clone().filter(|_| !durable.is_empty());
+        let extras = Extras::of(deadlines, reserved, followed);
         if !durable.is_empty() || extras.is_some() {
             self.enter(messages, &durable, None, extras);
         }
@@ -157,6 +181,7 @@ impl<'a> Framing<'a> {
                 targets: transient,
                 messages: messages.clone(),
                 deadlines: fleeting,
+                traced,
             });
         }
     }

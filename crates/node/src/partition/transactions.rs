@@ -18,8 +18,10 @@ impl Partition {
             assembly,
             publishes,
             settles,
+            traced,
             reply,
         } = part;
+        let mut traced = traced.into_iter().peekable();
         let (ended, rejected) = self.ended_by(&settles);
         for settle in &settles {
             self.machine.apply(
@@ -33,22 +35,28 @@ impl Partition {
         }
         let numbered: Vec<_> = publishes
             .into_iter()
-            .map(|(messages, runs)| {
+            .enumerate()
+            .map(|(place, (messages, runs))| {
                 // Transient targets wait for the transaction too.
                 let mut numbered = Numbered::default();
                 let expires = admission::expires(&messages);
                 for run in runs.iter() {
                     self.number(&messages, run, expires, Full::Takes, now, &mut numbered);
                 }
-                (messages, numbered)
+                let traced = traced.next_if(|(of, _)| *of == place).map(|(_, traced)| traced);
+                if let Some(traced) = &traced {
+                    self.trace_missing(&runs, traced, &numbered);
+                }
+                (messages, numbered, traced)
             })
             .collect();
         let job = self.next_job();
         let mut staged = Vec::with_capacity(numbered.len() + 1);
         let (id, transaction) = (self.id, Some(assembly.transaction));
         let contribution = assembly.contribute(Origin::Partition(id), job, |frames| {
-            for (messages, numbered) in numbered {
-                Framing::within(frames, &mut staged, id, transaction).enter_together(&messages, numbered);
+            for (messages, numbered, traced) in numbered {
+                let mut framing = Framing::within(frames, &mut staged, id, transaction);
+                framing.enter_together(&messages, numbered, traced);
             }
             if !ended.is_empty() {
                 record::encode_settled(frames, id, transaction, &ended);

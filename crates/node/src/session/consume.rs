@@ -81,6 +81,7 @@ impl Session {
             arguments: from_amqp::arguments(&to_be_shown(consume.arguments)),
         };
         self.consumers.insert(consumer, Arc::new(entry));
+        self.trace_consumer(consumer, tag.as_bytes(), channel);
         let request = Consume {
             consumer,
             queue: queue.id,
@@ -160,12 +161,15 @@ impl Session {
         let Some(state) = self.channels.get_mut(&channel) else {
             return Ok(());
         };
-        let holders = &mut state.holders;
+        let (holders, known) = (&mut state.holders, state.getters.len());
         let consumer = *state.getters.entry(queue.id).or_insert_with(|| {
             let consumer = shared.next_consumer(queue.partition);
             holders.push(consumer);
             consumer
         });
+        if known < state.getters.len() {
+            self.trace_consumer(consumer, b"", channel);
+        }
         let request = Request::Get {
             consumer,
             queue: queue.id,
@@ -493,6 +497,7 @@ impl Session {
 
     /// A consumer that holds nothing has nothing to give back.
     fn forget_holder(&mut self, channel: u16, consumer: ConsumerId) {
+        self.trace_consumer_ends(consumer);
         if let Some(state) = self.channels.get_mut(&channel) {
             state.holders.retain(|holder| *holder != consumer);
         }

@@ -25,6 +25,7 @@ mod replies;
 mod report;
 mod routes;
 mod topology;
+mod traces;
 mod transaction;
 mod unroutable;
 mod waiting;
@@ -62,6 +63,7 @@ use consume::Consumer;
 use growth::COMMANDS_MAX;
 use large::Large;
 use outgoing::Outgoing;
+use traces::Traces;
 use waiting::{Waiting, asks_for_contents, is_topology, means_the_last_queue};
 
 /// What a session is born into.
@@ -135,6 +137,8 @@ pub struct Session {
     entered: bool,
     /// Who the client is by its certificate.
     certificate_user: Option<Name>,
+    /// While messages are followed on their way.
+    traces: Option<Box<Traces>>,
 }
 
 impl Session {
@@ -152,6 +156,7 @@ impl Session {
             catalog: Vec::new(),
             connection: Connection::new(protocol, amqp_millis(now)),
             snapshot: shared.snapshot(),
+            traces: shared.choice().map(Traces::new),
             shared,
             recall,
             link,
@@ -637,6 +642,7 @@ impl Session {
         let ledger = &self.shared.ledger;
         ledger.channel_ends(&self.vhost_name, publishing.total, publishing.exchanges);
         for consumer in state.holders {
+            self.trace_consumer_ends(consumer);
             self.consumers.remove(&consumer);
             self.requests
                 .push((partition_of(consumer), Request::Gone { consumer }));

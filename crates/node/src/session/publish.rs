@@ -20,11 +20,13 @@ use super::message::Message;
 use super::properties::{self, Demands, Publisher};
 use super::replies::Answering;
 use super::routes::LastRoute;
+use super::traces::Ways;
 use super::transaction::to_gather;
 use crate::messages::Messages;
 use crate::replies::REPLY_NAME;
 use crate::report::Published;
 use crate::request::{Publish, Request, RoutedRun};
+use crate::traces::TracedBatch;
 use crate::translate::to_amqp;
 
 /// Class and method of `basic.publish`.
@@ -33,13 +35,13 @@ const PUBLISH: (u16, u16) = (60, 40);
 /// A published batch with its routes, before it goes anywhere.
 #[derive(Default)]
 pub(super) struct Routed {
-    runs: Vec<RoutedRun>,
+    pub(super) runs: Vec<RoutedRun>,
     /// Messages that nobody wants and whose publisher wants them back.
     pub(super) returned: Vec<u16>,
     /// Messages that nobody wants and that are refused: ranges, in order.
     pub(super) refused: Vec<(u16, u16)>,
     /// Messages that answer somebody past all queues.
-    answering: Vec<Answering>,
+    pub(super) answering: Vec<Answering>,
     /// Messages whose properties everybody else sees otherwise.
     rewritten: Vec<(u16, Vec<u8>)>,
     /// What ended the routing early; messages before it are published.
@@ -60,8 +62,8 @@ impl Routed {
 impl Session {
     /// Takes a run of publishes of one channel.
     pub(super) fn publish(&mut self, channel: u16, batch: Batch, first_number: u64, transactional: bool) {
-        let routed = self.route_batch(channel, &batch);
-        let failed = routed.failed;
+        let mut routed = self.route_batch(channel, &batch);
+        let failed = routed.failed.take();
         let end = failed
             .as_ref()
             .map_or(batch.entries.len() as u16, |(index, _)| *index);
@@ -89,13 +91,17 @@ impl Session {
                 },
             );
         } else {
+            let traced = match self.traces {
+                Some(_) => self.trace_batch(channel, &messages, Ways::of(&routed), end, first_number > 0),
+                None => None,
+            };
             // Returns go out before the confirm of the same message, which this order guarantees.
             self.return_unroutable(channel, &messages, &routed.returned);
             if !routed.answering.is_empty() {
                 self.answer_askers(channel, &messages, routed.answering);
             }
             let (runs, refused) = (routed.runs, &routed.refused);
-            self.hand_over(channel, messages, runs, refused, first_number, end);
+            self.hand_over(channel, (messages, traced), runs, refused, first_number, end);
         }
         if let Some((_, error)) = failed {
             self.fail_channel(channel, error.caused_by(PUBLISH));
@@ -414,7 +420,7 @@ impl Session {
     fn hand_over(
         &mut self,
         channel: u16,
-        messages: Messages,
+        (messages, traced): (Messages, Option<TracedBatch>),
         runs: Vec<RoutedRun>,
         refused: &[(u16, u16)],
         first_number: u64,
@@ -443,6 +449,7 @@ impl Session {
             runs: runs.into(),
             reply: self.reply(channel),
             confirm,
+            traced,
         };
         for partition in others {
             self.publish_to(*partition, publish.clone());

@@ -13,10 +13,12 @@ use super::Session;
 use super::channel::{BufferedPublish, Gathered};
 use super::consume::settle_of;
 use super::publish::partitions_of;
+use super::traces::Ways;
 use super::waiting::Waiting;
 use crate::record::{DEADLINE_BYTES, RANGE_BYTES, TARGET_BYTES};
 use crate::request::{Request, RoutedRun, Settle, TransactionPart};
 use crate::shared::partition_of;
+use crate::traces::TracedBatch;
 use crate::transaction::Assembly;
 
 /// Class and method of `tx.commit`.
@@ -87,6 +89,7 @@ impl Session {
         for publish in &gathered.publishes {
             self.return_unroutable(channel, &publish.messages, &publish.returned);
         }
+        let traced = self.trace_gathered(channel, &gathered);
         let partitions = partitions_in(&gathered);
         let mut gathered = gathered;
         let answers = gathered
@@ -115,19 +118,34 @@ impl Session {
                 .settles
                 .iter()
                 .filter(|settle| partition_of(settle.consumer) == partition);
+            let concerned = publishes.iter().enumerate();
+            let concerned = concerned.filter(|(_, (_, runs))| touches(runs, partition));
+            let (places, publishes): (Vec<usize>, Vec<_>) =
+                concerned.map(|(place, publish)| (place, publish.clone())).unzip();
             let part = TransactionPart {
                 assembly: assembly.clone(),
-                publishes: publishes
-                    .iter()
-                    .filter(|(_, runs)| touches(runs, partition))
-                    .cloned()
-                    .collect(),
+                publishes,
                 settles: settles.copied().collect(),
+                traced: traced_at(&traced, &places),
                 reply: self.reply(channel),
             };
             self.requests.push((partition, Request::Transaction(part)));
         }
         self.wait(channel, Waiting::Commit { parts });
+    }
+
+    /// Messages come when they are committed.
+    fn trace_gathered(&mut self, channel: u16, gathered: &Gathered) -> Vec<(usize, TracedBatch)> {
+        if self.traces.is_none() {
+            return Vec::new();
+        }
+        let publishes = gathered.publishes.iter().enumerate();
+        let traced = publishes.filter_map(|(place, publish)| {
+            let (messages, ways) = (&publish.messages, Ways::of_buffered(publish));
+            let traced = self.trace_batch(channel, messages, ways, messages.len() as u16, true);
+            Some((place, traced?))
+        });
+        traced.collect()
     }
 
     pub(super) fn tx_rollback(&mut self, channel: u16) {
@@ -233,6 +251,13 @@ fn partitions_in(gathered: &Gathered) -> Vec<PartitionId> {
     partitions.sort_unstable();
     partitions.dedup();
     partitions
+}
+
+/// Those that are at these places, by where in the list of places that is.
+fn traced_at(traced: &[(usize, TracedBatch)], places: &[usize]) -> Vec<(usize, TracedBatch)> {
+    let here = traced.iter();
+    let here = here.filter_map(|(place, traced)| Some((places.binary_search(place).ok()?, traced.clone())));
+    here.collect()
 }
 
 fn touches(runs: &Arc<[RoutedRun]>, partition: PartitionId) -> bool {

@@ -322,6 +322,7 @@ impl Desk {
             reply: self.reply(),
             confirm: None,
             bytes: 0,
+            traced: None,
         };
         self.ask_of(queues[0], Request::Publish(publish));
     }

@@ -186,6 +186,7 @@ impl Life {
                 .map(|(_, settle)| *settle)
                 .collect();
             let part = TransactionPart {
+                traced: Vec::new(),
                 assembly: assembly.clone(),
                 publishes,
                 settles,

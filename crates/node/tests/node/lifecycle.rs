@@ -273,6 +273,7 @@ fn confirmed(desk: &Desk, bodies: &[&[u8]], queue: &Queue) -> Option<Vec<(u16, u
         reply,
         confirm: Some(1),
         bytes: 0,
+        traced: None,
     };
     desk.ask_of(queue, Request::Publish(publish));
     let mut notices = Vec::new();
@@ -379,6 +380,7 @@ fn what_is_refused_is_charged_until_it_is_elsewhere() {
             reply,
             confirm: Some(1),
             bytes,
+            traced: None,
         };
         desk.ask_of(&queue, Request::Publish(publish));
         assert_eq!(
@@ -399,6 +401,7 @@ fn settle_in_transaction(desk: &Desk, queue: &Queue, outcome: SettleOutcome) -> 
     let consumer = desk.consumer(queue);
     desk.get(queue, consumer).expect("there is one");
     let part = TransactionPart {
+        traced: Vec::new(),
         assembly: Arc::new(Assembly::new(desk.shared.next_transaction(), 1)),
         publishes: Vec::new(),
         settles: vec![Settle {

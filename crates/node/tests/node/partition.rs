@@ -13,6 +13,7 @@ use crate::desk::{Desk, Told, batch};
 fn transaction(desk: &Desk, queue: &Queue, settles: Vec<Settle>) {
     let assembly = Arc::new(Assembly::new(desk.shared.next_transaction(), 1));
     let part = TransactionPart {
+        traced: Vec::new(),
         assembly,
         publishes: Vec::new(),
         settles,

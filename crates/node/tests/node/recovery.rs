@@ -150,6 +150,7 @@ fn numbers_that_come_late_are_no_gap() {
     let assembly = Arc::new(Assembly::new(desk.shared.next_transaction(), 2));
     let publishes = vec![(everack_node::messages::Messages::new(batch(&[b"two"])), runs)];
     let part = TransactionPart {
+        traced: Vec::new(),
         assembly: assembly.clone(),
         publishes,
         settles: Vec::new(),
@@ -159,6 +160,7 @@ fn numbers_that_come_late_are_no_gap() {
     desk.publish(batch(&[b"three"]), &[&queue]);
     desk.commit();
     let other = TransactionPart {
+        traced: Vec::new(),
         assembly,
         publishes: Vec::new(),
         settles: Vec::new(),

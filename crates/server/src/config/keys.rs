@@ -5,11 +5,12 @@
 
 use std::path::PathBuf;
 
+use super::collector::{Endpoint, Headers, Share};
 use super::governing::{AppliesTo, Most, PolicySettings, Priority, TopicPattern};
 use super::setting::{
     Addresses, External, GuardChoice, Guest, Hash, HttpAddresses, LogFormat, LogLevel, Name, Number,
-    OperatorSocket, OptionalPath, Pattern, Period, PolicySort, QueueType, Size, TlsVersion, UnroutableFate,
-    Words,
+    OperatorSocket, OptionalPath, Parents, Pattern, Period, PolicySort, QueueType, Size, TlsVersion,
+    UnroutableFate, Words,
 };
 use super::table::{REQUIRED, table};
 
@@ -30,6 +31,8 @@ table! {
         http: Http = "{}", Restart;
         /// Metrics for Prometheus.
         metrics: Metrics = "{}", Restart;
+        /// Traces of messages on their way, as OpenTelemetry spans.
+        traces: Traces = "{}", Restart;
         /// Who may log in, and what checking a password may cost.
         auth: Auth = "{}", Restart;
         /// What is written to standard error.
@@ -168,6 +171,38 @@ table! {
         listen: HttpAddresses = "\"auto\"", Restart;
         /// Connections served at one time. One more is closed at once.
         connections_max: Number<1, 10_000> = "32", Restart;
+    }
+}
+
+table! {
+    /// Traces of messages on their way, as OpenTelemetry spans.
+    Traces {
+        /// Where a collector takes spans by OTLP over HTTP, such as "http://127.0.0.1:4318". `/v1/traces` is added where the address has
+        /// no path of its own. "" is no traces.
+        endpoint: Endpoint = "\"\"", Restart;
+        /// Whether the publisher decides for messages that have a W3C trace context in their headers (`traceparent`): then those are
+        /// followed whose context is sampled. "off" leaves them to chance, as all others.
+        parents: Parents = "\"on\"", Restart;
+        /// Which share of all other messages is followed, by chance.
+        sample: Share = "0.0", Restart;
+        /// The name of the service that spans are said to come from.
+        service: Name = "\"everack\"", Restart;
+        /// Headers of the requests to the collector, as for its log-in. Whoever can read this file can read them.
+        headers: Headers = "[]", Restart;
+        /// Certificates of the authorities, PEM, one of which has signed the collector's. "" trusts those that the system trusts.
+        ca: OptionalPath = "\"\"", Restart;
+        /// Publishes under way that are followed at one time, and copies of messages in queues. Beyond it the oldest are let go.
+        followed_max: Number<1, 1_000_000> = "10000", Restart;
+        /// Spans that wait to be sent. What finds no room is dropped.
+        waiting_max: Number<1, 1_000_000> = "10000", Restart;
+        /// Spans that are sent together.
+        batch_max: Number<1, 10_000> = "512", Restart;
+        /// How long spans wait for others to be sent with.
+        delay: Period<1, 60_000> = "\"1 s\"", Restart;
+        /// How long one request to the collector may take.
+        timeout: Period<100, 300_000> = "\"10 s\"", Restart;
+        /// For how long spans are sent again that the collector does not take for the moment. Then they are dropped.
+        retry_for: Period<0, 3_600_000> = "\"60 s\"", Restart;
     }
 }
 

@@ -3,6 +3,7 @@
 //! rendered as documentation (`render`). Not responsible for acting on any value.
 
 mod check;
+pub mod collector;
 pub mod environment;
 pub mod fault;
 pub mod governing;
@@ -16,7 +17,7 @@ pub mod table;
 mod tests;
 
 pub use fault::Refused;
-pub use keys::Config;
+pub use keys::{Config, Traces};
 #[cfg(test)]
 pub(crate) use load::parse;
 pub(crate) use load::without_counterpart;

@@ -470,6 +470,16 @@ choice! {
 }
 
 choice! {
+    /// Whether publishers decide which of their messages are followed.
+    Parents {
+        /// The sampled flag of a message's trace context decides.
+        On = "on",
+        /// Chance decides, with or without a context.
+        Off = "off",
+    }
+}
+
+choice! {
     /// From where the user `guest` with its well-known password may log in.
     Guest {
         /// It is made for a new data directory, as RabbitMQ does, and can be changed and deleted afterwards. From this machine only.

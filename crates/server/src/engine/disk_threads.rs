@@ -109,6 +109,9 @@ impl<L: CommitLog> DiskThreads<L> {
         let begun = Instant::now();
         let durable = commit.wait().unwrap_or_else(|error| die("sync", &error));
         self.engine.disk_figures.synced(begun.elapsed());
+        if let Some(recorder) = &self.engine.recorder {
+            recorder.synced(begun, durable);
+        }
         self.tell_origins(number, durable);
         self.engine.run_all();
         self.engine.disk.ended();

@@ -25,6 +25,7 @@ use everack_node::progress::Progress;
 use everack_node::recall::Recall;
 use everack_node::request::Request;
 use everack_node::shared::Shared;
+use everack_node::traces::Event;
 
 use clock::Clock;
 use disk_figures::DiskFigures;
@@ -34,6 +35,7 @@ use runner::Runner;
 use timer::Timer;
 
 use crate::net::sockets::Sockets;
+use crate::traces::Recorder;
 
 /// See the module documentation.
 pub(crate) struct Engine {
@@ -48,6 +50,8 @@ pub(crate) struct Engine {
     pub(crate) sockets: Sockets,
     pub(crate) gauges: Gauges,
     pub(crate) disk_figures: DiskFigures,
+    /// While messages are followed on their way.
+    pub(crate) recorder: Option<Arc<Recorder>>,
     /// Jobs wait for room on the disk.
     pub(crate) log_is_full: AtomicBool,
     timer: Arc<Timer>,
@@ -68,8 +72,8 @@ impl Engine {
         shared: Arc<Shared>,
         recall: Arc<Recall>,
         clock: Clock,
-        catalog: CatalogService,
-        partitions: Vec<Partition>,
+        (catalog, partitions): (CatalogService, Vec<Partition>),
+        recorder: Option<Arc<Recorder>>,
         progress: Progress,
         runtime: tokio::runtime::Handle,
     ) -> Arc<Self> {
@@ -87,6 +91,7 @@ impl Engine {
             sockets: Sockets::default(),
             gauges: Gauges::default(),
             disk_figures: DiskFigures::default(),
+            recorder,
             log_is_full: AtomicBool::new(false),
             tick_is_due: AtomicBool::new(false),
             runtime,
@@ -124,6 +129,14 @@ impl Engine {
         }
         if let Some(snapshot) = seldom.snapshot.take() {
             self.shared.publish(snapshot);
+        }
+        self.record(&mut seldom.traced);
+    }
+
+    /// What has happened to messages that are followed.
+    pub(crate) fn record(&self, traced: &mut Vec<Event>) {
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| !traced.is_empty()) {
+            recorder.hear(traced.drain(..), &self.shared);
         }
     }
 

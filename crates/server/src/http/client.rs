@@ -212,6 +212,7 @@ impl<'a> Client<'a> {
         }
         let now = self.engine.clock.now();
         moved |= self.session.receive(&mut self.input, now);
+        self.engine.record(&mut self.session.take_traced());
         moved |= self.submit();
         self.session.fill(usize::MAX);
         moved |= self.submit();

@@ -18,6 +18,7 @@ use crate::http::Node;
 use crate::http::inquiry::{self, Connected, Holders};
 use crate::http::refusal::Refusal;
 use crate::statistics::figures;
+use crate::traces;
 
 /// A queue and how it stands.
 pub(super) struct Stands {
@@ -56,6 +57,8 @@ pub(super) struct Census {
     pub(super) churn: catalog_service::Churn,
     pub(super) gauges: gauges::Readings,
     pub(super) disk: disk_figures::Readings,
+    /// All zero while nothing is followed.
+    pub(super) traces: traces::Readings,
 }
 
 /// Sums over everything, what is gone included.
@@ -115,6 +118,11 @@ impl Census {
             churn: engine.catalog.inspect(engine, |catalog| catalog.churn()),
             gauges: engine.gauges.read(),
             disk: engine.disk_figures.read(),
+            traces: engine
+                .recorder
+                .as_ref()
+                .map(|recorder| recorder.read())
+                .unwrap_or_default(),
             connections,
             snapshot,
             node,

@@ -174,6 +174,24 @@ pub(super) const BROKER: &[Reading<Census>] = &[
                 .sum()
         },
     ),
+    counter(
+        "",
+        "trace_spans_exported_total",
+        "Spans that the collector of traces has taken",
+        |census| census.traces.exported as f64,
+    ),
+    gauge(
+        "",
+        "trace_spans_waiting",
+        "Spans that wait to be sent to the collector",
+        |census| census.traces.waiting as f64,
+    ),
+    gauge(
+        "",
+        "trace_followed",
+        "Publishes under way and messages in queues that are followed for traces",
+        |census| census.traces.followed as f64,
+    ),
 ];
 
 /// Of queues: summed up, or one by one. What became of all that a queue accepted is in the balance below.
@@ -257,6 +275,11 @@ pub(super) const LOGIN_FAILURES: Metric = Metric {
     name: "login_failures_total",
     kind: Kind::Counter,
     help: "Log-ins that were refused, by protocol",
+};
+pub(super) const SPANS_DROPPED: Metric = Metric {
+    name: "trace_spans_dropped_total",
+    kind: Kind::Counter,
+    help: "Spans that were dropped: `followed`, their message was let go for younger ones; `waiting`, there was no room among those that wait; `collector`, it did not take them",
 };
 pub(super) const SYNCS: Metric = Metric {
     name: "log_sync_duration_seconds",
@@ -354,6 +377,14 @@ fn broker(census: &Census, page: &mut Page<'_>) {
     for protocol in Protocol::ALL {
         let (_, wrong) = census.attempts(protocol);
         family.sample(&[("protocol", protocol.name())], wrong as f64);
+    }
+    let mut family = page.family(PREFIX, &SPANS_DROPPED);
+    for (reason, count) in [
+        ("followed", census.traces.forgotten),
+        ("waiting", census.traces.overflowed),
+        ("collector", census.traces.refused),
+    ] {
+        family.sample(&[("reason", reason)], count as f64);
     }
     page.family(PREFIX, &SYNCS).histogram(&census.disk.syncs, 1e6);
     page.family(PREFIX, &GROUPS).histogram(&census.disk.jobs, 1.0);

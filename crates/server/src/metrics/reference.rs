@@ -21,6 +21,7 @@ pub(crate) fn page() -> String {
         &everack::UNROUTABLE,
         &everack::ALARM,
         &everack::LOGIN_FAILURES,
+        &everack::SPANS_DROPPED,
         &everack::SYNCS,
         &everack::GROUPS,
         &everack::BUILD,

@@ -171,6 +171,7 @@ impl ConnectionTask {
     /// Lets the session work on what has been read, and hands on what it asks for.
     fn session_step(&mut self) -> bool {
         let moved = self.session.receive(&mut self.input, self.engine.clock.now());
+        self.record();
         if let Some(credentials) = self.session.take_credentials() {
             self.begin_login(credentials);
         }
@@ -233,6 +234,13 @@ impl ConnectionTask {
             // No more is moved than was written: of a large message all the rest would move for each piece.
             output.drain(..self.written);
             self.written = 0;
+        }
+    }
+
+    /// Before the requests that follow from it, so that a message has come before it is anywhere.
+    fn record(&mut self) {
+        if self.engine.recorder.is_some() {
+            self.engine.record(&mut self.session.take_traced());
         }
     }
 
@@ -371,6 +379,7 @@ impl Drop for ConnectionTask {
         self.engine.shared.deregister(self.link.connection);
         self.engine.sockets.leave(self.link.connection);
         self.session.end();
+        self.record();
         self.submit();
     }
 }

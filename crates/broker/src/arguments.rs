@@ -4,15 +4,23 @@
 //! another type is another binding. What the arguments mean is not decided here (see `catalog::queue_arguments` and
 //! `routing::headers`), nor how they look on the wire.
 
+use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name::Name;
 
-/// An ordered list of named values. Cloning costs one counter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Arguments(Arc<[(Name, Value)]>);
+/// An ordered list of named values. Cloning costs one counter. Most things are declared without any, so that no values take no
+/// more than this one word.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Arguments(
+    /// None if there are none.
+    Option<Arc<Values>>,
+);
+
+/// Boxed once more, so that what points to them is one word.
+type Values = Box<[(Name, Value)]>;
 
 /// A value of any type that an AMQP table can hold.
 ///
@@ -63,12 +71,12 @@ pub enum Value {
 impl Arguments {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// How many values there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.values().len()
     }
 
     /// The first value of that name.
@@ -80,28 +88,54 @@ impl Arguments {
 
     /// In the order in which they were given.
     pub fn iter(&self) -> std::slice::Iter<'_, (Name, Value)> {
-        self.0.iter()
+        self.values().iter()
     }
 
     /// The same values in the order of their names; equal names keep their order.
     pub fn sorted(&self) -> Arguments {
-        if self.0.is_sorted_by(|left, right| left.0 <= right.0) {
+        if self.values().is_sorted_by(|left, right| left.0 <= right.0) {
             return self.clone();
         }
-        let mut sorted = self.0.to_vec();
+        let mut sorted = self.values().to_vec();
         sorted.sort_by(|left, right| left.0.cmp(&right.0));
-        Arguments(sorted.into())
+        sorted.into()
+    }
+
+    fn values(&self) -> &[(Name, Value)] {
+        self.0.as_ref().map_or(&[], |values| values)
     }
 }
 
 impl<N: Into<Name>> FromIterator<(N, Value)> for Arguments {
     fn from_iter<I: IntoIterator<Item = (N, Value)>>(values: I) -> Self {
-        Self(
-            values
-                .into_iter()
-                .map(|(name, value)| (name.into(), value))
-                .collect(),
-        )
+        let values = values.into_iter().map(|(name, value)| (name.into(), value));
+        values.collect::<Vec<_>>().into()
+    }
+}
+
+impl From<Vec<(Name, Value)>> for Arguments {
+    fn from(values: Vec<(Name, Value)>) -> Self {
+        let values = Some(values).filter(|values| !values.is_empty());
+        Self(values.map(|values| Arc::new(values.into_boxed_slice())))
+    }
+}
+
+impl fmt::Debug for Arguments {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Arguments").field(&self.values()).finish()
+    }
+}
+
+/// A sequence of the values.
+impl Serialize for Arguments {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.values().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Arguments {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<(Name, Value)>::deserialize(deserializer).map(Self::from)
     }
 }
 
@@ -241,6 +275,15 @@ mod tests {
             .collect();
         assert_eq!(arguments.sorted(), expected);
         assert_eq!(expected.sorted(), expected);
+    }
+
+    #[test]
+    fn no_values_take_one_word() {
+        assert_eq!(size_of::<Arguments>(), size_of::<usize>());
+        let none: Arguments = Vec::<(Name, Value)>::new().into();
+        assert!(none.0.is_none(), "and nothing elsewhere");
+        assert_eq!(none, Arguments::default());
+        assert!(none < [("a", Value::Void)].into_iter().collect());
     }
 
     #[test]

@@ -26,7 +26,8 @@ use crate::engine::disk_threads::DiskThreads;
 use crate::engine::upkeep_thread::{Bounds, Running, UpkeepThread};
 use crate::http::{self, Served};
 use crate::metrics;
-use crate::net::{Peer, Stream, connection_task};
+use crate::net::connection_task::ConnectionTask;
+use crate::net::{Peer, Stream};
 use crate::serve::{Broker, Start};
 use crate::shutdown::Closing;
 use crate::statistics::sampler::Statistics;
@@ -46,7 +47,15 @@ pub struct Everack {
     threads: Mutex<Vec<JoinHandle<()>>>,
     traces: Mutex<Option<Ending>>,
     started: Instant,
+    greeting: Mutex<Option<Greeting>>,
     _data: DataDirectory,
+}
+
+/// What sessions are held to and what they say of the server, made once for all of them, from this.
+struct Greeting {
+    config: Arc<Config>,
+    cluster_name: String,
+    settings: Arc<Settings>,
 }
 
 impl Broker for Everack {
@@ -73,17 +82,15 @@ impl Broker for Everack {
         Ok(broker)
     }
 
-    async fn connection(self: Arc<Self>, stream: Stream, peer: Peer) {
-        let name = http::cluster_name(&self.engine.shared.snapshot());
-        let protocol = Arc::new(protocol(&self.config.load(), &name));
-        connection_task::run(
+    fn connection(self: Arc<Self>, stream: Stream, peer: Peer) -> impl Future<Output = ()> + Send {
+        // Not an `async fn`: what one is given it keeps beside what it makes of it.
+        ConnectionTask::new(
             stream,
             peer,
             self.engine.clone(),
             self.authenticator.clone(),
-            protocol,
+            self.greeting(),
         )
-        .await;
     }
 
     fn management(&self, served: Vec<Served>, closing: &Closing) -> axum::Router {
@@ -118,6 +125,25 @@ impl Broker for Everack {
 }
 
 impl Everack {
+    /// What a new session is held to: the same as the last one, unless something has changed.
+    fn greeting(&self) -> Arc<Settings> {
+        let config = self.config.load_full();
+        let cluster_name = http::cluster_name(&self.engine.shared.snapshot());
+        let mut greeting = self.greeting.lock();
+        let holds =
+            |known: &&Greeting| Arc::ptr_eq(&known.config, &config) && known.cluster_name == cluster_name;
+        if let Some(known) = greeting.as_ref().filter(holds) {
+            return known.settings.clone();
+        }
+        let settings = Arc::new(protocol(&config, &cluster_name));
+        *greeting = Some(Greeting {
+            config,
+            cluster_name,
+            settings: settings.clone(),
+        });
+        settings
+    }
+
     fn node(&self, served: Vec<Served>, statistics: Arc<Statistics>) -> http::Node {
         http::Node {
             engine: self.engine.clone(),
@@ -193,6 +219,7 @@ impl Everack {
             threads,
             traces: Mutex::new(traces),
             started: Instant::now(),
+            greeting: Mutex::default(),
             _data: data,
         }))
     }

@@ -14,6 +14,7 @@ pub mod http;
 pub mod inspect;
 pub mod log;
 mod manual;
+mod memory;
 mod metrics;
 pub mod net;
 mod output;

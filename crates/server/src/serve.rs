@@ -26,6 +26,7 @@ use crate::data_directory::DataDirectory;
 use crate::http::local::Socket;
 use crate::http::{Served, listener as http_listener};
 use crate::log::Log;
+use crate::memory;
 use crate::net::listener::Bound;
 use crate::net::{Connections, Listener, Peer, Stream, Tls};
 use crate::ready;
@@ -97,6 +98,7 @@ pub fn run<B: Broker>(sources: Sources) -> anyhow::Result<ExitCode> {
     let log = Log::start(&config.log)?;
     tell(&sources);
     abort_on_panic();
+    memory::take_small_pages();
     raise_open_files(&config);
     let runtime = runtime(&config)?;
     let ended = runtime.block_on(async {

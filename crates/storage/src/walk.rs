@@ -202,7 +202,8 @@ impl<'a, F: File> Walk<'a, F> {
             let bytes = self.window.get(offset, HEADER_BYTES)?;
             match self.mask.open(bytes, offset) {
                 Some(header) if offset + header.frame_bytes() as u64 <= self.limit => return Ok(offset),
-                _ => offset += 8,
+                // A segment is zeros as far as it was prepared and not filled, and nothing begins with them.
+                _ => offset = self.window.behind_zeros(offset + 8),
             }
         }
         Ok(self.limit)
@@ -272,6 +273,13 @@ impl<F: File> Window<'_, F> {
         Ok(&self.bytes[at..at + available])
     }
 
+    /// Passes over the words of zeros at `offset` that are in memory.
+    fn behind_zeros(&self, offset: u64) -> u64 {
+        let at = offset.checked_sub(self.start).map(|at| at as usize);
+        let known = at.and_then(|at| self.bytes.get(at..)).unwrap_or_default();
+        offset + zeros(known) as u64
+    }
+
     fn fill(&mut self, offset: u64, length: usize) -> io::Result<()> {
         let kept = self.keep_from(offset);
         let wanted = length.max(WINDOW_BYTES).min((self.limit - offset) as usize);
@@ -317,5 +325,38 @@ impl<F: File> Window<'_, F> {
             filled += page.len();
         }
         Ok(filled)
+    }
+}
+
+/// Bytes of the words of eight zeros at the front. A page at once first, which takes a tenth of the time.
+fn zeros(bytes: &[u8]) -> usize {
+    let is_zero = |bytes: &&[u8]| {
+        let words = bytes.as_chunks::<8>().0.iter();
+        words.fold(0, |all, word| all | u64::from_ne_bytes(*word)) == 0
+    };
+    let pages = bytes.chunks_exact(PAGE_BYTES).take_while(is_zero).count() * PAGE_BYTES;
+    pages + bytes[pages..].chunks_exact(8).take_while(is_zero).count() * 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_counted_in_words() {
+        let check = |length: usize, other: Option<usize>, expected: usize| {
+            let mut bytes = vec![0; length];
+            if let Some(at) = other {
+                bytes[at] = 1;
+            }
+            assert_eq!(zeros(&bytes), expected, "{length} bytes, another at {other:?}");
+        };
+        check(0, None, 0);
+        check(7, None, 0);
+        check(23, None, 16);
+        check(3 * PAGE_BYTES + 9, None, 3 * PAGE_BYTES + 8);
+        for at in [0, 7, 8, 4095, 4096, 9000] {
+            check(3 * PAGE_BYTES, Some(at), at / 8 * 8);
+        }
     }
 }

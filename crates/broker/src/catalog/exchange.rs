@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::binding::Binding;
+use super::bound::Bound;
 use super::delayed;
 use super::equivalence;
 use super::erlang;
@@ -175,8 +176,13 @@ impl Exchange {
     }
 
     /// The bindings that start here, in no particular order.
-    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
-        self.table.entries().map(|(binding, _)| binding)
+    pub fn bindings(&self) -> impl Iterator<Item = Binding> {
+        self.bound().map(|binding| binding.binding())
+    }
+
+    /// The same as they are kept.
+    pub(crate) fn bound(&self) -> impl Iterator<Item = &Arc<Bound>> {
+        self.table.bindings()
     }
 
     /// Whether a declaration says the same as this.

@@ -16,6 +16,7 @@ mod apply;
 mod argument_checks;
 mod authorise;
 mod binding;
+mod bound;
 mod command;
 mod consumer_arguments;
 mod default_kind;
@@ -53,6 +54,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 pub use self::binding::{Binding, Destination};
+pub(crate) use self::bound::Bound;
 pub use self::command::{Command, DeclareExchange, DeclareQueue};
 pub use self::consumer_arguments::ConsumerSettings;
 pub use self::delayed::DelayBounds;

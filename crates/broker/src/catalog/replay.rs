@@ -113,10 +113,7 @@ impl Catalog {
             }
             Fact::Bound { vhost, binding } => self.replay_binding(&vhost, binding)?,
             Fact::Unbound { vhost, binding } => {
-                let vhost = self.replay_vhost(&vhost)?;
-                if vhost.has_binding(&binding) {
-                    vhost.remove_binding(&binding);
-                }
+                self.replay_vhost(&vhost)?.remove_binding(&binding);
             }
             Fact::GlobalParameterSet { name, value } => drop(self.set_global_parameter(name, value)),
             Fact::GlobalParameterCleared { name } => drop(self.clear_global_parameter(name)),
@@ -407,7 +404,7 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
     queues.sort_unstable_by_key(|queue| queue.id);
 
     let bindings = vhost.exchanges.values().flat_map(|exchange| exchange.bindings());
-    let mut bindings: Vec<&Arc<Binding>> = bindings.filter(|binding| vhost.is_durable(binding)).collect();
+    let mut bindings: Vec<Binding> = bindings.filter(|binding| vhost.is_durable(binding)).collect();
     bindings.sort_unstable();
 
     let exchanges = exchanges.into_iter().map(|exchange| Fact::ExchangeDeclared {
@@ -428,7 +425,7 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
     });
     let bindings = bindings.into_iter().map(|binding| Fact::Bound {
         vhost: vhost.name.clone(),
-        binding: Binding::clone(binding),
+        binding,
     });
     declared
         .into_iter()

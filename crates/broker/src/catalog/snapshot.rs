@@ -342,11 +342,11 @@ impl VhostView {
 
     /// The bindings that lead to a queue or an exchange, in no particular order. That every queue is bound to the default
     /// exchange by its name is not among them.
-    pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = &Arc<Binding>> {
+    pub fn bindings_to(&self, destination: &Destination) -> impl Iterator<Item = Binding> {
         self.0
             .inbound
             .get(destination)
             .into_iter()
-            .flat_map(|inbound| inbound.iter().map(|(binding, ())| binding))
+            .flat_map(|inbound| inbound.iter().map(|(binding, ())| binding.binding()))
     }
 }

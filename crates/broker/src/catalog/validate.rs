@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Catalog;
-use super::binding::{Binding, Destination};
+use super::binding::Destination;
+use super::bound::Bound;
 use super::exchange::Exchange;
 use super::policy::Governed;
 use super::unroutable::Unroutable;
@@ -154,12 +155,12 @@ fn check_vhost(vhost: &Vhost, findings: &mut Findings) {
     findings.check(!kept || vhost.store().is_some_and(|store| store.durable), || {
         format!("'{}' keeps unroutable messages and has no store", vhost.name)
     });
-    let by_source: BTreeSet<&Arc<Binding>> = vhost
+    let by_source: BTreeSet<&Arc<Bound>> = vhost
         .exchanges
         .values()
-        .flat_map(|exchange| exchange.bindings())
+        .flat_map(|exchange| exchange.bound())
         .collect();
-    let by_destination: BTreeSet<&Arc<Binding>> = vhost
+    let by_destination: BTreeSet<&Arc<Bound>> = vhost
         .inbound
         .values()
         .flat_map(|inbound| inbound.iter().map(|(binding, ())| binding))
@@ -173,7 +174,7 @@ fn check_vhost(vhost: &Vhost, findings: &mut Findings) {
         });
         let right = inbound
             .iter()
-            .all(|(binding, ())| binding.destination == *destination);
+            .all(|(binding, ())| binding.destination() == destination);
         findings.check(right, || {
             format!("a binding to elsewhere is indexed under {destination:?}")
         });
@@ -192,14 +193,15 @@ fn check_exchange(vhost: &Vhost, exchange: &Exchange, findings: &mut Findings) {
     findings.check(room.is_none_or(|room| vhost.rooms.contains_key(room)), || {
         format!("exchange '{name}' has no room for what waits")
     });
-    for (binding, member) in exchange.table.entries() {
-        findings.check(binding.source == *name, || {
+    for binding in exchange.bound() {
+        let member = binding.member();
+        findings.check(binding.source() == name, || {
             format!("exchange '{name}' has the binding {binding:?}")
         });
         findings.check(binding.arguments.sorted() == binding.arguments, || {
             format!("{binding:?} is not sorted")
         });
-        let leads_there = match (&binding.destination, member) {
+        let leads_there = match (binding.destination(), member) {
             (Destination::Queue(queue), Member::Queue(route)) => vhost
                 .queues
                 .get(queue)
@@ -209,7 +211,7 @@ fn check_exchange(vhost: &Vhost, exchange: &Exchange, findings: &mut Findings) {
         };
         findings.check(leads_there, || format!("{binding:?} leads to {member:?}"));
     }
-    let counted = exchange.table.entries().count() == exchange.binding_count;
+    let counted = exchange.bound().count() == exchange.binding_count;
     findings.check(counted, || {
         format!("the bindings of exchange '{name}' are miscounted")
     });

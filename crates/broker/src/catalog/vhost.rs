@@ -8,6 +8,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use super::binding::{Binding, Destination};
+use super::bound::Bound;
 use super::delayed;
 use super::description::Description;
 use super::exchange::{self, Exchange, ExchangeKind};
@@ -39,7 +40,7 @@ pub(crate) struct Vhost {
     /// Queues that no client can name: where the messages of delayed exchanges wait, by the names of the rooms.
     pub(crate) rooms: Map<Name, Arc<Queue>>,
     /// Bindings by what they lead to; no entry where there are none.
-    pub(crate) inbound: Map<Destination, SmallMap<Arc<Binding>, ()>>,
+    pub(crate) inbound: Map<Destination, SmallMap<Arc<Bound>, ()>>,
 }
 
 /// What every virtual host has from the start. The first is the default exchange, which has no bindings but leads to every
@@ -116,9 +117,12 @@ impl Vhost {
     }
 
     pub(crate) fn has_binding(&self, binding: &Binding) -> bool {
-        self.inbound
-            .get(&binding.destination)
-            .is_some_and(|inbound| inbound.get(binding).is_some())
+        self.find_binding(binding).is_some()
+    }
+
+    fn find_binding(&self, binding: &Binding) -> Option<&Arc<Bound>> {
+        let inbound = self.inbound.get(&binding.destination)?;
+        inbound.get_key(&Bound::new(binding.clone(), Member::Exchange))
     }
 
     /// Adds a binding that is not there yet; gives it back if an end is missing.
@@ -129,25 +133,23 @@ impl Vhost {
         let Some(exchange) = self.exchanges.get_mut(&binding.source) else {
             return Err(binding);
         };
+        let destination = binding.destination.clone();
+        let inbound = self.inbound.entry(destination).or_default();
+        let bound = share_ends(Bound::new(binding, member), inbound);
+        inbound.add(bound.clone(), ());
         let exchange = Arc::make_mut(exchange);
-        let binding = Arc::new(binding);
-        exchange.table.add(binding.clone(), member, self.keyed);
+        exchange.table.add(bound, self.keyed);
         exchange.binding_count += 1;
-        match self.inbound.get_mut(&binding.destination) {
-            Some(inbound) => inbound.add(binding, ()),
-            None => {
-                let mut inbound = SmallMap::default();
-                inbound.add(binding.clone(), ());
-                self.inbound.insert(binding.destination.clone(), inbound);
-            }
-        }
         Ok(())
     }
 
-    /// Removes a binding that is there.
+    /// Removes a binding, if it is there.
     pub(crate) fn remove_binding(&mut self, binding: &Binding) {
-        self.remove_from_source(binding);
-        self.remove_from_destination(binding);
+        let Some(bound) = self.find_binding(binding).cloned() else {
+            return;
+        };
+        self.remove_from_source(&bound);
+        self.remove_from_destination(&bound);
     }
 
     /// Removes a queue with the bindings to it, and returns it with the names of the exchanges that led there.
@@ -167,7 +169,7 @@ impl Vhost {
         // An exchange may be bound to itself; it is not left behind as one that led there.
         sources.retain(|source| source != name);
         let exchange = self.exchanges.remove(name)?;
-        for binding in exchange.bindings() {
+        for binding in exchange.bound() {
             self.remove_from_destination(binding);
         }
         Some((exchange, sources))
@@ -178,7 +180,7 @@ impl Vhost {
         let mut sources = Vec::with_capacity(inbound.len());
         for (binding, ()) in inbound.iter() {
             self.remove_from_source(binding);
-            sources.push(binding.source.clone());
+            sources.push(binding.source().clone());
         }
         self.inbound.remove(destination);
         // The order of the set depends on the key of its hash; what follows from it must not.
@@ -187,24 +189,24 @@ impl Vhost {
         sources
     }
 
-    fn remove_from_source(&mut self, binding: &Binding) {
+    fn remove_from_source(&mut self, binding: &Bound) {
         let exchange = self
             .exchanges
-            .get_mut(&binding.source)
+            .get_mut(binding.source())
             .expect("a binding starts at what is there");
         let exchange = Arc::make_mut(exchange);
         exchange.table.remove(binding, self.keyed);
         exchange.binding_count -= 1;
     }
 
-    fn remove_from_destination(&mut self, binding: &Binding) {
+    fn remove_from_destination(&mut self, binding: &Bound) {
         let inbound = self
             .inbound
-            .get_mut(&binding.destination)
+            .get_mut(binding.destination())
             .expect("a binding is known at its destination");
         inbound.remove(binding);
         if inbound.is_empty() {
-            self.inbound.remove(&binding.destination);
+            self.inbound.remove(binding.destination());
         }
     }
 
@@ -213,5 +215,16 @@ impl Vhost {
             Destination::Queue(name) => self.queues.get(name).map(|queue| queue.member()),
             Destination::Exchange(name) => self.exchanges.get(name).map(|_| Member::Exchange),
         }
+    }
+}
+
+/// The binding, with the ends of one between the same ends that is there already. Bindings are ordered by their ends first, so that
+/// if there are any such, one of them is a neighbour.
+fn share_ends(new: Bound, inbound: &SmallMap<Arc<Bound>, ()>) -> Arc<Bound> {
+    let new = Arc::new(new);
+    let mut neighbours = inbound.neighbours(&new);
+    match neighbours.find(|neighbour| neighbour.source() == new.source()) {
+        Some(neighbour) => Arc::new(new.beside(neighbour)),
+        None => new.clone(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::route::{Route, Target};
 use super::small_map::SmallMap;
-use crate::catalog::Binding;
+use crate::catalog::Bound;
 use crate::name::Name;
 
 /// What a binding leads to.
@@ -26,19 +26,19 @@ impl Member {
     }
 }
 
-/// The bindings of one place with what they lead to. Mostly there is one, which is kept in place.
+/// The bindings of one place. Mostly there is one, which is kept in place.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Bucket {
     #[default]
     Empty,
-    One(Arc<Binding>, Member),
+    One(Arc<Bound>),
     Several(Arc<Several>),
 }
 
 /// Bindings that share one place. Two may lead to the same queue and differ in their arguments.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Several {
-    bindings: SmallMap<Arc<Binding>, Member>,
+    bindings: SmallMap<Arc<Bound>, ()>,
     /// Made when first asked for. None inside: another exchange is among the destinations, so that the route is not ours
     /// alone to say.
     route: OnceLock<Option<Arc<Route>>>,
@@ -52,47 +52,45 @@ impl Bucket {
     /// The ready-made route, if bindings are here and lead to queues only.
     pub(crate) fn route(&self) -> Option<&Arc<Route>> {
         match self {
-            Bucket::One(_, Member::Queue(route)) => Some(route),
+            Bucket::One(binding) => match binding.member() {
+                Member::Queue(route) => Some(route),
+                Member::Exchange => None,
+            },
             Bucket::Several(several) => several.route.get_or_init(|| several.make_route()).as_ref(),
-            Bucket::Empty | Bucket::One(_, Member::Exchange) => None,
+            Bucket::Empty => None,
         }
     }
 
     /// The routing key of the bindings, where the place is one of a key.
     pub(crate) fn routing_key(&self) -> Option<&Name> {
-        let (binding, _) = self.entries().next()?;
-        Some(&binding.routing_key)
+        self.bindings().next().map(|binding| &binding.routing_key)
     }
 
     /// In no particular order.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Arc<Binding>, &Member)> {
+    pub(crate) fn bindings(&self) -> impl Iterator<Item = &Arc<Bound>> {
         let (one, several) = match self {
             Bucket::Empty => (None, None),
-            Bucket::One(binding, member) => (Some((binding, member)), None),
+            Bucket::One(binding) => (Some(binding), None),
             Bucket::Several(several) => (None, Some(several.bindings.iter())),
         };
-        one.into_iter().chain(several.into_iter().flatten())
-    }
-
-    /// With one binding.
-    pub(crate) fn one(binding: Arc<Binding>, member: Member) -> Self {
-        Bucket::One(binding, member)
+        let several = several.into_iter().flatten().map(|(binding, ())| binding);
+        one.into_iter().chain(several)
     }
 
     /// Adds a binding that is not there yet.
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member) {
+    pub(crate) fn add(&mut self, binding: Arc<Bound>) {
         *self = match std::mem::take(self) {
-            Bucket::Empty => Bucket::One(binding, member),
-            Bucket::One(first, first_member) => {
+            Bucket::Empty => Bucket::One(binding),
+            Bucket::One(first) => {
                 let mut several = Several::default();
-                several.bindings.add(first, first_member);
-                several.bindings.add(binding, member);
+                several.bindings.add(first, ());
+                several.bindings.add(binding, ());
                 Bucket::Several(Arc::new(several))
             }
             Bucket::Several(mut several) => {
                 let changed = Arc::make_mut(&mut several);
                 changed.route = OnceLock::new();
-                changed.bindings.add(binding, member);
+                changed.bindings.add(binding, ());
                 Bucket::Several(several)
             }
         };
@@ -102,31 +100,34 @@ impl Bucket {
     ///
     /// # Panics
     /// If it is not there: the two indexes of bindings must say the same.
-    pub(crate) fn remove(&mut self, binding: &Binding) {
+    pub(crate) fn remove(&mut self, binding: &Bound) {
         *self = match std::mem::take(self) {
-            Bucket::One(only, _) if *only == *binding => Bucket::Empty,
+            Bucket::One(only) if *only == *binding => Bucket::Empty,
             Bucket::Several(mut several) => {
                 let changed = Arc::make_mut(&mut several);
                 changed.route = OnceLock::new();
                 assert!(changed.bindings.remove(binding), "a binding is in its bucket");
                 match several.only() {
-                    Some((last, member)) => Bucket::One(last, member),
+                    Some(last) => Bucket::One(last),
                     None => Bucket::Several(several),
                 }
             }
-            Bucket::Empty | Bucket::One(..) => panic!("a binding is in its bucket"),
+            Bucket::Empty | Bucket::One(_) => panic!("a binding is in its bucket"),
         };
     }
 }
 
 impl Several {
-    fn only(&self) -> Option<(Arc<Binding>, Member)> {
-        let (binding, member) = self.bindings.iter().next().filter(|_| self.bindings.len() == 1)?;
-        Some((binding.clone(), member.clone()))
+    fn only(&self) -> Option<Arc<Bound>> {
+        let (binding, ()) = self.bindings.iter().next().filter(|_| self.bindings.len() == 1)?;
+        Some(binding.clone())
     }
 
     fn make_route(&self) -> Option<Arc<Route>> {
-        let targets = self.bindings.iter().map(|(_, member)| member.target());
+        let targets = self
+            .bindings
+            .iter()
+            .map(|(binding, ())| binding.member().target());
         let targets: Option<Vec<Target>> = targets.collect();
         targets.map(|targets| Route::new(targets, false))
     }
@@ -136,11 +137,11 @@ impl Several {
 pub(crate) mod tests {
     use super::*;
     use crate::arguments::Arguments;
-    use crate::catalog::Destination;
+    use crate::catalog::{Binding, Destination};
     use crate::ids::{PartitionId, QueueId};
 
     /// The queue of that number as a destination.
-    pub(crate) fn queue(number: u64) -> Member {
+    fn queue(number: u64) -> Member {
         let target = Target {
             partition: PartitionId(0),
             queue: QueueId(number),
@@ -149,16 +150,21 @@ pub(crate) mod tests {
         Member::Queue(Route::new(vec![target], false))
     }
 
-    /// A binding to it.
-    pub(crate) fn bound(key: &str, number: u64) -> Arc<Binding> {
+    /// A binding to the queue of that number.
+    pub(crate) fn bound(key: &str, number: u64) -> Arc<Bound> {
+        bound_to(key, number, queue(number))
+    }
+
+    fn bound_to(key: &str, number: u64, member: Member) -> Arc<Bound> {
         let destination = Destination::Queue(format!("q{number}").into());
         let arguments = Arguments::default();
-        Arc::new(Binding {
+        let binding = Binding {
             source: "x".into(),
             destination,
             routing_key: key.into(),
             arguments,
-        })
+        };
+        Arc::new(Bound::new(binding, member))
     }
 
     fn routed(bucket: &Bucket) -> Option<Vec<u64>> {
@@ -169,11 +175,11 @@ pub(crate) mod tests {
 
     #[test]
     fn the_route_follows_the_bindings() {
-        assert_eq!(size_of::<Bucket>(), 24, "one binding is kept in place");
+        assert_eq!(size_of::<Bucket>(), 16, "one binding is kept in place");
         let mut bucket = Bucket::default();
         assert_eq!(routed(&bucket), None);
         for number in 1..20 {
-            bucket.add(bound("k", number), queue(number));
+            bucket.add(bound("k", number));
             assert_eq!(routed(&bucket), Some((1..=number).collect()));
         }
         let snapshot = bucket.clone();
@@ -181,7 +187,7 @@ pub(crate) mod tests {
             bucket.remove(&bound("k", number));
             assert_eq!(routed(&bucket), Some((number + 1..20).collect()));
         }
-        assert!(matches!(bucket, Bucket::One(..)));
+        assert!(matches!(bucket, Bucket::One(_)));
         bucket.remove(&bound("k", 19));
         assert!(bucket.is_empty());
         assert_eq!(routed(&snapshot), Some((1..20).collect()));
@@ -190,10 +196,10 @@ pub(crate) mod tests {
     #[test]
     fn two_bindings_to_one_queue_are_one_target() {
         let mut bucket = Bucket::default();
-        bucket.add(bound("k", 1), queue(7));
-        bucket.add(bound("k", 2), queue(7));
+        bucket.add(bound_to("k", 1, queue(7)));
+        bucket.add(bound_to("k", 2, queue(7)));
         assert_eq!(routed(&bucket), Some(vec![7]));
-        bucket.add(bound("k", 3), Member::Exchange);
+        bucket.add(bound_to("k", 3, Member::Exchange));
         assert_eq!(routed(&bucket), None);
     }
 }

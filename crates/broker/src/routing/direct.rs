@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::bucket::{Bucket, Member};
+use super::bucket::Bucket;
 use super::small_map::SmallMap;
-use crate::catalog::Binding;
+use crate::catalog::Bound;
 use crate::name::Name;
 
 /// Buckets by binding key.
@@ -18,16 +18,16 @@ impl Direct {
         self.buckets.get(routing_key)
     }
 
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member) {
+    pub(crate) fn add(&mut self, binding: Arc<Bound>) {
         match self.buckets.get_mut(&binding.routing_key) {
-            Some(bucket) => bucket.add(binding, member),
+            Some(bucket) => bucket.add(binding),
             None => self
                 .buckets
-                .add(binding.routing_key.clone(), Bucket::One(binding, member)),
+                .add(binding.routing_key.clone(), Bucket::One(binding)),
         }
     }
 
-    pub(crate) fn remove(&mut self, binding: &Binding) {
+    pub(crate) fn remove(&mut self, binding: &Bound) {
         let bucket = self
             .buckets
             .get_mut(&binding.routing_key)

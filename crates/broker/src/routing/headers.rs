@@ -10,11 +10,11 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::bucket::{Bucket, Member};
+use super::bucket::Bucket;
 use super::keyed_hash::Keyed;
 use super::small_map::SmallMap;
 use crate::arguments::{Arguments, Value};
-use crate::catalog::Binding;
+use crate::catalog::Bound;
 use crate::name::Name;
 
 /// What a message says beside its routing key: headers, properties, chance. Decoded only when an exchange asks.
@@ -156,24 +156,24 @@ impl HeadersTable {
         );
     }
 
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
+    pub(crate) fn add(&mut self, binding: Arc<Bound>, keyed: Keyed) {
         let conditions = Conditions::of(&binding.arguments);
         if let Some(number) = self.numbers.get(&conditions) {
             let pattern = self.patterns.get_mut(number).expect("a number has its pattern");
-            Arc::make_mut(pattern).bucket.add(binding, member);
+            Arc::make_mut(pattern).bucket.add(binding);
             return;
         }
         let number = self.number_next;
         self.number_next += 1;
         let conditions = Arc::new(conditions);
         self.wait(&conditions, number, keyed);
-        let bucket = Bucket::One(binding, member);
+        let bucket = Bucket::One(binding);
         self.numbers.add(conditions.clone(), number);
         self.patterns
             .add(number, Arc::new(Pattern { conditions, bucket }));
     }
 
-    pub(crate) fn remove(&mut self, binding: &Binding, keyed: Keyed) {
+    pub(crate) fn remove(&mut self, binding: &Bound, keyed: Keyed) {
         let conditions = Conditions::of(&binding.arguments);
         let number = *self
             .numbers
@@ -343,19 +343,22 @@ fn waiting_key(name: &[u8], value: &HeaderValue<'_>, keyed: Keyed) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::bucket::tests::{bound, queue};
+    use crate::catalog::Binding;
+    use crate::routing::bucket::Member;
+    use crate::routing::bucket::tests::bound;
 
     fn arguments(values: &[(&str, Value)]) -> Arguments {
         values.iter().cloned().collect()
     }
 
     fn check(pattern: &[(&str, Value)], headers: &[(&str, Value)], expected: bool) {
-        let binding = Arc::new(Binding {
+        let binding = Binding {
             arguments: arguments(pattern),
-            ..Binding::clone(&bound("", 1))
-        });
+            ..bound("", 1).binding()
+        };
+        let binding = Arc::new(Bound::new(binding, Member::Exchange));
         let mut table = HeadersTable::default();
-        table.add(binding.clone(), queue(1), Keyed::default());
+        table.add(binding.clone(), Keyed::default());
         let mut found = Vec::new();
         table.find(&arguments(headers), Keyed::default(), &mut found);
         assert_eq!(

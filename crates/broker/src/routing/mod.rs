@@ -223,11 +223,11 @@ impl<'a> Walk<'a> {
 
     fn take(&mut self, exchange: &'a Exchange, found: &[&'a Bucket]) {
         let mut nowhere = true;
-        for (binding, member) in found.iter().flat_map(|bucket| bucket.entries()) {
+        for binding in found.iter().flat_map(|bucket| bucket.bindings()) {
             nowhere = false;
-            match member.target() {
+            match binding.member().target() {
                 Some(target) => self.targets.push(target),
-                None => self.visit(binding.destination.name()),
+                None => self.visit(binding.destination().name()),
             }
         }
         if nowhere && let Some(alternate) = &exchange.alternate {

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use imbl::Vector;
 
-use super::bucket::{Bucket, Member};
+use super::bucket::Bucket;
 use super::headers::{HeaderValue, Headers, Property};
-use crate::catalog::{Binding, Destination};
+use crate::catalog::{Bound, Destination};
 use crate::name::Name;
 
 /// The bindings of one such exchange, in their order.
@@ -47,7 +47,7 @@ pub(crate) enum HashedBy {
 
 #[derive(Clone, Debug)]
 struct Candidate {
-    binding: Arc<Binding>,
+    binding: Arc<Bound>,
     weight: u32,
     /// The hash of the destination.
     point: u64,
@@ -80,18 +80,18 @@ impl OneOf {
         self.choice == Choice::Random || self.by != HashedBy::RoutingKey
     }
 
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member) {
+    pub(crate) fn add(&mut self, binding: Arc<Bound>) {
         let at = self.position(&binding).unwrap_or_else(|at| at);
         let candidate = Candidate {
             weight: weight(&binding.routing_key).unwrap_or(1),
-            point: point(&binding.destination),
-            bucket: Bucket::One(binding.clone(), member),
+            point: point(binding.destination()),
+            bucket: Bucket::One(binding.clone()),
             binding,
         };
         self.bindings.insert(at, candidate);
     }
 
-    pub(crate) fn remove(&mut self, binding: &Binding) {
+    pub(crate) fn remove(&mut self, binding: &Bound) {
         let at = self.position(binding).expect("a binding is in its table");
         self.bindings.remove(at);
     }
@@ -100,7 +100,7 @@ impl OneOf {
         self.bindings.iter().map(|candidate| &candidate.bucket)
     }
 
-    fn position(&self, binding: &Binding) -> Result<usize, usize> {
+    fn position(&self, binding: &Bound) -> Result<usize, usize> {
         self.bindings
             .binary_search_by(|candidate| candidate.binding.as_ref().cmp(binding))
     }
@@ -212,13 +212,13 @@ fn cost(hash: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::bucket::tests::{bound, queue};
+    use crate::routing::bucket::tests::bound;
     use crate::routing::headers::NoHeaders;
 
     fn table(weights: &[(u64, &str)]) -> OneOf {
         let mut table = OneOf::new(Choice::Weighted, HashedBy::RoutingKey);
         for (number, weight) in weights {
-            table.add(bound(weight, *number), queue(*number));
+            table.add(bound(weight, *number));
         }
         table
     }

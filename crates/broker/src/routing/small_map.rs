@@ -60,6 +60,31 @@ impl<K: Clone + Ord, V: Clone> SmallMap<K, V> {
         }
     }
 
+    /// The key as it was added.
+    pub(crate) fn get_key<Q>(&self, key: &Q) -> Option<&K>
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        match self {
+            SmallMap::Few(few) => few
+                .iter()
+                .map(|(key, _)| key)
+                .find(|found| (*found).borrow() == key),
+            SmallMap::Many(many) => many.get_key_value(key).map(|(key, _)| key),
+        }
+    }
+
+    /// Keys that are likely to resemble this one: all of few, of many the last that is not above it and the first that is not below.
+    pub(crate) fn neighbours(&self, key: &K) -> impl Iterator<Item = &K> {
+        let (few, below, above) = match self {
+            SmallMap::Few(few) => (&few[..], None, None),
+            SmallMap::Many(many) => (&[][..], many.get_prev(key), many.get_next(key)),
+        };
+        let few = few.iter().map(|(key, _)| key);
+        few.chain([below, above].into_iter().flatten().map(|(key, _)| key))
+    }
+
     /// The value, to be changed in place where it is not shared with a snapshot.
     pub(crate) fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
     where
@@ -155,6 +180,7 @@ mod tests {
             assert_eq!(snapshot.get(&number), Some(&(number * 2)));
         }
         assert!(matches!(map, SmallMap::Many(_)));
+        assert_eq!(map.get_key(&7), Some(&7));
         for number in 0..40_u64 {
             let mut keys: Vec<u64> = map.iter().map(|(key, _)| *key).collect();
             keys.sort_unstable();
@@ -165,5 +191,18 @@ mod tests {
         }
         assert!(matches!(map, SmallMap::Few(_)));
         assert!(map.is_empty());
+    }
+
+    #[test]
+    fn neighbours_are_all_of_few_and_the_nearest_of_many() {
+        let check = |keys: u64, key: u64, expected: &[u64]| {
+            let mut map = SmallMap::default();
+            (0..keys).for_each(|number| map.add(number * 2, ()));
+            assert_eq!(map.neighbours(&key).copied().collect::<Vec<_>>(), expected);
+        };
+        check(0, 1, &[]);
+        check(2, 9, &[0, 2]);
+        check(100, 9, &[8, 10]);
+        check(100, 199, &[198]);
     }
 }

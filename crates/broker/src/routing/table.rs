@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::bucket::{Bucket, Member};
+use super::bucket::Bucket;
 use super::direct::Direct;
 use super::headers::{Headers, HeadersTable};
 use super::keyed_hash::Keyed;
 use super::one_of::OneOf;
 use super::topic::Topic;
-use crate::catalog::Binding;
+use crate::catalog::Bound;
 
 /// Leads from a routing key and headers to buckets, and is where an exchange keeps its bindings. Fanout is one bucket for all.
 #[derive(Clone, Debug)]
@@ -22,18 +22,18 @@ pub(crate) enum Table {
 
 impl Table {
     /// Adds a binding that is not there yet.
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member, keyed: Keyed) {
+    pub(crate) fn add(&mut self, binding: Arc<Bound>, keyed: Keyed) {
         match self {
-            Table::Direct(direct) => direct.add(binding, member),
-            Table::Fanout(bucket) => bucket.add(binding, member),
-            Table::Topic(topic) => topic.add(binding, member),
-            Table::Headers(headers) => headers.add(binding, member, keyed),
-            Table::OneOf(one_of) => one_of.add(binding, member),
+            Table::Direct(direct) => direct.add(binding),
+            Table::Fanout(bucket) => bucket.add(binding),
+            Table::Topic(topic) => topic.add(binding),
+            Table::Headers(headers) => headers.add(binding, keyed),
+            Table::OneOf(one_of) => one_of.add(binding),
         }
     }
 
     /// Removes a binding that is there.
-    pub(crate) fn remove(&mut self, binding: &Binding, keyed: Keyed) {
+    pub(crate) fn remove(&mut self, binding: &Bound, keyed: Keyed) {
         match self {
             Table::Direct(direct) => direct.remove(binding),
             Table::Fanout(bucket) => bucket.remove(binding),
@@ -72,8 +72,8 @@ impl Table {
         }
     }
 
-    /// All bindings with what they lead to, in no particular order.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Arc<Binding>, &Member)> {
+    /// All bindings, in no particular order.
+    pub(crate) fn bindings(&self) -> impl Iterator<Item = &Arc<Bound>> {
         let buckets: Box<dyn Iterator<Item = &Bucket> + '_> = match self {
             Table::Direct(direct) => Box::new(direct.buckets()),
             Table::Fanout(bucket) => Box::new(std::iter::once(bucket)),
@@ -81,7 +81,7 @@ impl Table {
             Table::Headers(headers) => Box::new(headers.buckets()),
             Table::OneOf(one_of) => Box::new(one_of.buckets()),
         };
-        buckets.flat_map(Bucket::entries)
+        buckets.flat_map(Bucket::bindings)
     }
 
     /// Whether nothing is kept that leads nowhere.

@@ -24,10 +24,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::bucket::{Bucket, Member};
+use super::bucket::Bucket;
 use super::keyed_hash::Keyed;
 use super::small_map::SmallMap;
-use crate::catalog::Binding;
+use crate::catalog::Bound;
 use crate::name::Name;
 
 /// The trie of one exchange.
@@ -77,11 +77,11 @@ impl Topic {
         looked_at
     }
 
-    pub(crate) fn add(&mut self, binding: Arc<Binding>, member: Member) {
-        Arc::make_mut(&mut self.root).add(binding, member);
+    pub(crate) fn add(&mut self, binding: Arc<Bound>) {
+        Arc::make_mut(&mut self.root).add(binding);
     }
 
-    pub(crate) fn remove(&mut self, binding: &Binding) {
+    pub(crate) fn remove(&mut self, binding: &Bound) {
         Arc::make_mut(&mut self.root).remove(binding);
     }
 
@@ -150,27 +150,27 @@ impl Node {
     }
 
     /// Puts a binding below, whose key leads here. The depth is bounded by the length of a key: 256 words at most.
-    fn add(&mut self, binding: Arc<Binding>, member: Member) {
+    fn add(&mut self, binding: Arc<Bound>) {
         let key = binding.routing_key.clone();
         let Some((word, behind)) = split(self.rest_of(&key)) else {
-            return self.bucket.add(binding, member);
+            return self.bucket.add(binding);
         };
         let way = usize::from(self.way) + word.len() + 1;
         if word == b"#" {
             let node = self.hash.get_or_insert_with(|| Arc::new(Node::at(way)));
-            return Arc::make_mut(node).add(binding, member);
+            return Arc::make_mut(node).add(binding);
         }
         match self.child_mut(word) {
-            Some(child) => child.add(binding, member, way),
+            Some(child) => child.add(binding, way),
             None => {
-                let child = Child::of(binding, member, behind, way);
+                let child = Child::of(binding, behind, way);
                 self.put_child(word, child);
             }
         }
     }
 
     /// Removes a binding below, and on the way back what leads nowhere any more, or to no more than a leaf does.
-    fn remove(&mut self, binding: &Binding) {
+    fn remove(&mut self, binding: &Bound) {
         let Some((word, _)) = split(self.rest_of(&binding.routing_key)) else {
             return self.bucket.remove(binding);
         };
@@ -234,31 +234,31 @@ impl Node {
 
 impl Child {
     /// A binding whose key goes on with `behind`, `way` bytes from its start.
-    fn of(binding: Arc<Binding>, member: Member, behind: Option<&[u8]>, way: usize) -> Self {
+    fn of(binding: Arc<Bound>, behind: Option<&[u8]>, way: usize) -> Self {
         if words(behind).all(|word| word != b"#") {
-            return Child::Leaf(Bucket::one(binding, member));
+            return Child::Leaf(Bucket::One(binding));
         }
         let mut node = Node::at(way);
-        node.add(binding, member);
+        node.add(binding);
         Child::Node(Arc::new(node))
     }
 
-    fn add(&mut self, binding: Arc<Binding>, member: Member, way: usize) {
+    fn add(&mut self, binding: Arc<Bound>, way: usize) {
         if let Child::Leaf(bucket) = self {
             if bucket.routing_key() == Some(&binding.routing_key) {
-                return bucket.add(binding, member);
+                return bucket.add(binding);
             }
             let mut node = Node::at(way);
             node.put_bucket(std::mem::take(bucket));
             *self = Child::Node(Arc::new(node));
         }
         if let Child::Node(node) = self {
-            Arc::make_mut(node).add(binding, member);
+            Arc::make_mut(node).add(binding);
         }
     }
 
     /// Removes a binding; says whether that was all.
-    fn remove(&mut self, binding: &Binding) -> bool {
+    fn remove(&mut self, binding: &Bound) -> bool {
         match self {
             Child::Leaf(bucket) => {
                 bucket.remove(binding);
@@ -432,12 +432,12 @@ impl<'a, 'f> Places<'a, 'f> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routing::bucket::tests::{bound, queue};
+    use crate::routing::bucket::tests::bound;
 
     fn matches(binding_key: &str, routing_key: &str) -> bool {
         let mut topic = Topic::default();
         let binding = bound(binding_key, 1);
-        topic.add(binding.clone(), queue(1));
+        topic.add(binding.clone());
         let mut found = Vec::new();
         topic.find(routing_key.as_bytes(), &mut found);
         assert!(
@@ -488,7 +488,7 @@ mod tests {
         let shape = |keys: &[&str]| {
             let mut topic = Topic::default();
             for (number, key) in (1..).zip(keys) {
-                topic.add(bound(key, number), queue(number));
+                topic.add(bound(key, number));
             }
             let mut pending = vec![topic.root.as_ref()];
             let (mut nodes, mut leaves) = (0, 0);
@@ -530,13 +530,13 @@ mod tests {
             let words = (0..words).map(|_| alphabet[draw(alphabet.len() as u64) as usize]);
             words.collect::<Vec<_>>().join(".")
         };
-        let (mut topic, mut there) = (Topic::default(), Vec::<Arc<Binding>>::new());
+        let (mut topic, mut there) = (Topic::default(), Vec::<Arc<Bound>>::new());
         for number in 0..3000_u64 {
             let binding = bound(&key(&["a", "b", "", "*", "#"]), number % 3);
             match there.iter().position(|known| *known == binding) {
                 Some(at) => topic.remove(&there.swap_remove(at)),
                 None => {
-                    topic.add(binding.clone(), queue(number));
+                    topic.add(binding.clone());
                     there.push(binding);
                 }
             }
@@ -544,8 +544,8 @@ mod tests {
             let routing_key = key(&["a", "b", "", "c"]);
             let mut found = Vec::new();
             topic.find(routing_key.as_bytes(), &mut found);
-            let mut found: Vec<_> = found.iter().flat_map(|bucket| bucket.entries()).collect();
-            found.sort_by_key(|(binding, _)| (*binding).clone());
+            let mut found: Vec<_> = found.iter().flat_map(|bucket| bucket.bindings()).collect();
+            found.sort();
             let mut expected: Vec<_> = there
                 .iter()
                 .filter(|binding| {
@@ -555,7 +555,6 @@ mod tests {
                 })
                 .collect();
             expected.sort();
-            let found: Vec<_> = found.into_iter().map(|(binding, _)| binding).collect();
             assert_eq!(found, expected, "{routing_key:?} after {number} steps");
         }
         assert!(there.len() > 50, "bindings come and go");
@@ -564,7 +563,7 @@ mod tests {
     #[test]
     fn many_hashes_do_not_explode() {
         let mut topic = Topic::default();
-        topic.add(bound(&("#.a.".repeat(60) + "#"), 1), queue(1));
+        topic.add(bound(&("#.a.".repeat(60) + "#"), 1));
         let mut found = Vec::new();
         topic.find("a.".repeat(127).trim_end_matches('.').as_bytes(), &mut found);
         assert_eq!(found.len(), 1);
@@ -576,11 +575,11 @@ mod tests {
         for number in 0..bindings {
             // Like "#.#..#.#..#": with and without a word between them, and another beginning for each queue.
             let key = format!("{number}.#.{}", ["#", "#.", "#..#"][number % 3].repeat(40));
-            topic.add(bound(&key[..key.len().min(255)], number as u64), queue(1));
+            topic.add(bound(&key[..key.len().min(255)], number as u64));
             let key = format!("{}{number}", "#.".repeat(60));
-            topic.add(bound(&key, number as u64), queue(1));
+            topic.add(bound(&key, number as u64));
             let key = format!("{}{number}", "#..#.".repeat(45));
-            topic.add(bound(&key, number as u64), queue(1));
+            topic.add(bound(&key, number as u64));
         }
         topic.walk(".".repeat(words - 1).as_bytes(), &mut Vec::new())
     }
@@ -602,21 +601,24 @@ mod tests {
     fn chain(hashes: usize) -> usize {
         let mut topic = Topic::default();
         let key = ["#"; 120][..hashes].join(".");
-        topic.add(bound(&key, 1), queue(1));
+        topic.add(bound(&key, 1));
         topic.walk(&[b'.'; 100], &mut Vec::new())
     }
 
     #[test]
     fn a_snapshot_keeps_the_trie_it_saw() {
         let mut topic = Topic::default();
-        topic.add(bound("a.b", 1), queue(1));
+        topic.add(bound("a.b", 1));
         let snapshot = topic.clone();
-        topic.add(bound("a.*", 2), queue(2));
+        topic.add(bound("a.*", 2));
         topic.remove(&bound("a.b", 1));
         let count = |topic: &Topic| {
             let mut found = Vec::new();
             topic.find(b"a.b", &mut found);
-            found.iter().map(|bucket| bucket.entries().count()).sum::<usize>()
+            found
+                .iter()
+                .map(|bucket| bucket.bindings().count())
+                .sum::<usize>()
         };
         assert_eq!((count(&snapshot), count(&topic)), (1, 1));
         assert_eq!(snapshot.buckets().count(), 1);

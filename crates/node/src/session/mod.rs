@@ -110,7 +110,8 @@ pub struct Session {
     snapshot: Arc<Snapshot>,
     vhost: Option<VhostView>,
     permissions: Option<Arc<Permissions>>,
-    channels: FxHashMap<u16, Channel>,
+    /// Boxed, as a table has room for four from the first one on.
+    channels: FxHashMap<u16, Box<Channel>>,
     consumers: FxHashMap<ConsumerId, Arc<Consumer>>,
     outgoing: VecDeque<Outgoing>,
     waiting: VecDeque<(u16, Waiting)>,
@@ -412,7 +413,7 @@ impl Session {
                 }
             }
             Event::ChannelOpen { channel } => {
-                self.channels.insert(channel, Channel::default());
+                self.channels.insert(channel, Box::default());
                 self.count_channel(channel);
                 self.look_at_channels(channel);
             }

@@ -30,6 +30,8 @@ use crate::abort::abort_soon;
 const FULL_RETRY: Duration = Duration::from_millis(200);
 /// How long without work before the log is marked as quiet.
 const IDLE: Duration = Duration::from_secs(1);
+/// How long before it is looked again at a log that is marked so. Whoever brings a job wakes the thread.
+const QUIET: Duration = Duration::from_secs(3600);
 
 /// See the module documentation.
 pub(crate) struct DiskThreads<L> {
@@ -80,13 +82,20 @@ impl<L: CommitLog> DiskThreads<L> {
     /// Takes whatever comes while no sync is under way.
     fn first(&self) {
         let mut jobs = Vec::new();
+        // The other threads write only what comes while this one's sync is under way.
+        let mut marked = false;
         loop {
             let full = self.engine.log_is_full.load(Ordering::Acquire);
-            let idle = if full { FULL_RETRY } else { IDLE };
-            match self.engine.disk.take(&mut jobs, idle) {
-                Work::Jobs => self.round(&mut jobs),
-                Work::Idle if full => self.round(&mut jobs),
-                Work::Idle => self.mark(),
+            let idle = match (full, marked) {
+                (true, _) => FULL_RETRY,
+                (false, false) => IDLE,
+                (false, true) => QUIET,
+            };
+            let work = self.engine.disk.take(&mut jobs, idle);
+            marked = matches!(work, Work::Idle) && !full;
+            match work {
+                Work::Idle if marked => self.mark(),
+                Work::Jobs | Work::Idle => self.round(&mut jobs),
                 Work::Stop => break,
             }
         }

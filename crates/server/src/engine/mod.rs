@@ -7,6 +7,7 @@ pub(crate) mod disk_queue;
 pub(crate) mod disk_threads;
 pub(crate) mod gauges;
 pub(crate) mod runner;
+pub(crate) mod slumber;
 mod timer;
 pub(crate) mod upkeep_thread;
 
@@ -32,6 +33,7 @@ use disk_figures::DiskFigures;
 use disk_queue::DiskQueue;
 use gauges::Gauges;
 use runner::Runner;
+use slumber::Slumber;
 use timer::Timer;
 
 use crate::net::sockets::Sockets;
@@ -52,6 +54,8 @@ pub(crate) struct Engine {
     pub(crate) disk_figures: DiskFigures,
     /// While messages are followed on their way.
     pub(crate) recorder: Option<Arc<Recorder>>,
+    /// Of the upkeep thread.
+    pub(crate) slumber: Slumber,
     /// Jobs wait for room on the disk.
     pub(crate) log_is_full: AtomicBool,
     timer: Arc<Timer>,
@@ -92,6 +96,7 @@ impl Engine {
             gauges: Gauges::default(),
             disk_figures: DiskFigures::default(),
             recorder,
+            slumber: Slumber::default(),
             log_is_full: AtomicBool::new(false),
             tick_is_due: AtomicBool::new(false),
             runtime,

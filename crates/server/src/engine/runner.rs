@@ -65,6 +65,7 @@ impl<M: Machine> Runner<M> {
                 }
                 continue;
             }
+            engine.slumber.stir();
             let now = engine.clock.now();
             for request in batch.drain(..) {
                 machine.handle(request, now, outbox);

@@ -15,9 +15,18 @@ use everack_storage::disk::Os;
 
 use super::Engine;
 use super::disk_threads;
+use crate::memory;
 
 /// How often the thread looks.
 const ROUND: Duration = Duration::from_millis(100);
+/// So many rounds after something happened it looks less often, until something happens again.
+const ROUNDS_AWAKE: u32 = 5;
+/// How often it looks then.
+const ROUND_ASLEEP: Duration = Duration::from_secs(1);
+/// How often an idle process lets go of what only work needs.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+/// The same while nobody is connected, who would have to wait for what is needed again.
+const FORGOTTEN_ALONE: Duration = Duration::from_secs(3);
 /// Looks at the disk in a round, when it is nearly full.
 const LOOKS_A_ROUND: u32 = 10;
 /// A round in which no more than this was appended is quiet.
@@ -48,6 +57,8 @@ pub(crate) struct UpkeepThread {
     compacted: Instant,
     given_back: Option<Instant>,
     weighed: Option<Instant>,
+    forgotten: Option<Instant>,
+    rounds_awake: u32,
     /// Less is free on the disk than twice what has to be.
     near_disk_min: bool,
 }
@@ -67,6 +78,8 @@ impl UpkeepThread {
             compacted: Instant::now(),
             given_back: None,
             weighed: None,
+            forgotten: None,
+            rounds_awake: ROUNDS_AWAKE,
             near_disk_min: false,
         }
     }
@@ -90,14 +103,36 @@ impl UpkeepThread {
         self.upkeep.checkpoint();
     }
 
-    /// Waits for the next round. Near the bound of the disk that is looked at more often: in a round publishers write megabytes.
+    /// Waits for the next round. Near the bound of the disk that is looked at more often: in a round publishers write megabytes. And less
+    /// often where nothing happens, and nobody waits for anything to get better.
     fn rest(&mut self) {
         if !self.near_disk_min {
-            return std::thread::park_timeout(ROUND);
+            let engine = &self.upkeep.machines().0;
+            if self.rounds_awake > 0 || engine.shared.alarms.any() {
+                self.rounds_awake = self.rounds_awake.saturating_sub(1);
+                return std::thread::park_timeout(ROUND);
+            }
+            return self.rest_well();
         }
         for _ in 0..LOOKS_A_ROUND {
             std::thread::park_timeout(ROUND / LOOKS_A_ROUND);
             self.watch_disk();
+        }
+    }
+
+    fn rest_well(&mut self) {
+        let engine = &self.upkeep.machines().0;
+        let pause = match engine.shared.connection_count() {
+            0 => FORGOTTEN_ALONE,
+            _ => FORGOTTEN,
+        };
+        if self.forgotten.is_none_or(|at| at.elapsed() > pause) {
+            self.forgotten = Some(Instant::now());
+            give_back();
+            memory::forget_code();
+        }
+        if engine.slumber.sleep(ROUND_ASLEEP) {
+            self.rounds_awake = ROUNDS_AWAKE;
         }
     }
 

@@ -222,7 +222,7 @@ fn topology(census: &Census, page: &mut Page<'_>, wanted: impl Fn(&str) -> bool)
                 let count = if metric.name == EXCHANGE_NAME.name {
                     1
                 } else {
-                    exchange.bindings().count()
+                    exchange.binding_count()
                 };
                 family.sample(&labels, count as f64);
             }

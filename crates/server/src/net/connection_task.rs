@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::sockets::Socket;
+use super::spare;
 use super::stream::{Peer, Stream};
 use crate::auth::attempts::Protocol;
 use crate::auth::{Authenticator, Login, Refusal};
@@ -31,7 +32,7 @@ use crate::engine::Engine;
 
 /// Most rounds before other tasks get a turn.
 const ROUNDS_MAX: usize = 32;
-/// The read buffer begins small, so that idle connections are, and grows fourfold whenever a read fills it.
+/// So much is read at once at first, and four times as much whenever a read was as long as it could be.
 const READ_BYTES_MIN: usize = 2 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
 /// How much is encoded before it is written.
@@ -41,62 +42,10 @@ const GATE_BYTES: u64 = 1 << 20;
 /// Unwritten output at which nothing more is read: a client that does not read its answers gets no more of them.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
-/// Serves one connection until it ends. Whatever it held is returned to its queues before this is over.
-pub(crate) async fn run(
-    stream: Stream,
-    peer: Peer,
-    engine: Arc<Engine>,
-    authenticator: Arc<Authenticator>,
-    protocol: Arc<Settings>,
-) {
-    let waker = Arc::new(TaskWaker::default());
-    let gate = Arc::new(Gate::new(GATE_BYTES));
-    let link = Arc::new(Link::new(
-        engine.shared.next_connection(),
-        gate,
-        Box::new(TaskWake(waker.clone())),
-    ));
-    engine.shared.register(&link);
-    let socket = engine.sockets.enter(link.connection, &peer);
-    let setting = Setting {
-        shared: engine.shared.clone(),
-        recall: engine.recall.clone(),
-        protocol,
-        link: link.clone(),
-        peer: peer.address.to_string(),
-    };
-    let mut session = Session::new(setting, engine.clock.now());
-    let certificate = peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
-    if let Some(user) =
-        certificate.and_then(|certificate| authenticator.certificate_user(certificate, peer.address.ip()))
-    {
-        session.offer_certificate(user);
-    }
-    let mut closing = peer.closing.clone();
-    let closing = Box::pin(async move { closing.requested().await });
-    let task = ConnectionTask {
-        stream,
-        session,
-        link,
-        socket,
-        waker,
-        engine,
-        authenticator,
-        peer,
-        login: None,
-        closing: Some(closing),
-        input: BytesMut::new(),
-        read_bytes: READ_BYTES_MIN,
-        written: 0,
-        flush_due: false,
-        timer: None,
-    };
-    task.await;
-}
-
 type LoginFuture = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
 
-struct ConnectionTask {
+/// Serves one connection until it ends. Whatever it held is returned to its queues before this is over.
+pub(crate) struct ConnectionTask {
     stream: Stream,
     session: Session,
     link: Arc<Link>,
@@ -128,6 +77,9 @@ impl Future for ConnectionTask {
         let task = self.get_mut();
         task.waker.register(context.waker());
         let _current = Current::enter(&task.waker);
+        // It may read what takes memory, long before that reaches a machine.
+        task.engine.slumber.stir();
+        spare::lend(&mut task.input, task.session.output());
         for _ in 0..ROUNDS_MAX {
             match task.round(context) {
                 Step::Moved => (),
@@ -142,6 +94,58 @@ impl Future for ConnectionTask {
 }
 
 impl ConnectionTask {
+    /// Begins; nothing happens until it is polled.
+    pub(crate) fn new(
+        stream: Stream,
+        peer: Peer,
+        engine: Arc<Engine>,
+        authenticator: Arc<Authenticator>,
+        protocol: Arc<Settings>,
+    ) -> Self {
+        let waker = Arc::new(TaskWaker::default());
+        let gate = Arc::new(Gate::new(GATE_BYTES));
+        let link = Arc::new(Link::new(
+            engine.shared.next_connection(),
+            gate,
+            Box::new(TaskWake(waker.clone())),
+        ));
+        engine.shared.register(&link);
+        let socket = engine.sockets.enter(link.connection, &peer);
+        let setting = Setting {
+            shared: engine.shared.clone(),
+            recall: engine.recall.clone(),
+            protocol,
+            link: link.clone(),
+            peer: peer.address.to_string(),
+        };
+        let mut session = Session::new(setting, engine.clock.now());
+        let certificate = peer.tls.as_ref().and_then(|tls| tls.certificate.as_ref());
+        if let Some(user) =
+            certificate.and_then(|certificate| authenticator.certificate_user(certificate, peer.address.ip()))
+        {
+            session.offer_certificate(user);
+        }
+        let mut closing = peer.closing.clone();
+        let closing = Box::pin(async move { closing.requested().await });
+        Self {
+            stream,
+            session,
+            link,
+            socket,
+            waker,
+            engine,
+            authenticator,
+            peer,
+            login: None,
+            closing: Some(closing),
+            input: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
+            written: 0,
+            flush_due: false,
+            timer: None,
+        }
+    }
+
     fn round(&mut self, context: &mut Context<'_>) -> Step {
         let mut moved = self.poll_login(context) | self.poll_closing(context);
         if self.link.begin_turn() {
@@ -340,7 +344,17 @@ impl ConnectionTask {
         if slept.is_pending() && self.link.is_scheduled() {
             context.waker().wake_by_ref();
         }
+        self.give_back();
         slept
+    }
+
+    /// Has no buffers while it sleeps. One that reads much at once keeps its own: the messages read last still lie in it, and
+    /// where they lay is read into again.
+    fn give_back(&mut self) {
+        if self.read_bytes == READ_BYTES_MIN {
+            spare::keep_input(&mut self.input);
+        }
+        spare::keep_output(self.session.output());
     }
 
     fn sleep_or_go_on(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -447,5 +461,17 @@ impl Current {
 impl Drop for Current {
     fn drop(&mut self) {
         CURRENT.set(ptr::null());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What ten thousand of them take is mostly this, their channels and what the runtime keeps of a socket.
+    #[test]
+    fn a_connection_takes_little() {
+        let bytes = size_of::<ConnectionTask>();
+        assert!(bytes <= 1600, "a connection takes {bytes} bytes");
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod connection_task;
 pub mod connections;
 pub mod listener;
 pub(crate) mod sockets;
+mod spare;
 pub mod stream;
 #[cfg(test)]
 mod tests;

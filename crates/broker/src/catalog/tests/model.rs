@@ -366,7 +366,7 @@ fn unbind_some(catalog: &Catalog, choice: usize) -> Option<Command> {
     let view = snapshot.vhost(b"/")?;
     let mut bindings: Vec<Binding> = view
         .exchanges()
-        .flat_map(|exchange| exchange.bindings().map(|binding| (**binding).clone()))
+        .flat_map(|exchange| exchange.bindings())
         .collect();
     bindings.sort();
     let binding = bindings.get(choice % bindings.len().max(1))?.clone();

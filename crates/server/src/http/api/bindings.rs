@@ -70,8 +70,7 @@ impl Ends {
         let (vhost, source, destination) = self.find(caller)?;
         let wanted = self.key.as_deref().unwrap_or_default();
         let binding = between(&vhost, &source, &destination)
-            .find(|binding| properties_key(&binding.routing_key, &binding.arguments) == wanted)
-            .map(|binding| Binding::clone(binding));
+            .find(|binding| properties_key(&binding.routing_key, &binding.arguments) == wanted);
         Ok((vhost, binding.ok_or(Refusal::NotFound)?))
     }
 }
@@ -80,7 +79,7 @@ fn between<'a>(
     vhost: &'a VhostView,
     source: &'a Name,
     destination: &'a Destination,
-) -> impl Iterator<Item = &'a Arc<Binding>> {
+) -> impl Iterator<Item = Binding> + use<'a> {
     vhost
         .bindings_to(destination)
         .filter(move |binding| binding.source == *source)
@@ -92,7 +91,7 @@ async fn list_between(Extension(caller): Extension<Caller>, Path(ends): Path<End
         let queue = vhost.queue(name).ok_or(Refusal::NotFound)?;
         return Ok(Json(json!([default_of(queue)])));
     }
-    let found = between(&vhost, &source, &destination).map(|binding| show(&vhost, binding));
+    let found = between(&vhost, &source, &destination).map(|binding| show(&vhost, &binding));
     Ok(Json(found.collect()))
 }
 
@@ -181,7 +180,7 @@ pub(super) fn from(vhost: &VhostView, exchange: &Exchange) -> Vec<Value> {
 fn explicit_from(vhost: &VhostView, exchange: &Exchange) -> Vec<Value> {
     let mut bindings: Vec<_> = exchange.bindings().collect();
     bindings.sort_unstable();
-    bindings.into_iter().map(|binding| show(vhost, binding)).collect()
+    bindings.iter().map(|binding| show(vhost, binding)).collect()
 }
 
 /// That every queue is bound to the default exchange by its name.

@@ -134,7 +134,7 @@ async fn list_to(
     let to = Destination::Exchange(find(&vhost, &name)?.name.clone());
     let shown = vhost
         .bindings_to(&to)
-        .map(|binding| bindings::show(&vhost, binding));
+        .map(|binding| bindings::show(&vhost, &binding));
     Ok(Json(shown.collect()))
 }
 

@@ -147,7 +147,7 @@ async fn list_bindings(
     shown.extend(
         vhost
             .bindings_to(&to)
-            .map(|binding| bindings::show(&vhost, binding)),
+            .map(|binding| bindings::show(&vhost, &binding)),
     );
     Ok(Json(Value::Array(shown)))
 }

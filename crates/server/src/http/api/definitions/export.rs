@@ -2,7 +2,7 @@
 //! that depends on nothing but the content.
 
 use everack_amqp::settings::RABBITMQ_VERSION;
-use everack_broker::catalog::{Binding, Destination, Exchange, PolicyKind, Queue, Snapshot, VhostView};
+use everack_broker::catalog::{Destination, Exchange, PolicyKind, Queue, Snapshot, VhostView};
 use serde_json::{Map, Value, json};
 
 use super::super::{parameters, permissions, policies, to_json, users};
@@ -109,7 +109,7 @@ fn exchanges(view: &VhostView) -> Vec<Value> {
 
 fn bindings(view: &VhostView) -> Vec<Value> {
     let all = view.exchanges().flat_map(|exchange| exchange.bindings());
-    let mut all: Vec<&Binding> = all.map(|binding| &**binding).collect();
+    let mut all: Vec<_> = all.collect();
     all.retain(|binding| match &binding.destination {
         Destination::Queue(name) => view.queue(name).is_some_and(|queue| !queue.is_exclusive()),
         Destination::Exchange(_) => true,

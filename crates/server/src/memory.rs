@@ -3,7 +3,7 @@
 /// Has the system give this process pages of the usual size only, from here on and whatever the machine's setting is.
 ///
 /// Huge ones (2 MiB) are given where some of them is used, and kept where little of them still is: ten of the 25 MiB of an idle broker,
-/// and 25 to 70 of one at work were never touched. No workload of the bench was measurably faster with them (docs/decisions/0036).
+/// and 25 to 70 of one at work were never touched. No workload of the bench was measurably faster with them (docs/decisions/0035).
 pub(crate) fn take_small_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {

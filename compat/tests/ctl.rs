@@ -35,6 +35,7 @@ fn main() {
         ));
         trials.push(trial("what is parked is searched, redriven, discarded", parked));
         trials.push(trial("what no queue wanted is sent once more", unroutable));
+        trials.push(trial("a message is taken from who holds it", held));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // An exit drops nothing, and a broker that is not dropped goes on.
@@ -403,4 +404,57 @@ fn unroutable(ctl: &Ctl) -> anyhow::Result<()> {
     ensure!(gone.starts_with("1 messages ("), "{gone}");
     ensure!(bodies(ctl, &["unroutable", "list", "--exchange", "amq.direct"])?.is_empty());
     Ok(())
+}
+
+/// A consumer that holds all that it gets, until it is dropped with its connection.
+fn hold(
+    ctl: &Ctl,
+    queue: &str,
+    tag: &str,
+) -> anyhow::Result<(tokio::runtime::Runtime, lapin::Connection, lapin::Consumer)> {
+    let (runtime, url) = (tokio::runtime::Runtime::new()?, ctl.0.url());
+    let (connection, consumer) = runtime.block_on(async {
+        let connection = lapin::Connection::connect(&url, lapin::ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let consumer =
+            channel.basic_consume(queue.into(), tag.into(), Default::default(), Default::default());
+        anyhow::Ok((connection, consumer.await?))
+    })?;
+    Ok((runtime, connection, consumer))
+}
+
+fn held(ctl: &Ctl) -> anyhow::Result<()> {
+    ctl.expect(0, &["declare", "queue", "held"])?;
+    ctl.expect(0, &["publish", "held", "stuck"])?;
+    let _one = hold(ctl, "held", "one")?;
+    let _two = hold(ctl, "held", "two")?;
+    let rows = ctl.json(&["holders", "held"])?;
+    let unsettled = |rows: &Value, tag: &str| {
+        let row = rows.as_array()?.iter().find(|row| row["consumer_tag"] == tag)?;
+        row["messages_unacknowledged"].as_u64()
+    };
+    ensure!(
+        unsettled(&rows, "one") == Some(1) && unsettled(&rows, "two") == Some(0),
+        "{rows}"
+    );
+    let listed = ctl.json(&["peek", "held", "--state", "unsettled"])?;
+    let id = listed["messages"][0]["id"].to_string();
+    let preview = ctl.expect(0, &["release", "held", &id, "--preview"])?;
+    ensure!(
+        preview.starts_with(&format!("message {id} is held by consumer one of connection ")),
+        "{preview}"
+    );
+    let wrong = ctl.expect(8, &["release", "held", &id, "--delivery", "1-1"])?;
+    ensure!(wrong.contains("409"), "{wrong}");
+    let released = ctl.expect(0, &["release", "held", &id])?;
+    ensure!(
+        released.contains("taken from consumer one of") && released.contains("and with consumer two of"),
+        "{released}"
+    );
+    let rows = ctl.json(&["holders", "held"])?;
+    ensure!(
+        unsettled(&rows, "one") == Some(0) && unsettled(&rows, "two") == Some(1),
+        "{rows}"
+    );
+    ctl.expect(3, &["release", "held", "999"]).map(drop)
 }

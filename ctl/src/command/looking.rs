@@ -88,6 +88,19 @@ const MESSAGES: &[Column] = &[
     column("body", "payload", Kind::Text),
 ];
 
+/// What somebody holds: who, and for how long.
+const HELD: &[Column] = &[
+    column("id", "id", Kind::Count),
+    column("delivery", "delivery", Kind::Text),
+    column("held by", "held_by.consumer_tag", Kind::Text),
+    column("for", "held_seconds", Kind::Age),
+    column("failures", "failures", Kind::Count),
+    column("routing key", "routing_key", Kind::Text),
+    column("message id", "properties.message_id", Kind::Text),
+    column("size", "payload_bytes", Kind::Bytes),
+    column("body", "payload", Kind::Text),
+];
+
 const FOUND: &[Column] = &[
     column("vhost", "vhost", Kind::Text),
     column("queue", "queue", Kind::Text),
@@ -125,13 +138,29 @@ impl Peek {
             "cannot look at what is {state} in queue {} of vhost {vhost}",
             self.queue
         );
-        self.page.show(context, &format!("{path}?state={state}"), &about)
+        let columns = if self.state == Place::Unsettled {
+            HELD
+        } else {
+            MESSAGES
+        };
+        let path = format!("{path}?state={state}");
+        self.page.show_as(context, columns, &path, &about)
     }
 }
 
 impl Page {
     /// Prints a page of a list; `path` goes as far as its first parameter.
     pub(super) fn show(&self, context: &Context, path: &str, about: &str) -> anyhow::Result<Exit> {
+        self.show_as(context, MESSAGES, path, about)
+    }
+
+    fn show_as(
+        &self,
+        context: &Context,
+        columns: &[Column],
+        path: &str,
+        about: &str,
+    ) -> anyhow::Result<Exit> {
         let path = format!(
             "{path}&count={}&truncate={}{}",
             self.count,
@@ -144,7 +173,7 @@ impl Page {
             print_json(&answer)?;
             return Ok(Exit::Done);
         }
-        print(&tabulated(messages(&answer), MESSAGES).render(Terminal::of_output()))?;
+        print(&tabulated(messages(&answer), columns).render(Terminal::of_output()))?;
         if let Some(next) = cursor(&answer["next"]) {
             eprintln!("there may be more: --first {next}");
         }

@@ -8,6 +8,7 @@ mod definitions;
 mod exit;
 mod filter;
 mod health;
+mod holders;
 mod listing;
 mod looking;
 mod messages;
@@ -79,6 +80,10 @@ enum Command {
     Move(stores::Move),
     /// Take some of the ready messages out of a queue for good, counted as purged.
     Discard(stores::OfQueue),
+    /// List who holds messages of a queue, for how long, and how each gets on.
+    Holders(holders::Holders),
+    /// Take a message from the consumer that holds it, so that another one gets it.
+    Release(holders::Release),
     /// Close connections.
     #[command(subcommand)]
     Close(closing::Close),
@@ -164,6 +169,8 @@ impl Command {
             Self::Find(find) => find.run(context),
             Self::Move(order) => order.run(context),
             Self::Discard(of) => of.discard(context),
+            Self::Holders(holders) => holders.run(context),
+            Self::Release(release) => release.run(context),
             Self::Close(close) => close.run(context),
             Self::Export(export) => export.run(context),
             Self::Import(import) => import.run(context),

@@ -169,7 +169,7 @@ fn escape(name: &str) -> String {
 }
 
 /// Messages, and clients that do what they should not: their connections live as long as the result.
-async fn fill(broker: &Broker) -> anyhow::Result<(Vec<Connection>, Consumer)> {
+async fn fill(broker: &Broker) -> anyhow::Result<(Vec<Connection>, Hands)> {
     let careless = connect(broker, "careless").await?;
     let channel = careless.create_channel().await?;
     for number in 0..20 {
@@ -207,12 +207,15 @@ async fn fill(broker: &Broker) -> anyhow::Result<(Vec<Connection>, Consumer)> {
             FieldTable::default(),
         )
         .await?;
-    let keeper = hold(&worker).await?;
-    Ok((vec![careless, victim, worker], keeper))
+    let hands = hold(&worker).await?;
+    Ok((vec![careless, victim, worker], hands))
 }
 
+/// A channel that holds a message until it is dropped, which closes it, and a consumer that could take it.
+type Hands = (Channel, Consumer);
+
 /// Somebody holds a message, and somebody else could take it.
-async fn hold(connection: &Connection) -> anyhow::Result<Consumer> {
+async fn hold(connection: &Connection) -> anyhow::Result<Hands> {
     let channel = connection.create_channel().await?;
     publish(&channel, "", "held", "in somebody's hands").await?;
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -227,7 +230,7 @@ async fn hold(connection: &Connection) -> anyhow::Result<Consumer> {
     let other = connection.create_channel().await?;
     let options = BasicConsumeOptions::default();
     let keeper = other.basic_consume("held".into(), "keeper".into(), options, FieldTable::default());
-    Ok(keeper.await?)
+    Ok((channel, keeper.await?))
 }
 
 async fn connect(broker: &Broker, name: &str) -> anyhow::Result<Connection> {

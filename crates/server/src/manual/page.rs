@@ -235,8 +235,12 @@ fn written(arg: &Arg) -> String {
         };
     }
     let short = arg.get_short().map(|short| format!("-{short}"));
-    let long = arg.get_long().map(|long| format!("--{long}"));
-    let flags: Vec<String> = short.into_iter().chain(long).collect();
+    let others = arg.get_visible_aliases().unwrap_or_default();
+    let long = arg.get_long().into_iter().chain(others);
+    let flags: Vec<String> = short
+        .into_iter()
+        .chain(long.map(|long| format!("--{long}")))
+        .collect();
     let value = if arg.get_action().takes_values() {
         format!(" <{names}>")
     } else {
@@ -309,6 +313,11 @@ mod tests {
             (item.help.as_str(), item.default.as_deref()),
             ("How deep.", Some("3"))
         );
+        let preview = Arg::new("preview")
+            .long("preview")
+            .visible_alias("dry-run")
+            .action(clap::ArgAction::SetTrue);
+        assert_eq!(Item::of(&preview).written, "--preview, --dry-run");
         let item = Item::of(&Arg::new("queue").required(true));
         assert_eq!(item.written, "<QUEUE>");
     }

@@ -71,7 +71,7 @@ pub struct WorkArgs {
     consumers: Option<u16>,
     /// Queues; producers and consumers are dealt out to them.
     #[arg(long)]
-    queues: Option<u16>,
+    queues: Option<u32>,
     /// Message size in bytes; several, separated by commas, are taken in turn.
     #[arg(long, value_delimiter = ',')]
     size: Vec<u32>,

@@ -12,7 +12,7 @@
 use crate::wire::{self, CHANNEL, FRAME_BODY, FRAME_HEADER, id};
 
 /// Block size aimed at: large enough for cheap system calls, small enough to stay in the second-level cache.
-const BLOCK_BYTES_AIM: usize = 256 * 1024;
+pub const BLOCK_BYTES_AIM: usize = 256 * 1024;
 const SLOTS_MAX: usize = 8192;
 /// One sampled message stands for at most so many.
 pub const SAMPLE_EVERY: usize = 64;
@@ -41,6 +41,8 @@ pub struct Recipe {
     pub mandatory: bool,
     /// The agreed frame size; bodies are split to fit. 0 is no limit.
     pub frame_max: u32,
+    /// About how many bytes the block may take; above [`BLOCK_BYTES_AIM`] it says nothing.
+    pub bytes_aim: usize,
 }
 
 /// Encoded messages and where each begins.
@@ -70,7 +72,7 @@ impl Block {
                 let size = recipe.sizes[index % recipe.sizes.len()];
                 block.push(recipe, &recipe.routes[index % recipe.routes.len()], size);
             }
-            if block.bytes.len() * (block.len() + cycle) / block.len() > BLOCK_BYTES_AIM
+            if block.bytes.len() * (block.len() + cycle) / block.len() > recipe.bytes_aim.min(BLOCK_BYTES_AIM)
                 || block.len() + cycle > SLOTS_MAX
             {
                 return block;
@@ -235,6 +237,7 @@ mod tests {
             dressed: false,
             mandatory: false,
             frame_max: 4096,
+            bytes_aim: BLOCK_BYTES_AIM,
         }
     }
 

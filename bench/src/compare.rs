@@ -155,7 +155,7 @@ fn start(args: &CompareArgs) -> anyhow::Result<Vec<Peer>> {
             Some(path) => path.clone(),
             None => std::env::current_exe().context("cannot find our own binary")?,
         };
-        peers.push(Peer::everack(&binary, &args.base_dir)?);
+        peers.push(Peer::everack(&binary, &args.base_dir, &[])?);
     }
     if args.start_rabbitmq {
         peers.push(Peer::rabbitmq(&args.base_dir)?);

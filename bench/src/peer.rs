@@ -76,8 +76,8 @@ impl Peer {
         Self::start("rabbitmq", command, directory, port)
     }
 
-    /// Starts `binary serve` with its data below `base`.
-    pub fn everack(binary: &Path, base: &Path) -> anyhow::Result<Self> {
+    /// Starts `binary serve` with its data below `base`, and keys of its configuration set (`key=value`).
+    pub fn everack(binary: &Path, base: &Path, settings: &[&str]) -> anyhow::Result<Self> {
         let directory = fresh_directory(base, "everack")?;
         let port = free_port()?;
         let mut command = Command::new(binary);
@@ -85,6 +85,7 @@ impl Peer {
         command.arg("--amqp").arg(format!("127.0.0.1:{port}"));
         let management = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         command.arg("--http").arg(management.to_string());
+        set(&mut command, settings);
         let mut peer = Self::start("everack", command, directory, port)?;
         peer.management = Some(management);
         Ok(peer)
@@ -135,6 +136,18 @@ impl Peer {
             kill_process_group(pid, Signal::KILL)?;
         }
         self.child.wait()?;
+        let started = Instant::now();
+        self.child = self
+            .command
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name))?;
+        self.wait_until_ready(started)
+    }
+
+    /// Asks it to end, and starts it again on the same files, with more keys set; the last word on a key counts.
+    pub fn restart_with(&mut self, settings: &[&str]) -> anyhow::Result<()> {
+        self.stop()?;
+        set(&mut self.command, settings);
         let started = Instant::now();
         self.child = self
             .command
@@ -232,6 +245,12 @@ impl Drop for Peer {
             );
         }
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn set(command: &mut Command, settings: &[&str]) {
+    for setting in settings {
+        command.args(["--set", setting]);
     }
 }
 

@@ -2,6 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The kernel counts process CPU time in ticks of 10 ms on every Linux we know (`USER_HZ`).
 const TICKS_A_SECOND: f64 = 100.0;
@@ -75,6 +80,25 @@ impl Machine {
             stolen_seconds: self.stolen_seconds + later.stolen_seconds,
         }
     }
+}
+
+/// Lets every thread of `pid` run on the first so many processors only.
+pub fn bind(pid: u32, cores: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    (0..cores).for_each(|core| set.set(core));
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        let name = task.file_name();
+        let id = name
+            .to_str()
+            .and_then(|name| name.parse().ok())
+            .and_then(Pid::from_raw);
+        // One that has ended meanwhile needs no processor.
+        match id.map(|id| sched_setaffinity(Some(id), &set)) {
+            None | Some(Ok(()) | Err(Errno::SRCH)) => {}
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Looks at the whole machine.

@@ -125,6 +125,16 @@ impl Session {
         Ok(())
     }
 
+    /// Empties a queue.
+    pub fn purge_queue(&mut self, name: &str) -> anyhow::Result<()> {
+        self.call(CHANNEL, id::QUEUE_PURGE, id::QUEUE_PURGE_OK, |out| {
+            out.extend_from_slice(&[0, 0]);
+            wire::short_string(out, name.as_bytes());
+            out.push(0);
+        })?;
+        Ok(())
+    }
+
     /// Deletes an exchange.
     pub fn delete_exchange(&mut self, name: &str) -> anyhow::Result<()> {
         self.call(CHANNEL, id::EXCHANGE_DELETE, id::EXCHANGE_DELETE_OK, |out| {

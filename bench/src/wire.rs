@@ -48,6 +48,8 @@ pub mod id {
     pub const QUEUE_DECLARE_OK: MethodId = (50, 11);
     pub const QUEUE_BIND: MethodId = (50, 20);
     pub const QUEUE_BIND_OK: MethodId = (50, 21);
+    pub const QUEUE_PURGE: MethodId = (50, 30);
+    pub const QUEUE_PURGE_OK: MethodId = (50, 31);
     pub const QUEUE_DELETE: MethodId = (50, 40);
     pub const QUEUE_DELETE_OK: MethodId = (50, 41);
     pub const BASIC_QOS: MethodId = (60, 10);

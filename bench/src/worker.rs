@@ -23,6 +23,8 @@ const EVENTS_MAX: usize = 256;
 const NAP_NS: u64 = 20_000_000;
 /// The board is brought up to date at most this often while messages flow.
 const TELL_EVERY_NS: u64 = 1_000_000;
+/// ... and no more often than adding up so many connections is worth.
+const TELL_NS_PER_SEAT: u64 = 1_000;
 /// Heartbeats are looked at this often.
 const TICK_EVERY_NS: u64 = 1_000_000_000;
 /// Acks that wait for their batch to fill wait this long.
@@ -327,7 +329,8 @@ impl Worker {
             self.tick(now)?;
         }
         let eager = self.phase == Phase::Drain || self.backlog.max > 0;
-        if idle || eager || now - self.told_at >= TELL_EVERY_NS {
+        let tell_every = TELL_EVERY_NS.max(self.seats.len() as u64 * TELL_NS_PER_SEAT);
+        if idle || eager || now - self.told_at >= tell_every {
             self.told_at = now;
             self.tell();
         }

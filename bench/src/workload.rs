@@ -71,7 +71,7 @@ pub struct Workload {
     /// Consuming connections; 0 leaves everything in the queues.
     pub consumers: u16,
     /// Queues. Producers and consumers are dealt out to them in turn.
-    pub queues: u16,
+    pub queues: u32,
     /// Body sizes in bytes, taken in turn.
     pub sizes: Vec<u32>,
     /// Delivery mode 2.
@@ -270,7 +270,8 @@ impl Workload {
 
     /// Which queues producer `index` publishes to, or consumer `index` (of `clients`) takes from: with fewer clients
     /// than queues each has several, with more of them several share one.
-    pub fn queues_of(&self, index: u16, clients: u16) -> Vec<u16> {
+    pub fn queues_of(&self, index: u16, clients: u16) -> Vec<u32> {
+        let (index, clients) = (u32::from(index), u32::from(clients));
         if clients >= self.queues {
             return vec![index % self.queues];
         }

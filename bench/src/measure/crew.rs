@@ -19,6 +19,8 @@ use crate::workload::{Ack, Workload};
 
 /// Above so many (queue, producer) pairs the check of ids would cost more memory than it is worth.
 const CHECK_LANES_MAX: usize = 1 << 24;
+/// The blocks of all producers together take about so much memory at most.
+const BLOCKS_BYTES_MAX: usize = 256 << 20;
 
 /// The threads of a run; they end with it, also when it fails.
 pub(super) struct Crew {
@@ -99,7 +101,7 @@ impl Builder<'_> {
 
     /// Ids are written and looked at.
     pub(super) fn checks(&self) -> bool {
-        let lanes = usize::from(self.workload.queues) * usize::from(self.workload.producers);
+        let lanes = self.workload.queues as usize * usize::from(self.workload.producers);
         self.plan.check && lanes <= CHECK_LANES_MAX
     }
 
@@ -113,7 +115,7 @@ impl Builder<'_> {
                 .context("cannot set the prefetch")?;
         }
         for (tag, queue) in queues.iter().enumerate() {
-            let name = &self.topology.queues[usize::from(*queue)];
+            let name = &self.topology.queues[*queue as usize];
             session
                 .consume(name, &tag.to_string(), no_ack)
                 .with_context(|| format!("cannot consume from {name}"))?;
@@ -141,6 +143,7 @@ impl Builder<'_> {
             dressed: self.workload.dressed,
             mandatory: self.workload.mandatory,
             frame_max: session.frame_max(),
+            bytes_aim: BLOCKS_BYTES_MAX / usize::from(self.workload.producers),
         });
         let (link, scanner) = session.into_link(self.board.now())?;
         let orders = producer::Orders {

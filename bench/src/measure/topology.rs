@@ -76,17 +76,17 @@ impl Topology {
         Ok(())
     }
 
-    pub(super) fn routes(&self, queues: &[u16]) -> Vec<Route> {
+    pub(super) fn routes(&self, queues: &[u32]) -> Vec<Route> {
         if self.exchange.is_some() {
-            let routes = queues.iter().flat_map(|&queue| self.routes_of(queue.into()));
+            let routes = queues.iter().flat_map(|&queue| self.routes_of(queue as usize));
             let routes: Vec<Route> = routes.collect();
             // A fanout exchange takes every queue's message to all of them.
             let fanout = routes.iter().all(|route| *route == routes[0]);
             return if fanout { routes[..1].to_vec() } else { routes };
         }
-        let route = |queue: &u16| Route {
+        let route = |queue: &u32| Route {
             exchange: String::new(),
-            routing_key: self.queues[usize::from(*queue)].clone(),
+            routing_key: self.queues[*queue as usize].clone(),
         };
         queues.iter().map(route).collect()
     }

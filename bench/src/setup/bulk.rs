@@ -1,6 +1,8 @@
 //! Many requests at once: what a broker does with thousands of queues, bindings and messages shows only when nobody waits for each.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
@@ -11,6 +13,9 @@ use crate::workload::QueueKind;
 
 /// Requests are written in pieces of about this size.
 const PIECE_BYTES: usize = 64 << 10;
+const SWALLOWED_BYTES: usize = 256 << 10;
+/// How often somebody who reads without end looks whether it is over.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 const NO_WAIT: u8 = 0b1_0000;
 
 impl Session {
@@ -94,6 +99,34 @@ impl Session {
             left -= some;
         }
         Ok(())
+    }
+
+    /// Publishes the first message of a block and waits for its confirm; the channel is in confirm mode.
+    pub fn publish_and_wait(&mut self, block: &Block) -> anyhow::Result<()> {
+        self.stream
+            .write_all(&block.bytes()[..block.start(1)])
+            .context("the broker ended the connection")?;
+        self.expect(CHANNEL, id::BASIC_ACK)?;
+        Ok(())
+    }
+
+    /// Reads whatever comes, as fast as it comes, and forgets it, until it is over. Answers how many bytes there were.
+    pub fn swallow(&mut self, over: &AtomicBool) -> anyhow::Result<u64> {
+        let (mut chunk, mut bytes) = (vec![0; SWALLOWED_BYTES], 0);
+        self.stream.set_read_timeout(Some(LOOK_EVERY))?;
+        while !over.load(Ordering::Relaxed) {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => bail!("the broker ended the connection"),
+                Ok(got) => bytes += got as u64,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => return Err(error).context("the connection broke"),
+            }
+        }
+        Ok(bytes)
     }
 
     /// Waits for the next `queue.declare-ok`; answers its channel.

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 
 use super::Figures;
 use super::case::Setting;
-use crate::block::{Block, Recipe, Route};
+use crate::block::{BLOCK_BYTES_AIM, Block, Recipe, Route};
 use crate::peer::Peer;
 use crate::process;
 use crate::setup::{Options, Session};
@@ -37,7 +37,7 @@ pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
     session.declare_queue(QUEUE, QueueKind::Transient, true)?;
     let bound = began.elapsed().as_secs_f64();
     let between = process::usage(peer.pid()).context("the broker has ended")?;
-    session.flood(&block(count, session.frame_max()), MESSAGES)?;
+    session.flood(&block(EXCHANGE, count, session.frame_max()), MESSAGES)?;
     let ready = session.declare_queue(QUEUE, QueueKind::Transient, true)?;
     ensure!(
         u64::from(ready) == MESSAGES,
@@ -57,9 +57,10 @@ pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
     ]))
 }
 
-fn block(bindings: u64, frame_max: u32) -> Block {
+/// Messages that match one of so many bindings each, of `shop.<number>.created`.
+pub(super) fn block(exchange: &str, bindings: u64, frame_max: u32) -> Block {
     let route = |key: u64| Route {
-        exchange: EXCHANGE.to_owned(),
+        exchange: exchange.to_owned(),
         // A large prime's multiples lie everywhere among the bindings.
         routing_key: format!("shop.{}.created", key * 7919 % bindings),
     };
@@ -70,5 +71,6 @@ fn block(bindings: u64, frame_max: u32) -> Block {
         dressed: false,
         mandatory: false,
         frame_max,
+        bytes_aim: BLOCK_BYTES_AIM,
     })
 }

@@ -5,12 +5,13 @@ use std::str::FromStr;
 
 use anyhow::{anyhow, bail};
 
-use super::{Figures, bindings, connections, crowd, declares, restart, start};
+use super::scale::{Axis, Point};
+use super::{Figures, bindings, connections, crowd, declares, fairness, restart, start};
 use crate::args::HowArgs;
 use crate::measure;
 use crate::peer::Peer;
 use crate::report::{Latency, Report};
-use crate::workload::{NAMES, Workload};
+use crate::workload::{NAMES, QueueKind, Workload};
 
 /// Messages of the backlog that the targets are about.
 const BACKLOG: u64 = 10_000_000;
@@ -34,6 +35,30 @@ pub enum Case {
     Restart,
     /// Thousands of queues and connections, looked at through the management API while messages flow.
     Crowd,
+    /// Modest clients beside greedy ones; messages of this kind.
+    Fairness(QueueKind),
+    /// A series: more and more of something.
+    Scale(Axis),
+}
+
+/// What one run of a case found out.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Of the whole.
+    pub figures: Figures,
+    /// Point by point, if the case is a series.
+    pub series: Vec<Point>,
+    /// What must not have happened.
+    pub problems: Vec<String>,
+}
+
+impl Found {
+    /// Takes over the figures of a part into `figures`, each with `prefix` before its name, and its problems.
+    pub fn take(&mut self, prefix: &str, part: Self, figures: &mut Figures) {
+        let named = part.figures.into_iter();
+        figures.extend(named.map(|(name, value)| (format!("{prefix}{name}"), value)));
+        self.problems.extend(part.problems);
+    }
 }
 
 /// How a case is measured.
@@ -52,17 +77,25 @@ impl Setting<'_> {
 }
 
 impl Case {
-    const OTHERS: [Self; 6] = [
+    const OTHERS: [Self; 8] = [
         Self::Start,
         Self::Connections,
         Self::Declares,
         Self::Bindings,
         Self::Restart,
         Self::Crowd,
+        Self::Fairness(QueueKind::Transient),
+        Self::Fairness(QueueKind::Durable),
     ];
 
-    /// Every case: each named workload, some of them with what real messages carry, and the others.
+    /// Every case: the usual ones and the series.
     pub fn all() -> Vec<Self> {
+        let series = Axis::ALL.into_iter().map(Self::Scale);
+        Self::usual().into_iter().chain(series).collect()
+    }
+
+    /// What has a target, as a rule: each named workload, some of them with what real messages carry, and others.
+    pub fn usual() -> Vec<Self> {
         const REAL: [&str; 6] = [
             "w1a-real", "w1c-real", "w2-real", "w5-real", "w5d-real", "w8-real",
         ];
@@ -75,7 +108,12 @@ impl Case {
     pub fn suits_rabbitmq(&self) -> bool {
         !matches!(
             self,
-            Self::Bindings | Self::Restart | Self::Connections | Self::Crowd
+            Self::Bindings
+                | Self::Restart
+                | Self::Connections
+                | Self::Crowd
+                | Self::Fairness(_)
+                | Self::Scale(_)
         )
     }
 
@@ -89,18 +127,23 @@ impl Case {
         matches!(self, Self::Load(workload) if workload.persistent && !workload.dressed && workload.backlog == 0)
     }
 
-    /// Measures it on a broker. What must not have happened comes back beside the figures.
-    pub fn run(&self, peer: &mut Peer, setting: &Setting<'_>) -> anyhow::Result<(Figures, Vec<String>)> {
+    /// Measures it on a broker.
+    pub fn run(&self, peer: &mut Peer, setting: &Setting<'_>) -> anyhow::Result<Found> {
         let figures = match self {
-            Self::Load(workload) => return load(workload, peer, setting),
+            Self::Load(workload) => return load(&full(workload, peer, setting), peer, setting),
             Self::Start => start::measure(peer)?,
             Self::Connections => connections::measure(peer, setting)?,
             Self::Declares => declares::measure(peer, setting)?,
             Self::Bindings => bindings::measure(peer, setting)?,
             Self::Restart => restart::measure(peer, setting, BACKLOG)?,
             Self::Crowd => crowd::measure(peer, setting)?,
+            Self::Fairness(kind) => return fairness::measure(peer, setting, *kind),
+            Self::Scale(axis) => return axis.measure(peer, setting),
         };
-        Ok((figures, Vec::new()))
+        Ok(Found {
+            figures,
+            ..Found::default()
+        })
     }
 }
 
@@ -114,6 +157,9 @@ impl fmt::Display for Case {
             Self::Bindings => "bindings",
             Self::Restart => "restart",
             Self::Crowd => "crowd",
+            Self::Fairness(QueueKind::Transient) => "fairness",
+            Self::Fairness(_) => "fairness-durable",
+            Self::Scale(axis) => axis.name(),
         })
     }
 }
@@ -122,7 +168,9 @@ impl FromStr for Case {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self, anyhow::Error> {
-        if let Some(other) = Self::OTHERS.iter().find(|case| case.to_string() == text) {
+        let series = Axis::ALL.map(Self::Scale);
+        let others = Self::OTHERS.iter().chain(&series);
+        if let Some(other) = others.into_iter().find(|case| case.to_string() == text) {
             return Ok(other.clone());
         }
         match Workload::named(text) {
@@ -132,20 +180,32 @@ impl FromStr for Case {
     }
 }
 
-fn load(workload: &Workload, peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<(Figures, Vec<String>)> {
-    let mut workload = workload.clone();
-    if workload.backlog > 0 {
-        let full = match peer.name() {
-            "rabbitmq" => BACKLOG_OF_RABBITMQ,
-            _ => BACKLOG,
-        };
-        workload.backlog = setting.scaled(full);
+/// A named workload at this scale: with the backlog that the targets are about, if it has one.
+fn full(workload: &Workload, peer: &Peer, setting: &Setting<'_>) -> Workload {
+    let full = match peer.name() {
+        "rabbitmq" => BACKLOG_OF_RABBITMQ,
+        _ => BACKLOG,
+    };
+    Workload {
+        backlog: if workload.backlog > 0 {
+            setting.scaled(full)
+        } else {
+            0
+        },
+        ..workload.clone()
     }
+}
+
+/// Puts a workload on a broker.
+pub(super) fn load(workload: &Workload, peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Found> {
     let before = crate::process::resident(peer.pid());
     let plan = setting.how.plan(peer.url().clone(), Some(peer.pid()))?;
-    let report = measure::measure(&workload, &plan)?;
-    let figures = figures(&report, before).ok_or_else(|| anyhow!("the broker's process is not known"))?;
-    Ok((figures, report.problems))
+    let report = measure::measure(workload, &plan)?;
+    Ok(Found {
+        figures: figures(&report, before).ok_or_else(|| anyhow!("the broker's process is not known"))?,
+        series: Vec::new(),
+        problems: report.problems,
+    })
 }
 
 /// A report's figures by name.

@@ -17,7 +17,7 @@ const CONNECTIONS: u64 = 10_000;
 /// Threads that open them, each one after the other.
 const OPENERS: u64 = 8;
 /// Descriptors that the bench needs for anything else.
-const SPARE: u64 = 200;
+pub(super) const SPARE: u64 = 200;
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Opens them, looks, and closes them.
@@ -71,7 +71,8 @@ pub(super) fn open(url: &Url, count: u64) -> anyhow::Result<Vec<Session>> {
     Ok(sessions)
 }
 
-fn raise_descriptors(needed: u64) -> anyhow::Result<()> {
+/// Has this process open so many files.
+pub(super) fn raise_descriptors(needed: u64) -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 
+use super::results::plain;
 use super::{Figures, relay};
 use crate::histogram::Histogram;
 
@@ -25,6 +26,9 @@ const LOOPBACK_FOR: Duration = Duration::from_millis(500);
 const CHUNK_BYTES: usize = 256 << 10;
 const ROUND_TRIPS: usize = 10_000;
 const PING_BYTES: usize = 128;
+
+/// Of a processor's name, so much goes into the name of a directory.
+const CPU_NAME_MAX: usize = 24;
 
 /// The machine, for who reads the results elsewhere.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +44,14 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// A short name for a directory: `2x-intel-r-xeon-r-23g`.
+    pub fn name(&self) -> String {
+        let mut cpu = plain(self.cpu.split('@').next().unwrap_or_default());
+        cpu.truncate(CPU_NAME_MAX);
+        let gibibytes = self.memory_bytes >> 30;
+        format!("{}x-{}-{gibibytes}g", self.cores, cpu.trim_end_matches('-'))
+    }
+
     /// This one.
     pub fn here() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();

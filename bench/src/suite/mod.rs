@@ -11,7 +11,9 @@
 //! | `relay` | the least that a broker can do for durable messages |
 //! | [`target`] | what must be reached, and whether it is |
 //! | [`results`] | all figures, as JSON and as Markdown |
-//! | [`plot`] | bars, as SVG |
+//! | [`scale`] | the cases that are a series: more and more of something |
+//! | [`fairness`], [`greedy`] | modest clients beside such as take all that they get |
+//! | [`plot`], [`lines`] | bars and series, as SVG |
 //!
 //! Each case has brokers of its own, so that none inherits another's memory. They take turns, round by round.
 
@@ -20,12 +22,16 @@ pub mod case;
 pub mod connections;
 pub mod crowd;
 pub mod declares;
+pub mod fairness;
 pub mod get;
+pub mod greedy;
+pub mod lines;
 pub mod machine;
 pub mod plot;
 mod relay;
 pub mod restart;
 pub mod results;
+pub mod scale;
 pub mod start;
 pub mod target;
 
@@ -63,7 +69,7 @@ pub struct SuiteArgs {
     /// Where brokers keep their data; it decides what a sync costs.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     base_dir: PathBuf,
-    /// Only these cases, separated by commas; `list` prints their names.
+    /// Only these cases, separated by commas; `scale-*` is all that begin so, `list` prints their names. Default: all but `scale-*`.
     #[arg(long = "case", value_delimiter = ',')]
     cases: Vec<String>,
     /// How often each case runs on each broker. A target is met when every round meets it.
@@ -78,6 +84,9 @@ pub struct SuiteArgs {
     /// Write results.json, results.md and the plots into this directory.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Write them into a directory below this one, named after the commit and the machine.
+    #[arg(long, conflicts_with = "out")]
+    archive: Option<PathBuf>,
     #[command(flatten)]
     how: HowArgs,
 }
@@ -101,7 +110,11 @@ pub fn suite(args: &SuiteArgs) -> anyhow::Result<ExitCode> {
     }
     results.judge();
     println!("{results}");
-    if let Some(directory) = &args.out {
+    let archived = args
+        .archive
+        .as_ref()
+        .map(|below| below.join(results.directory_name()));
+    if let Some(directory) = args.out.as_ref().or(archived.as_ref()) {
         keep(&results, directory)?;
     }
     Ok(if results.passed() {
@@ -113,9 +126,23 @@ pub fn suite(args: &SuiteArgs) -> anyhow::Result<ExitCode> {
 
 fn chosen(names: &[String]) -> anyhow::Result<Vec<Case>> {
     if names.is_empty() {
-        return Ok(Case::all());
+        return Ok(Case::usual());
     }
-    names.iter().map(|name| name.parse()).collect()
+    let mut cases = Vec::new();
+    for name in names {
+        match name.strip_suffix('*') {
+            None => cases.push(name.parse()?),
+            Some(beginning) => {
+                let all = Case::all().into_iter();
+                cases.extend(all.filter(|case| case.to_string().starts_with(beginning)));
+            }
+        }
+    }
+    ensure!(
+        !cases.is_empty(),
+        "no case is called that; `--case list` prints them"
+    );
+    Ok(cases)
 }
 
 /// One case on all brokers, round by round, and the machine's own limits in each round where the case asks for them.
@@ -138,17 +165,18 @@ fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Resu
                 scale: args.scale,
             };
             let name = peer.name();
-            let (figures, problems) = case
+            let found = case
                 .run(peer, &setting)
                 .with_context(|| format!("{case} on {name}, round {round}"))?;
             eprintln!(
                 "[{round}/{}] {case} on {name}: {}",
                 args.rounds,
-                results::line(&figures)
+                results::line(&found.figures)
             );
             results.add(Measured {
-                problems,
-                ..Measured::new(case, name, round, figures)
+                series: found.series,
+                problems: found.problems,
+                ..Measured::new(case, name, round, found.figures)
             });
         }
     }
@@ -156,7 +184,7 @@ fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Resu
 }
 
 fn everack(args: &SuiteArgs) -> anyhow::Result<Peer> {
-    Peer::everack(&binary(args)?, &args.base_dir)
+    Peer::everack(&binary(args)?, &args.base_dir, &[])
 }
 
 fn binary(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
@@ -176,6 +204,7 @@ fn keep(results: &Results, directory: &Path) -> anyhow::Result<()> {
         ("results.md".to_owned(), results.to_string()),
     ];
     files.extend(plot::all(results));
+    files.extend(lines::all(results));
     for (name, text) in files {
         let path = directory.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

@@ -33,7 +33,7 @@ const BARS: f64 = 560.0;
 const BAR: f64 = 14.0;
 const TOP: f64 = 56.0;
 /// Readable on white and on black, and told apart without colours by the text behind each bar.
-const COLOURS: [&str; 3] = ["#2f81d8", "#d9822b", "#7a8794"];
+pub(super) const COLOURS: [&str; 4] = ["#2f81d8", "#d9822b", "#7a8794", "#3a9e5c"];
 
 struct Bar<'a> {
     case: &'a str,
@@ -89,7 +89,7 @@ fn one(results: &Results, figure: &str, title: &str) -> Option<String> {
 
 fn bars<'a>(results: &'a Results, brokers: &[&str], figure: &str) -> Vec<Bar<'a>> {
     let mut bars: Vec<Bar<'a>> = Vec::new();
-    for run in &results.measured {
+    for run in results.measured.iter().filter(|run| run.series.is_empty()) {
         let Some(broker) = brokers.iter().position(|broker| *broker == run.broker) else {
             continue;
         };
@@ -136,7 +136,8 @@ fn axis(svg: &mut String, x: f64, bars: usize, label: &str) {
     text(svg, x, TOP - 14.0, "middle", label);
 }
 
-fn text(svg: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
+/// Words at a place.
+pub(super) fn text(svg: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     let _ = writeln!(
         svg,

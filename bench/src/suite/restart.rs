@@ -7,7 +7,7 @@ use anyhow::ensure;
 
 use super::Figures;
 use super::case::Setting;
-use crate::block::{Block, Recipe, Route};
+use crate::block::{BLOCK_BYTES_AIM, Block, Recipe, Route};
 use crate::peer::Peer;
 use crate::setup::{Options, Session};
 use crate::workload::QueueKind;
@@ -73,5 +73,6 @@ fn block(frame_max: u32) -> Block {
         dressed: false,
         mandatory: false,
         frame_max,
+        bytes_aim: BLOCK_BYTES_AIM,
     })
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::case::Case;
 use super::machine::Machine;
+use super::scale::{Axis, Point};
 use super::target::{TARGETS, Verdict};
 use super::{Figures, MACHINE};
 use crate::compare::table::Spread;
@@ -23,6 +24,9 @@ pub struct Measured {
     pub round: u32,
     /// What was found.
     pub figures: Figures,
+    /// Point by point, if the case is a series.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Point>,
     /// What must not have happened.
     pub problems: Vec<String>,
 }
@@ -35,6 +39,7 @@ impl Measured {
             broker: broker.to_owned(),
             round,
             figures,
+            series: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -87,6 +92,11 @@ impl Results {
         sound && self.verdicts.iter().all(|verdict| verdict.met != Some(false))
     }
 
+    /// What a directory of these is called: the commit and the machine.
+    pub fn directory_name(&self) -> String {
+        format!("{}-{}", plain(&self.commit), self.machine.name())
+    }
+
     /// The rounds of a case on a broker.
     pub fn of<'a>(&'a self, case: &'a str, broker: &'a str) -> impl Iterator<Item = (u32, &'a Figures)> {
         let runs = self.measured.iter();
@@ -110,10 +120,15 @@ impl Results {
         )
     }
 
+    /// Every run that is a series.
+    fn series(&self) -> impl Iterator<Item = &Measured> {
+        self.measured.iter().filter(|run| !run.series.is_empty())
+    }
+
     /// Each case with each broker that it was measured on, in their order, once.
     fn rows(&self) -> Vec<(&str, &str)> {
         let mut rows: Vec<(&str, &str)> = Vec::new();
-        for run in &self.measured {
+        for run in self.measured.iter().filter(|run| run.series.is_empty()) {
             let row = (run.case.as_str(), run.broker.as_str());
             if !rows.contains(&row) {
                 rows.push(row);
@@ -145,6 +160,7 @@ impl fmt::Display for Results {
         self.verdicts
             .iter()
             .try_for_each(|verdict| writeln!(f, "{verdict}"))?;
+        self.series().try_for_each(|run| points(f, run))?;
         writeln!(f, "\n| case | broker | figures |\n|---|---|---|")?;
         for (case, broker) in self.rows() {
             let names = self.of(case, broker).next().into_iter();
@@ -186,6 +202,36 @@ impl fmt::Display for Verdict {
             self.case, self.figure
         )
     }
+}
+
+/// As it may stand in the name of a file.
+pub(super) fn plain(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("-").to_lowercase()
+}
+
+/// A series as a table: what its pictures show.
+fn points(f: &mut fmt::Formatter<'_>, run: &Measured) -> fmt::Result {
+    let Some(axis) = Axis::ALL.into_iter().find(|axis| axis.name() == run.case) else {
+        return Ok(());
+    };
+    let lines = axis.panels().iter().flat_map(|panel| panel.lines);
+    let names: Vec<&str> = lines.map(|(name, _)| *name).collect();
+    writeln!(f, "\n{} on {}, round {}:\n", run.case, run.broker, run.round)?;
+    writeln!(f, "| {} | {} |", axis.label(), names.join(" | "))?;
+    writeln!(f, "|{}", "---|".repeat(names.len() + 1))?;
+    for point in &run.series {
+        let shown = |name: &&str| {
+            point
+                .figures
+                .get(*name)
+                .map_or_else(|| "-".to_owned(), |&value| unit(name, value))
+        };
+        let cells: Vec<String> = names.iter().map(shown).collect();
+        writeln!(f, "| {} | {} |", point.at, cells.join(" | "))?;
+    }
+    Ok(())
 }
 
 /// A run in one line.

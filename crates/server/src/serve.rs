@@ -33,6 +33,9 @@ use crate::ready;
 use crate::shutdown::{Closing, Shutdown};
 use crate::signals::{Request, Signals};
 
+/// Turns of connections after which a thread looks which sockets have become ready, if it did not have to because it had nothing to do.
+const TURNS_BETWEEN_LOOKS: u32 = 8;
+
 /// What is served over HTTP, and where RabbitMQ has it.
 struct Web {
     name: &'static str,
@@ -465,6 +468,8 @@ fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
         .worker_threads(threads)
         .thread_name("everack")
         .thread_stack_size(1 << 20)
+        // Where some connections always have more to do, the others' sockets are looked at between their turns.
+        .event_interval(TURNS_BETWEEN_LOOKS)
         .enable_all();
     builder.build().context("cannot start the threads")
 }

@@ -32,6 +32,9 @@ use crate::engine::Engine;
 
 /// Most rounds before other tasks get a turn.
 const ROUNDS_MAX: usize = 32;
+/// Bytes read and written after which other tasks get a turn, though there is more: whoever sends or takes all that he can is not to
+/// keep those waiting who want little.
+const TURN_BYTES_MAX: usize = 512 << 10;
 /// So much is read at once at first, and four times as much whenever a read was as long as it could be.
 const READ_BYTES_MIN: usize = 2 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
@@ -58,6 +61,8 @@ pub(crate) struct ConnectionTask {
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     input: BytesMut,
     read_bytes: usize,
+    /// Bytes read and written in this turn.
+    turn_bytes: usize,
     written: usize,
     flush_due: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -80,8 +85,10 @@ impl Future for ConnectionTask {
         // It may read what takes memory, long before that reaches a machine.
         task.engine.slumber.stir();
         spare::lend(&mut task.input, task.session.output());
+        task.turn_bytes = 0;
         for _ in 0..ROUNDS_MAX {
             match task.round(context) {
+                Step::Moved if task.turn_bytes >= TURN_BYTES_MAX => break,
                 Step::Moved => (),
                 Step::Nothing if task.link.is_scheduled() => (),
                 Step::Nothing => return task.sleep(context),
@@ -140,6 +147,7 @@ impl ConnectionTask {
             closing: Some(closing),
             input: BytesMut::new(),
             read_bytes: READ_BYTES_MIN,
+            turn_bytes: 0,
             written: 0,
             flush_due: false,
             timer: None,
@@ -199,6 +207,7 @@ impl ConnectionTask {
                 Poll::Ready(Ok(bytes)) => {
                     self.socket.sent.count(bytes);
                     self.written += bytes;
+                    self.turn_bytes += bytes;
                     moved = true;
                 }
                 Poll::Pending => break,
@@ -272,6 +281,7 @@ impl ConnectionTask {
             Poll::Ready(Ok(0)) => Step::Ended,
             Poll::Ready(Ok(bytes)) => {
                 self.socket.received.count(bytes);
+                self.turn_bytes += bytes;
                 if bytes == room && self.read_bytes < READ_BYTES_MAX {
                     self.read_bytes = (self.read_bytes * 4).min(READ_BYTES_MAX);
                 }

@@ -12,7 +12,7 @@ fn the_suite_measures_and_keeps_what_it_found() {
         "bench",
         "suite",
         "--case",
-        "connections,declares,restart,w4,w6",
+        "connections,declares,restart,w4,w6,fairness,scale-queues,scale-bindings",
         "--rounds",
         "1",
         "--scale",
@@ -44,6 +44,9 @@ fn the_suite_measures_and_keeps_what_it_found() {
         ("restart", "ready_seconds"),
         ("w4", "confirm_p50_us"),
         ("w6", "publish_cpu_us_per_message"),
+        ("fairness", "rate_kept"),
+        ("scale-queues", "confirm_p50_us"),
+        ("scale-bindings", "topic_cpu_us_per_message"),
     ] {
         let run = run(case, "everack");
         assert!(run["figures"][figure].as_f64().is_some(), "{run}");
@@ -55,6 +58,16 @@ fn the_suite_measures_and_keeps_what_it_found() {
             .unwrap()
             .ends_with("</svg>\n")
     );
+    let series = run("scale-queues", "everack")["series"].clone();
+    let at = |point: &Value| point["at"].as_f64().unwrap();
+    let at: Vec<f64> = series.as_array().unwrap().iter().map(at).collect();
+    assert_eq!(
+        at,
+        [1.0, 10.0, 100.0],
+        "a thousandth of the queues, and each point once"
+    );
+    let picture = std::fs::read_to_string(out.join("scale-queues.svg")).unwrap();
+    assert!(picture.contains("<polyline"), "{picture}");
     assert!(
         printed.contains("| w4 | confirm_p50_us | <= 1.3 x fdatasync_p50_us"),
         "{printed}"

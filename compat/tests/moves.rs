@@ -14,8 +14,8 @@ const MESSAGES: u64 = 100_000;
 /// Messages that are written at once.
 const BURST: u64 = 5_000;
 const KILLS: u64 = 6;
-/// A kill comes after so long at most, in milliseconds: within the time that all of a move takes.
-const KILL_AFTER_MAX: u64 = 250;
+/// A kill comes after so long at most, in milliseconds: a part of the time that all of a move takes, also on a fast machine.
+const KILL_AFTER_MAX: u64 = 40;
 /// How long all orders together may take.
 const ORDERS_MAX: Duration = Duration::from_secs(60);
 const QUEUES: [&str; 2] = ["from", "to"];

@@ -39,10 +39,10 @@ impl Buffers {
     }
 
     fn take_back(&self, mut frames: Frames) {
-        frames.clear();
         if frames.room_bytes() > SPARE_BYTES_MAX {
             return;
         }
+        frames.clear();
         let mut spares = self.spares.lock();
         if spares.len() < SPARES_MAX {
             spares.push(frames);

@@ -5,7 +5,7 @@ use everack_simulator::campaign;
 use everack_simulator::flaw::Flaw;
 
 /// Bugs that take more seeds than these.
-const RARE: [Flaw; 7] = [
+const RARE: [Flaw; 8] = [
     Flaw::ReusesTransactionNumbers,
     Flaw::IgnoresSyncErrors,
     Flaw::TearsTransactions,
@@ -13,6 +13,7 @@ const RARE: [Flaw; 7] = [
     Flaw::ForgetsFailures,
     Flaw::ForgetsParked,
     Flaw::RefusesTooSoon,
+    Flaw::DropsNewest,
 ];
 const SEEDS: u64 = 100;
 

@@ -153,7 +153,9 @@ impl Frames {
         self.open = None;
         self.records = 0;
         self.bytes.truncate(HEAD_FRAME_BYTES);
-        self.bytes.shrink_to(BUFFER_BYTES_KEPT);
+        if self.bytes.capacity() > BUFFER_BYTES_KEPT {
+            self.bytes.shrink_to(BUFFER_BYTES_KEPT);
+        }
     }
 
     /// Seal every frame for its place: a group starting at `offset` of `segment`. Returns the group as it goes to the

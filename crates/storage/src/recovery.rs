@@ -202,7 +202,7 @@ pub(crate) fn recover<D: Disk>(
     if let Some(last) = report.segments.last().copied() {
         recover_last(&shared, last, &mut report)?;
     }
-    shared.supply.adopt(&entries)?;
+    shared.supply.clear(&entries)?;
     report.reserve_missing = !shared.supply.make_reserve()?;
     let next = next_number(&shared, &entries)?;
     Ok((shared, next, report))

@@ -56,29 +56,21 @@ impl<D: Disk> Supply<D> {
         }
     }
 
-    /// Take over what an earlier process left: files of the right size; what is left of unfinished attempts goes.
-    pub(crate) fn adopt(&self, entries: &[Entry]) -> io::Result<()> {
-        for Entry { name, length } in entries {
-            let spare_number = name
+    /// Remove what an earlier process left; its space is there for new files. A sync may have failed in that process, of a file or of the
+    /// directory, and what it has lost is still to be seen on the same kernel: a segment in such a file would be gone with the next power
+    /// failure, although this process synced both with success.
+    pub(crate) fn clear(&self, entries: &[Entry]) -> io::Result<()> {
+        for Entry { name, .. } in entries {
+            let digits = name
                 .strip_prefix("spare-")
                 .and_then(|rest| rest.strip_suffix(".log"));
-            let is_reserve = name == RESERVE_NAME;
-            if spare_number.is_none() && !is_reserve {
+            if digits.is_none() && name != RESERVE_NAME {
                 continue;
             }
-            let number = spare_number
-                .and_then(|digits| digits.parse().ok())
-                .unwrap_or(0u32);
+            // A name in doubt is not given again.
+            let number = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0u32);
             self.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
-            let fits = *length == self.segment_bytes;
-            let mut spares = self.spares.lock();
-            if fits && is_reserve {
-                self.reserve.store(true, Ordering::Release);
-            } else if fits && spares.len() < self.spares_max {
-                spares.push(name.clone());
-            } else {
-                self.disk.remove(name)?;
-            }
+            self.disk.remove(name)?;
         }
         Ok(())
     }

@@ -324,6 +324,26 @@ fn a_segment_whose_removal_failed_is_not_written_over() {
     }
 }
 
+/// Seed 1537: a spare whose name was lost with a failed sync is still there for the next process, and its own syncs succeed.
+#[test]
+fn names_that_an_earlier_process_failed_to_sync_carry_no_promise() {
+    for call in 1..40 {
+        let disk = Memory::new(1);
+        let (log, _) = open(disk.clone());
+        let maintenance = log.maintenance();
+        let mut checkpoints = maintenance.checkpoints(0).expect("they open");
+        assert_eq!(maintenance.prepare().expect("there is space"), Prepared::Ready);
+        disk.fail_at(disk.calls() + call, Fault::Io);
+        let _ = checkpoints.write(log.durable(), |_| Ok(()));
+        let disk = disk.kill();
+        let (mut log, _) = open(disk.clone());
+        let promised = promised(&mut log);
+        assert_eq!(promised.len(), 3);
+        let (log, _) = open(disk.restart(Outcome::Nothing, call));
+        assert_eq!(positions(&log), promised, "call {call} failed");
+    }
+}
+
 #[test]
 fn a_failed_sync_poisons_the_log() {
     let disk = Memory::new(1);

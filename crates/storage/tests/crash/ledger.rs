@@ -113,6 +113,13 @@ impl Ledger {
         Ok(())
     }
 
+    /// A sync has covered everything before `end` that was still there.
+    pub(crate) fn promise(&mut self, end: Position) {
+        let covered = self.appended.range(..end).map(|(position, _)| *position);
+        self.durable
+            .extend(covered.filter(|position| !self.gone.contains(position)));
+    }
+
     /// The highest position that was given to anybody.
     pub(crate) fn newest(&self) -> Position {
         self.appended.keys().next_back().copied().unwrap_or_default()

@@ -200,6 +200,31 @@ fn nothing_promised_is_lost_by_an_error_and_a_stop_in_the_recovery() {
     println!("{tried} second stops");
 }
 
+/// Seed 1537 of the simulator: what a failed sync has lost is still to be seen by the next process on the same kernel.
+#[test]
+fn nothing_promised_is_lost_by_a_power_failure_in_the_life_after_an_error() {
+    let mut lives = 0;
+    for call in 1..=*crash_points(false).last().expect("there are calls") {
+        let mut stopped = fail_at(call, Fault::Io);
+        stopped.disk = stopped.disk.kill();
+        stopped
+            .ledger
+            .recover(&stopped.disk)
+            .unwrap_or_else(|stop| panic!("call {call}: {stop:?}"));
+        workload::go_on(&stopped.disk, &mut stopped.ledger)
+            .unwrap_or_else(|stop| panic!("call {call}: {stop:?}"));
+        for fate in Fate::ALL {
+            let violation = recover_after(&stopped, fate).err();
+            assert_eq!(
+                violation, None,
+                "after an error at call {call}, a life, and {fate:?}"
+            );
+            lives += 1;
+        }
+    }
+    println!("{lives} lives");
+}
+
 #[test]
 fn a_lying_disk_is_found_out() {
     let violations = violations_of_one_crash(true, Promise::AfterSync);

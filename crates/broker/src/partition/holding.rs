@@ -30,7 +30,7 @@ pub struct Holder {
     pub no_ack: bool,
     /// Deliveries to it.
     pub delivered: u64,
-    /// Of these, the ones that it has acknowledged; all of them, if it does not have to.
+    /// Of these, the ones that it has acknowledged; none, if it does not have to.
     pub acknowledged: u64,
     /// Messages that it holds.
     pub unsettled: u64,
@@ -144,7 +144,11 @@ impl Holder {
             single_active: false,
             no_ack: consumer.no_ack,
             delivered: consumer.next_delivery,
-            acknowledged: consumer.acknowledged(),
+            acknowledged: if consumer.no_ack {
+                0
+            } else {
+                consumer.acknowledged()
+            },
             unsettled: consumer.held(),
             released: consumer.taken(),
             oldest: consumer.oldest_at(),

@@ -407,6 +407,19 @@ fn ages_and_progress_are_known() {
 }
 
 #[test]
+fn who_does_not_acknowledge_has_acknowledged_nothing() {
+    let mut bench = Bench::new();
+    let no_ack = Wish {
+        no_ack: true,
+        ..Wish::default()
+    };
+    bench.consume_as(1, no_ack);
+    bench.enqueue(run(1, 2, 7));
+    bench.round();
+    assert_eq!(figures(&bench, 1), (2, 0, 0, 0));
+}
+
+#[test]
 fn what_is_gotten_can_be_handed_on() {
     check(
         |bench| {

@@ -129,7 +129,6 @@ pub(super) fn show(
 /// What somebody holds, since when, and how it gets on. RabbitMQ does not tell.
 pub(super) fn progress(node: &Node, holder: &Holder) -> Map<String, Value> {
     let [deliver, ack] = node.statistics.book().consumer(holder.consumer);
-    let acknowledged = if holder.no_ack { 0 } else { holder.acknowledged };
     let shown = json!({
         "messages_unacknowledged": holder.unsettled,
         "messages_released": holder.released,
@@ -137,8 +136,8 @@ pub(super) fn progress(node: &Node, holder: &Holder) -> Map<String, Value> {
         "message_stats": {
             "deliver": holder.delivered,
             "deliver_details": { "rate": deliver },
-            "ack": acknowledged,
-            "ack_details": { "rate": if holder.no_ack { 0.0 } else { ack } },
+            "ack": holder.acknowledged,
+            "ack_details": { "rate": ack },
         },
     });
     match shown {

@@ -29,6 +29,13 @@ pub(crate) struct Connected {
     pub(crate) socket: Arc<Socket>,
 }
 
+impl Connected {
+    /// RabbitMQ's name of one of its channels.
+    pub(crate) fn channel_name(&self, number: u16) -> String {
+        format!("{} ({number})", self.socket.name())
+    }
+}
+
 /// What partitions tell of queues.
 #[derive(Default)]
 pub(crate) struct Depths {

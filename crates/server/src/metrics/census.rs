@@ -166,7 +166,7 @@ fn consumers(
     let mut known: HashMap<ConsumerId, (String, &Name)> = HashMap::new();
     for connected in connections {
         for channel in &connected.session.channels {
-            let name = || format!("{} ({})", connected.socket.name(), channel.number);
+            let name = || connected.channel_name(channel.number);
             let consumers = channel.consumers.iter();
             known.extend(consumers.map(|consumer| (consumer.id, (name(), &consumer.tag))));
         }

@@ -55,7 +55,7 @@ async fn one(
     });
     let (connected, channel) = found.ok_or(Refusal::NotFound)?;
     let mut shown = show(&node, connected, channel, ranges);
-    let holders = consumers::all_holders(&node, &caller).await?;
+    let holders = consumers::holders_of(&node, connected, channel).await?;
     let consumers = channel.consumers.iter();
     shown["consumer_details"] = consumers
         .map(|consumer| consumers::show(&node, connected, &holders, channel, consumer))

@@ -25,7 +25,9 @@ pub(super) fn routes() -> Router<Arc<Node>> {
 
 async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
     let connections = inquiry::connections(&node.engine).await?;
-    let holders = all_holders(&node, &caller).await?;
+    let of = |vhost: VhostView| vhost.queues().cloned().collect::<Vec<_>>();
+    let queues: Vec<_> = caller.vhosts().flat_map(of).collect();
+    let holders = inquiry::holders(&node.engine, queues.iter()).await?;
     let shown = connections
         .iter()
         .filter(|connected| caller.sees(&connected.session.vhost))
@@ -63,10 +65,20 @@ pub(super) async fn of_queue(node: &Node, queue: &Arc<Queue>) -> Result<Value, R
     Ok(shown.collect())
 }
 
-/// How all consumers get on that the caller sees.
-pub(super) async fn all_holders(node: &Node, caller: &Caller) -> Result<Holders, Refusal> {
-    let of = |vhost: VhostView| vhost.queues().cloned().collect::<Vec<_>>();
-    let queues: Vec<_> = caller.vhosts().flat_map(of).collect();
+/// How the consumers of one channel get on.
+pub(super) async fn holders_of(
+    node: &Node,
+    connected: &Connected,
+    channel: &ChannelReport,
+) -> Result<Holders, Refusal> {
+    let vhost = node
+        .engine
+        .shared
+        .snapshot()
+        .vhost(connected.session.vhost.as_bytes());
+    let consumers = channel.consumers.iter();
+    let queues = consumers.filter_map(|consumer| vhost.as_ref()?.queue(consumer.queue.as_bytes()).cloned());
+    let queues: Vec<_> = queues.collect();
     inquiry::holders(&node.engine, queues.iter()).await
 }
 

@@ -84,8 +84,13 @@ impl Holders {
         self.0.get(&consumer).map(|(_, holder)| holder)
     }
 
+    /// All, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Holder> {
+        self.0.values().map(|(_, holder)| holder)
+    }
+
     /// All, with their queues, in the order in which they came.
-    pub(crate) fn all(&self) -> Vec<(QueueId, Holder)> {
+    pub(crate) fn in_order(&self) -> Vec<(QueueId, Holder)> {
         let mut all: Vec<_> = self.0.values().copied().collect();
         all.sort_unstable_by_key(|(_, holder)| holder.consumer);
         all

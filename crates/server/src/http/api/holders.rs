@@ -50,7 +50,7 @@ async fn list(
     let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
     let holders = inquiry::holders(&node.engine, std::iter::once(queue)).await?;
     let people = People::find(&node).await?;
-    let shown = holders.all().into_iter().map(|(_, holder)| {
+    let shown = holders.in_order().into_iter().map(|(_, holder)| {
         let mut shown = people.name(&node, holder.consumer);
         shown.insert("kind".to_owned(), json!(kind(holder.kind)));
         shown.insert("ack_required".to_owned(), json!(!holder.no_ack));

@@ -122,7 +122,8 @@ impl Vhost {
 
     fn find_binding(&self, binding: &Binding) -> Option<&Arc<Bound>> {
         let inbound = self.inbound.get(&binding.destination)?;
-        inbound.get_key(&Bound::new(binding.clone(), Member::Exchange))
+        let bound = inbound.get_entry(&Bound::new(binding.clone(), Member::Exchange));
+        bound.map(|(bound, ())| bound)
     }
 
     /// Adds a binding that is not there yet; gives it back if an end is missing.

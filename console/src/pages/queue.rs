@@ -14,7 +14,7 @@ use super::{act, holders, view};
 use crate::Console;
 use crate::ask::{Problem, link, path};
 use crate::look::chart::{Series, chart};
-use crate::look::format::{bytes, count, duration, items, number, per_second, text};
+use crate::look::format::{age, bytes, count, items, number, per_second, text};
 use crate::look::layout::{crumbs, vhost_link};
 use crate::look::messages;
 use crate::look::parts::{
@@ -73,7 +73,7 @@ fn figures(queue: &Value) -> Markup {
     let shown = |field: &str| count(number(queue, field));
     let held = bytes(number(queue, "message_bytes_unacknowledged"));
     let held = match queue["oldest_unsettled_seconds"].as_u64() {
-        Some(seconds) => format!("{held}, oldest {}", duration(seconds * 1_000)),
+        Some(seconds) => format!("{held}, oldest {}", age(seconds)),
         None => held,
     };
     let aside = link(

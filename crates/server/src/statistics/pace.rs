@@ -47,7 +47,7 @@ impl Paces {
 
 #[cfg(test)]
 mod tests {
-    use everack_broker::ids::{ConnectionId, QueueId};
+    use everack_broker::ids::QueueId;
     use everack_broker::partition::{Holder, HolderKind};
 
     use super::*;
@@ -55,7 +55,6 @@ mod tests {
     fn holders(of: &[(u64, u64, u64)]) -> Holders {
         let holder = |&(consumer, delivered, acknowledged)| Holder {
             consumer: ConsumerId(consumer),
-            connection: ConnectionId(1),
             kind: HolderKind::Consumer,
             single_active: false,
             no_ack: false,

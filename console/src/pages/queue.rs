@@ -42,8 +42,13 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
         .await
         .unwrap_or_default();
     let look = path(&["everack", "queues", vhost, name, "messages"]);
-    let holders = path(&["everack", "queues", vhost, name, "holders"]);
-    let holders = visit.ask.find(&holders).await.unwrap_or_default();
+    let holders = match number(&queue, "messages_unacknowledged") {
+        0 => Value::Null,
+        _ => {
+            let holders = path(&["everack", "queues", vhost, name, "holders"]);
+            visit.ask.find(&holders).await.unwrap_or_default()
+        }
+    };
     let may_look = visit
         .ask
         .find(&format!("{look}?count=1&truncate=0"))

@@ -12,7 +12,7 @@
 use crate::wire::{self, CHANNEL, FRAME_BODY, FRAME_HEADER, id};
 
 /// Block size aimed at: large enough for cheap system calls, small enough to stay in the second-level cache.
-pub const BLOCK_BYTES_AIM: usize = 256 * 1024;
+const BLOCK_BYTES_AIM: usize = 256 * 1024;
 const SLOTS_MAX: usize = 8192;
 /// One sampled message stands for at most so many.
 pub const SAMPLE_EVERY: usize = 64;
@@ -41,8 +41,23 @@ pub struct Recipe {
     pub mandatory: bool,
     /// The agreed frame size; bodies are split to fit. 0 is no limit.
     pub frame_max: u32,
-    /// About how many bytes the block may take; above [`BLOCK_BYTES_AIM`] it says nothing.
+    /// About how many bytes the block may take; above 256 KiB it says nothing.
     pub bytes_aim: usize,
+}
+
+/// Nothing to nowhere, in a block of the usual size.
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            sizes: Vec::new(),
+            routes: Vec::new(),
+            persistent: false,
+            dressed: false,
+            mandatory: false,
+            frame_max: 0,
+            bytes_aim: BLOCK_BYTES_AIM,
+        }
+    }
 }
 
 /// Encoded messages and where each begins.
@@ -56,6 +71,21 @@ pub struct Block {
 }
 
 impl Block {
+    /// Messages of one size for one queue.
+    pub fn to_queue(queue: &str, body_bytes: u32, persistent: bool, frame_max: u32) -> Self {
+        let route = Route {
+            exchange: String::new(),
+            routing_key: queue.to_owned(),
+        };
+        Self::new(&Recipe {
+            sizes: vec![body_bytes],
+            routes: vec![route],
+            persistent,
+            frame_max,
+            ..Recipe::default()
+        })
+    }
+
     /// Encodes a ring of messages. Sizes and routes must not be empty.
     pub fn new(recipe: &Recipe) -> Self {
         assert!(!recipe.sizes.is_empty(), "a recipe has sizes");
@@ -234,10 +264,8 @@ mod tests {
             sizes: sizes.to_vec(),
             routes: keys.iter().map(|key| route(key)).collect(),
             persistent: true,
-            dressed: false,
-            mandatory: false,
             frame_max: 4096,
-            bytes_aim: BLOCK_BYTES_AIM,
+            ..Recipe::default()
         }
     }
 

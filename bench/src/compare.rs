@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, ensure};
 
 use crate::args::{self, HowArgs};
 use crate::measure;
-use crate::peer::Peer;
+use crate::peer::{self, Peer};
 use crate::report::Report;
 use crate::url::Url;
 use crate::workload::Workload;
@@ -151,10 +151,7 @@ fn run_rounds(
 fn start(args: &CompareArgs) -> anyhow::Result<Vec<Peer>> {
     let mut peers = Vec::new();
     if let Some(binary) = &args.start_everack {
-        let binary = match binary {
-            Some(path) => path.clone(),
-            None => std::env::current_exe().context("cannot find our own binary")?,
-        };
+        let binary = peer::binary(binary.as_deref())?;
         peers.push(Peer::everack(&binary, &args.base_dir, &[])?);
     }
     if args.start_rabbitmq {

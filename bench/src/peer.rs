@@ -136,18 +136,17 @@ impl Peer {
             kill_process_group(pid, Signal::KILL)?;
         }
         self.child.wait()?;
-        let started = Instant::now();
-        self.child = self
-            .command
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.name))?;
-        self.wait_until_ready(started)
+        self.start_again()
     }
 
     /// Asks it to end, and starts it again on the same files, with more keys set; the last word on a key counts.
     pub fn restart_with(&mut self, settings: &[&str]) -> anyhow::Result<()> {
         self.stop()?;
         set(&mut self.command, settings);
+        self.start_again()
+    }
+
+    fn start_again(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
         self.child = self
             .command
@@ -187,12 +186,8 @@ impl Peer {
 
     fn wait_until_ready(&mut self, started: Instant) -> anyhow::Result<()> {
         let log = self.directory.join(OUTPUT);
-        let options = Options {
-            heartbeat_seconds: 0,
-            frame_max: 0,
-        };
         loop {
-            if let Ok(session) = Session::open(&self.url, options) {
+            if let Ok(session) = Session::open(&self.url, Options::PLAIN) {
                 self.ready_after = started.elapsed();
                 session.close();
                 return Ok(());
@@ -245,6 +240,14 @@ impl Drop for Peer {
             );
         }
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The Everack binary that was given, or this one.
+pub fn binary(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match given {
+        Some(path) => Ok(path.to_owned()),
+        None => std::env::current_exe().context("cannot find our own binary"),
     }
 }
 

@@ -40,6 +40,14 @@ pub struct Options {
     pub frame_max: u32,
 }
 
+impl Options {
+    /// No heartbeats, and frames as large as the broker offers.
+    pub const PLAIN: Self = Self {
+        heartbeat_seconds: 0,
+        frame_max: 0,
+    };
+}
+
 /// An open connection with one open channel.
 pub struct Session {
     stream: TcpStream,

@@ -18,6 +18,13 @@ pub mod tls_proxy;
 
 use std::path::PathBuf;
 
+use libtest_mimic::Trial;
+
+/// A test that passes unless what it does fails; then it tells all that led to it.
+pub fn trial(name: impl Into<String>, act: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, || act().map_err(|error| format!("{error:#}").into()))
+}
+
 /// The build directory that the running test came out of: `target`.
 fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("a running test has a path");

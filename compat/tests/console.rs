@@ -54,9 +54,9 @@ fn main() {
         })
     };
     let mut trials: Vec<Trial> = names.lines().map(trial).collect();
-    trials.push(Trial::test(
+    trials.push(everack_compat::trial(
         "the order story is watched, and somebody is killed in it",
-        || Ok(story().map_err(|error| format!("{error:#}"))?),
+        story,
     ));
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use everack_compat::binary;
 use everack_compat::broker::{Broker, Settings, is_rabbitmq};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -17,9 +17,7 @@ fn main() {
     }));
     let trial = |name: &str, act: fn(&Ctl) -> anyhow::Result<()>| {
         let ctl = Ctl(broker.clone());
-        Trial::test(name, move || {
-            act(&ctl).map_err(|error| format!("{error:#}").into())
-        })
+        everack_compat::trial(name, move || act(&ctl))
     };
     let mut trials = vec![
         trial("a topology is declared, listed and deleted", topology),

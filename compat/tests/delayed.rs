@@ -4,7 +4,6 @@ use anyhow::{Context as _, ensure};
 use everack_compat::broker::{Broker, Settings};
 use everack_compat::client::python;
 use everack_compat::{http, script};
-use libtest_mimic::Trial;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -21,9 +20,9 @@ fn main() {
         ..Settings::default()
     })));
     let killed = own.clone();
-    trials.push(Trial::test(
+    trials.push(everack_compat::trial(
         "what waits survives SIGKILL, is listed and called off",
-        move || Ok(survives(&mut killed.lock().unwrap()).map_err(|error| format!("{error:#}"))?),
+        move || survives(&mut killed.lock().unwrap()),
     ));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(own);

@@ -10,14 +10,14 @@ use everack_compat::binary;
 use everack_compat::broker::{Broker, Settings};
 use everack_compat::certificates::Certificates;
 use everack_compat::tls_proxy::TlsProxy;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use tempfile::TempDir;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = vec![Trial::test(
+    let trials = vec![everack_compat::trial(
         "only a certificate that is trusted is answered",
-        || encrypted().map_err(|error| format!("{error:#}").into()),
+        encrypted,
     )];
     libtest_mimic::run(&arguments, trials).exit();
 }

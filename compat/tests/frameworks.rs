@@ -4,7 +4,7 @@
 use everack_compat::broker;
 use everack_compat::shop::programme;
 use everack_compat::shop::story;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 /// A shop mostly waits: for its pace, for the broker's return, for its library's next attempt.
 const AT_A_TIME: usize = 6;
@@ -23,9 +23,7 @@ fn main() {
         .iter()
         .map(|programme| {
             let name = format!("{} keeps its shop open through a crash", programme.name);
-            Trial::test(name, move || {
-                Ok(story::play(programme).map_err(|error| format!("{error:#}"))?)
-            })
+            everack_compat::trial(name, move || story::play(programme))
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit();

@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use everack_compat::broker::{Broker, Settings, is_rabbitmq};
 use everack_compat::http;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -32,9 +32,7 @@ fn main() {
     prepare(&broker).unwrap_or_else(|error| panic!("nothing can be tested: {error:#}\n{}", broker.log()));
     let trial = |name: &str, act: fn(&Broker) -> anyhow::Result<()>| {
         let broker = broker.clone();
-        Trial::test(name, move || {
-            Ok(act(&broker).map_err(|error| format!("{error:#}"))?)
-        })
+        everack_compat::trial(name, move || act(&broker))
     };
     let trials = vec![
         trial("what is published is gotten", round),

@@ -2,7 +2,6 @@
 
 use anyhow::ensure;
 use everack_compat::{broker::Broker, script};
-use libtest_mimic::Trial;
 use std::sync::Arc;
 
 /// Four bodies of 100 MiB come at once, and each is there twice while it is received, logged and sent.
@@ -15,8 +14,8 @@ fn main() {
     let broker = Arc::new(Broker::start());
     let mut trials = script::trials("pika/large.py", &broker);
     let bounded = Arc::clone(&broker);
-    trials.push(Trial::test("memory stayed bounded", move || {
-        Ok(memory(&bounded).map_err(|error| format!("{error:#}"))?)
+    trials.push(everack_compat::trial("memory stayed bounded", move || {
+        memory(&bounded)
     }));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(broker);

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use everack_compat::broker::{Broker, Settings, User};
 use everack_compat::raw::{self, Ending, Fields, HEADER, Raw};
 use everack_compat::script;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,9 +36,7 @@ fn main() {
     let mut trials = script::trials_with("pika/login.py", &broker, environment);
     for (name, act) in BY_HAND {
         let broker = Arc::clone(&broker);
-        trials.push(Trial::test(*name, move || {
-            Ok(act(&broker).map_err(|error| format!("{error:#}"))?)
-        }));
+        trials.push(everack_compat::trial(*name, move || act(&broker)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop((broker, mutual));

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use lapin::options::*;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,9 +39,7 @@ fn main() {
         scene.unwrap_or_else(|error| panic!("the scene cannot be played: {error:#}\n{}", broker.log()));
     let trial = |name: &str, act: fn(&Broker) -> anyhow::Result<()>| {
         let broker = broker.clone();
-        Trial::test(name, move || {
-            Ok(act(&broker).map_err(|error| format!("{error:#}"))?)
-        })
+        everack_compat::trial(name, move || act(&broker))
     };
     let mut trials = vec![
         trial("fields have RabbitMQ's names and types", shapes),

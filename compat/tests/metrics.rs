@@ -9,7 +9,7 @@ use everack_compat::{client, http, source};
 use lapin::options::*;
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,9 +29,7 @@ fn main() {
         scene.unwrap_or_else(|error| panic!("the scene cannot be played: {error:#}\n{}", broker.log()));
     let trial = |name: &str, act: fn(&Broker) -> anyhow::Result<()>| {
         let broker = broker.clone();
-        Trial::test(name, move || {
-            Ok(act(&broker).map_err(|error| format!("{error:#}"))?)
-        })
+        everack_compat::trial(name, move || act(&broker))
     };
     let mut trials = vec![
         trial("metrics are RabbitMQ's by name, type and help", facts),

@@ -4,7 +4,7 @@
 use anyhow::{Context, ensure};
 use everack_compat::broker::{Broker, Settings, is_rabbitmq};
 use everack_compat::{http, raw};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::thread;
@@ -25,9 +25,7 @@ fn main() {
     if is_rabbitmq() {
         return;
     }
-    let trial = Trial::test("a move that is killed moves each message or leaves it", || {
-        killed().map_err(|error| format!("{error:#}").into())
-    });
+    let trial = everack_compat::trial("a move that is killed moves each message or leaves it", killed);
     libtest_mimic::run(&arguments, vec![trial]).exit();
 }
 

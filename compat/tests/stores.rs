@@ -6,6 +6,7 @@
 use anyhow::{Context, ensure};
 use everack_compat::broker::{Broker, Settings, is_rabbitmq};
 use everack_compat::http;
+use everack_compat::trial;
 use lapin::message::BasicGetMessage;
 use lapin::options::{
     BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions,
@@ -13,7 +14,6 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -61,9 +61,6 @@ fn main() {
     if is_rabbitmq() {
         return;
     }
-    let trial = |name: &str, case: fn() -> anyhow::Result<()>| {
-        Trial::test(name, move || case().map_err(|error| format!("{error:#}").into()))
-    };
     let trials = vec![
         trial(
             "what a consumer without acknowledgements got comes back, through SIGKILL",

@@ -6,14 +6,12 @@ use anyhow::{Context as _, ensure};
 use everack_compat::binary;
 use everack_compat::broker::{Broker, Settings, is_rabbitmq};
 use everack_compat::pty::Pty;
-use libtest_mimic::{Arguments, Trial};
+use everack_compat::trial;
+use libtest_mimic::Arguments;
 use rustix::process::{Pid, Signal, kill_process};
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trial = |name: &str, act: fn() -> anyhow::Result<()>| {
-        Trial::test(name, move || act().map_err(|error| format!("{error:#}").into()))
-    };
     let trials = vec![
         trial(
             "the screen shows the broker, through a resize and while it is away",

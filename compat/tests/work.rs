@@ -4,7 +4,7 @@
 use anyhow::{Context, ensure};
 use everack_compat::broker::Broker;
 use everack_compat::client::Client;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use std::sync::Arc;
 
 const MESSAGES: usize = 30;
@@ -21,15 +21,13 @@ fn main() {
             "{} dies mid-work and its work is redelivered in order",
             client.name()
         );
-        trials.push(Trial::test(name, move || {
-            Ok(redelivery(&broker, client).map_err(|error| format!("{error:#}"))?)
-        }));
+        trials.push(everack_compat::trial(name, move || redelivery(&broker, client)));
     }
     for (publisher, consumer) in pairs() {
         let broker = Arc::clone(&broker);
         let name = format!("{} publishes, {} consumes", publisher.name(), consumer.name());
-        trials.push(Trial::test(name, move || {
-            Ok(exchange_of_work(&broker, publisher, consumer).map_err(|error| format!("{error:#}"))?)
+        trials.push(everack_compat::trial(name, move || {
+            exchange_of_work(&broker, publisher, consumer)
         }));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 
 use super::Figures;
 use super::case::Setting;
-use crate::block::{BLOCK_BYTES_AIM, Block, Recipe, Route};
+use crate::block::{Block, Recipe, Route};
 use crate::peer::Peer;
 use crate::process;
 use crate::setup::{Options, Session};
@@ -23,11 +23,7 @@ const KEYS: u64 = 4096;
 /// routing and putting it into a transient queue.
 pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
     let count = setting.scaled(BINDINGS);
-    let options = Options {
-        heartbeat_seconds: 0,
-        frame_max: 0,
-    };
-    let mut session = Session::open(peer.url(), options)?;
+    let mut session = Session::open(peer.url(), Options::PLAIN)?;
     session.declare_exchange(EXCHANGE, "topic", true)?;
     session.declare_queue(QUEUE, QueueKind::Transient, false)?;
     let before = process::usage(peer.pid()).context("the broker has ended")?;
@@ -67,10 +63,7 @@ pub(super) fn block(exchange: &str, bindings: u64, frame_max: u32) -> Block {
     Block::new(&Recipe {
         sizes: vec![16],
         routes: (0..KEYS).map(route).collect(),
-        persistent: false,
-        dressed: false,
-        mandatory: false,
         frame_max,
-        bytes_aim: BLOCK_BYTES_AIM,
+        ..Recipe::default()
     })
 }

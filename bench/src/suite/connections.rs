@@ -51,12 +51,8 @@ pub(super) fn open(url: &Url, count: u64) -> anyhow::Result<Vec<Session>> {
     let openers = (0..OPENERS).map(|opener| {
         let url = url.clone();
         let share = count / OPENERS + u64::from(opener < count % OPENERS);
-        let options = Options {
-            heartbeat_seconds: 0,
-            frame_max: 0,
-        };
         thread::spawn(move || -> anyhow::Result<Vec<Session>> {
-            (0..share).map(|_| Session::open(&url, options)).collect()
+            (0..share).map(|_| Session::open(&url, Options::PLAIN)).collect()
         })
     });
     let openers: Vec<_> = openers.collect();

@@ -38,11 +38,7 @@ pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
     let (queues, count) = (setting.scaled(QUEUES), setting.scaled(CONNECTIONS));
     let crowd = connections::open(peer.url(), count)?;
     let names: Vec<String> = (0..queues).map(|number| format!("crowd.{number}")).collect();
-    let options = Options {
-        heartbeat_seconds: 0,
-        frame_max: 0,
-    };
-    let mut session = Session::open(peer.url(), options)?;
+    let mut session = Session::open(peer.url(), Options::PLAIN)?;
     session.declare_queues_without_waiting(&names, QueueKind::Durable)?;
     // Nobody has asked the API yet: what it keeps for those who do costs nothing so far.
     let alone = throughput(peer, setting)?;

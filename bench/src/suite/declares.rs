@@ -23,11 +23,7 @@ pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
         _ => QUEUES,
     };
     let count = setting.scaled(full);
-    let options = Options {
-        heartbeat_seconds: 0,
-        frame_max: 0,
-    };
-    let mut session = Session::open(peer.url(), options)?;
+    let mut session = Session::open(peer.url(), Options::PLAIN)?;
     let before = process::usage(peer.pid()).context("the broker has ended")?;
     let names: Vec<String> = (0..count).map(|number| format!("nowait.{number}")).collect();
     let began = Instant::now();

@@ -31,10 +31,6 @@ const RATE: f64 = 50.0;
 const BODY_BYTES: u32 = 100;
 const OWN: &str = "bench.greedy.own";
 const SHARED: &str = "bench.greedy.shared";
-const OPTIONS: Options = Options {
-    heartbeat_seconds: 0,
-    frame_max: 0,
-};
 
 /// What the modest ones saw.
 struct Seen {
@@ -46,7 +42,7 @@ struct Seen {
 
 /// Measures the modest ones alone, then beside the greedy ones; all messages are of one kind.
 pub fn measure(peer: &Peer, setting: &Setting<'_>, kind: QueueKind) -> anyhow::Result<Found> {
-    let mut session = Session::open(peer.url(), OPTIONS)?;
+    let mut session = Session::open(peer.url(), Options::PLAIN)?;
     for queue in [OWN, SHARED] {
         session.declare_queue(queue, kind, false)?;
     }
@@ -122,7 +118,7 @@ fn publish_to_shared(
     warm_up: Duration,
     over: &AtomicBool,
 ) -> anyhow::Result<(Histogram, f64)> {
-    let mut session = Session::open(peer.url(), OPTIONS)?;
+    let mut session = Session::open(peer.url(), Options::PLAIN)?;
     session.confirm_select()?;
     let block = greedy::block(SHARED, kind, session.frame_max());
     let (every, began) = (Duration::from_secs_f64(1.0 / RATE), Instant::now());

@@ -6,16 +6,12 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::anyhow;
 
-use crate::block::{BLOCK_BYTES_AIM, Block, Recipe, Route};
+use crate::block::Block;
 use crate::setup::{Options, Session};
 use crate::url::Url;
 use crate::workload::QueueKind;
 
 const BODY_BYTES: u32 = 100;
-const OPTIONS: Options = Options {
-    heartbeat_seconds: 0,
-    frame_max: 0,
-};
 
 /// A publisher and a consumer, until this is ended.
 pub struct Greedy {
@@ -48,26 +44,15 @@ impl Hand {
 
 /// Messages of a kind for one queue.
 pub fn block(queue: &str, kind: QueueKind, frame_max: u32) -> Block {
-    Block::new(&Recipe {
-        sizes: vec![BODY_BYTES],
-        routes: vec![Route {
-            exchange: String::new(),
-            routing_key: queue.to_owned(),
-        }],
-        persistent: kind != QueueKind::Transient,
-        dressed: false,
-        mandatory: false,
-        frame_max,
-        bytes_aim: BLOCK_BYTES_AIM,
-    })
+    Block::to_queue(queue, BODY_BYTES, kind != QueueKind::Transient, frame_max)
 }
 
 impl Greedy {
     /// Begins to publish to a queue that is there.
     pub fn begin(url: &Url, queue: &str, kind: QueueKind) -> anyhow::Result<Self> {
-        let mut consumer = Session::open(url, OPTIONS)?;
+        let mut consumer = Session::open(url, Options::PLAIN)?;
         consumer.consume(queue, "greedy", true)?;
-        let mut publisher = Session::open(url, OPTIONS)?;
+        let mut publisher = Session::open(url, Options::PLAIN)?;
         let block = block(queue, kind, publisher.frame_max());
         let published = Arc::new(AtomicU64::new(0));
         let count = published.clone();

@@ -43,7 +43,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 
 use crate::args::HowArgs;
-use crate::peer::Peer;
+use crate::peer::{self, Peer};
 use case::{Case, Setting};
 use results::{Measured, Results};
 
@@ -152,7 +152,10 @@ fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Resu
         peers.push(Peer::rabbitmq(&args.base_dir)?);
     }
     if args.echo && case.suits_echo() {
-        peers.push(Peer::echo(&binary(args)?, &args.base_dir)?);
+        peers.push(Peer::echo(
+            &peer::binary(args.everack.as_deref())?,
+            &args.base_dir,
+        )?);
     }
     for round in 1..=args.rounds {
         if case.needs_machine() {
@@ -184,14 +187,8 @@ fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Resu
 }
 
 fn everack(args: &SuiteArgs) -> anyhow::Result<Peer> {
-    Peer::everack(&binary(args)?, &args.base_dir, &[])
-}
-
-fn binary(args: &SuiteArgs) -> anyhow::Result<PathBuf> {
-    match &args.everack {
-        Some(path) => Ok(path.clone()),
-        None => std::env::current_exe().context("cannot find our own binary"),
-    }
+    let binary = peer::binary(args.everack.as_deref())?;
+    Peer::everack(&binary, &args.base_dir, &[])
 }
 
 fn keep(results: &Results, directory: &Path) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use anyhow::ensure;
 
 use super::Figures;
 use super::case::Setting;
-use crate::block::{BLOCK_BYTES_AIM, Block, Recipe, Route};
+use crate::block::Block;
 use crate::peer::Peer;
 use crate::setup::{Options, Session};
 use crate::workload::QueueKind;
@@ -16,22 +16,19 @@ const QUEUE: &str = "bench.backlog";
 const BODY_BYTES: u32 = 100;
 /// All of it is committed within this time, and deleted.
 const WITHIN: Duration = Duration::from_secs(300);
-const OPTIONS: Options = Options {
-    heartbeat_seconds: 0,
-    frame_max: 0,
-};
 
 /// Piles up `messages` at full scale, kills the broker, starts it again, and counts.
 pub fn measure(peer: &mut Peer, setting: &Setting<'_>, messages: u64) -> anyhow::Result<Figures> {
     let count = setting.scaled(messages);
-    let mut session = Session::open(peer.url(), OPTIONS)?;
+    let mut session = Session::open(peer.url(), Options::PLAIN)?;
     session.declare_queue(QUEUE, QueueKind::Durable, false)?;
-    session.flood(&block(session.frame_max()), count)?;
+    let block = Block::to_queue(QUEUE, BODY_BYTES, true, session.frame_max());
+    session.flood(&block, count)?;
     wait_for(&mut session, count)?;
     // All of it, with what lies ready for later.
     let disk = peer.disk_bytes();
     peer.crash_and_restart()?;
-    let mut session = Session::open(peer.url(), OPTIONS)?;
+    let mut session = Session::open(peer.url(), Options::PLAIN)?;
     let ready = u64::from(session.declare_queue(QUEUE, QueueKind::Durable, true)?);
     ensure!(
         ready == count,
@@ -60,19 +57,4 @@ fn wait_for(session: &mut Session, count: u64) -> anyhow::Result<()> {
         );
         thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn block(frame_max: u32) -> Block {
-    Block::new(&Recipe {
-        sizes: vec![BODY_BYTES],
-        routes: vec![Route {
-            exchange: String::new(),
-            routing_key: QUEUE.to_owned(),
-        }],
-        persistent: true,
-        dressed: false,
-        mandatory: false,
-        frame_max,
-        bytes_aim: BLOCK_BYTES_AIM,
-    })
 }

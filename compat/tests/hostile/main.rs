@@ -99,8 +99,8 @@ fn main() {
 
 fn trial(room: &'static str, case: Case, scene: &Arc<Scene>, table: &Arc<Table>) -> Trial {
     let (scene, table) = (Arc::clone(scene), Arc::clone(table));
-    Trial::test(case.name, move || {
-        let row = scene.play(&case).map_err(|error| format!("{error:#}"))?;
+    everack_compat::trial(case.name, move || {
+        let row = scene.play(&case)?;
         table.add(room, row);
         Ok(())
     })
@@ -109,7 +109,5 @@ fn trial(room: &'static str, case: Case, scene: &Arc<Scene>, table: &Arc<Table>)
 /// After all of it, a SIGKILL and a start: every message that was confirmed before is there, once, in its order.
 fn keeps_its_word(name: &str, scene: &Arc<Scene>) -> Trial {
     let scene = Arc::clone(scene);
-    Trial::test(name, move || {
-        Ok(scene.has_lost_nothing().map_err(|error| format!("{error:#}"))?)
-    })
+    everack_compat::trial(name, move || scene.has_lost_nothing())
 }

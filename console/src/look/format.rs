@@ -85,6 +85,11 @@ pub(crate) fn duration(milliseconds: u64) -> String {
     }
 }
 
+/// The same of whole seconds, as the API has ages.
+pub(crate) fn age(seconds: u64) -> String {
+    duration(seconds.saturating_mul(1_000))
+}
+
 /// `2026-11-23 15:04:05 UTC` of milliseconds since 1970.
 pub(crate) fn moment(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;

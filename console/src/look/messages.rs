@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::format::{bytes, count, duration, moment, number, text};
+use super::format::{age, bytes, count, moment, number, text};
 use super::parts::{Tone, badge, object};
 
 /// How many messages a page shows.
@@ -38,7 +38,7 @@ pub(crate) fn one(message: &Value) -> Markup {
                 @if message["id"].is_u64() { code { "#" (number(message, "id")) } " " }
                 @if !text(message, "reason").is_empty() { (badge(Tone::Warn, text(message, "reason"))) " " }
                 @if !text(message, "state").is_empty() { (badge(Tone::Calm, text(message, "state"))) " " }
-                @if message["held_seconds"].is_u64() { (badge(Tone::Calm, &format!("held for {}", duration(number(message, "held_seconds") * 1_000)))) " " }
+                @if message["held_seconds"].is_u64() { (badge(Tone::Calm, &format!("held for {}", age(number(message, "held_seconds"))))) " " }
                 @if message["redelivered"] == true { (badge(Tone::Calm, "redelivered")) " " }
                 code class="key" { (if key.is_empty() { "(empty key)" } else { key }) }
                 " " small { (bytes(size)) }
@@ -52,7 +52,7 @@ pub(crate) fn one(message: &Value) -> Markup {
                 @if message["retained_until"].is_u64() { div { dt { "Retained until" } dd { (moment(number(message, "retained_until"))) } } }
                 @if message["expires"].is_u64() { div { dt { "Expires" } dd { (moment(number(message, "expires"))) } } }
                 div { dt { "Properties" } dd { (object(&message["properties"])) } }
-                @if message["held_seconds"].is_u64() { div { dt { "Held for" } dd { (duration(number(message, "held_seconds") * 1_000)) } } }
+                @if message["held_seconds"].is_u64() { div { dt { "Held for" } dd { (age(number(message, "held_seconds"))) } } }
                 (pair("Held by", &holder(message)))
                 (pair("Error", text(message, "error")))
             }

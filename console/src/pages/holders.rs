@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::act;
 use crate::Console;
 use crate::ask::{Problem, link, path};
-use crate::look::format::{count, duration, items, number, per_second, rate, text};
+use crate::look::format::{self, count, items, number, per_second, rate, text};
 use crate::look::layout::crumbs;
 use crate::look::messages;
 use crate::look::parts::{Tone, amount, badge, connection_link, form};
@@ -32,16 +32,20 @@ pub(super) fn long_seconds(queue: &Value) -> u64 {
     }
 }
 
+const CONNECTION: Column = column("Connection", "", Look::Text, |holder| {
+    connection_link(text(holder, "channel_details.connection_name"))
+});
+const CHANNEL: Column = column(
+    "Channel",
+    "",
+    Look::WideNumber,
+    |holder| html! { (number(holder, "channel_details.number")) },
+);
+const OLDEST: Column = column("Oldest", "", Look::Number, age);
+
 const CONSUMERS: &[Column] = &[
-    column("Connection", "", Look::Text, |consumer| {
-        connection_link(text(consumer, "channel_details.connection_name"))
-    }),
-    column(
-        "Channel",
-        "",
-        Look::WideNumber,
-        |consumer| html! { (number(consumer, "channel_details.number")) },
-    ),
+    CONNECTION,
+    CHANNEL,
     column("Tag", "", Look::Text, tag),
     column("Acknowledges", "", Look::Text, |consumer| {
         if consumer["ack_required"] == false {
@@ -54,7 +58,7 @@ const CONSUMERS: &[Column] = &[
         amount(consumer, "prefetch_count")
     }),
     column("Holds", "", Look::Number, held_by),
-    column("Oldest", "", Look::Number, age),
+    OLDEST,
     column("Delivered", "", Look::WideNumber, |consumer| {
         progress(consumer, "message_stats.deliver")
     }),
@@ -70,15 +74,8 @@ const CONSUMERS: &[Column] = &[
 ];
 
 const OTHERS: &[Column] = &[
-    column("Connection", "", Look::Text, |holder| {
-        connection_link(text(holder, "channel_details.connection_name"))
-    }),
-    column(
-        "Channel",
-        "",
-        Look::WideNumber,
-        |holder| html! { (number(holder, "channel_details.number")) },
-    ),
+    CONNECTION,
+    CHANNEL,
     column("By", "", Look::Text, |holder| match text(holder, "kind") {
         "get" => html! { "basic.get" },
         _ => html! { "a consumer that was cancelled" },
@@ -86,7 +83,7 @@ const OTHERS: &[Column] = &[
     column("Holds", "", Look::Number, |holder| {
         amount(holder, "messages_unacknowledged")
     }),
-    column("Oldest", "", Look::Number, age),
+    OLDEST,
 ];
 
 /// How many, with the way to them.
@@ -110,7 +107,7 @@ fn tag(consumer: &Value) -> Markup {
 fn age(holder: &Value) -> Markup {
     match holder["oldest_unsettled_seconds"].as_u64() {
         None => html! { span class="none" { "none" } },
-        Some(seconds) => html! { (duration(seconds * 1_000)) },
+        Some(seconds) => html! { (format::age(seconds)) },
     }
 }
 
@@ -134,7 +131,7 @@ pub(super) fn shown(queue: &Value, holders: &Value) -> Markup {
     ];
     html! {
         @if oldest > long_seconds(queue) {
-            p class="message bad" { "A message has been with a consumer for " (duration(oldest * 1_000)) " and is not acknowledged." }
+            p class="message bad" { "A message has been with a consumer for " (format::age(oldest)) " and is not acknowledged." }
         }
         (table("Consumers", CONSUMERS, consumers, "Nobody consumes from it."))
         @if !others.is_empty() { h3 { "Others that hold messages" } (table("Others that hold messages", OTHERS, &others, "")) }
@@ -190,7 +187,7 @@ async fn release(order: Arc<Order>) -> Result<Done, Problem> {
         ("delivery", delivery),
         ("sure", "true"),
     ];
-    let held = duration(number(&told, "from.held_seconds") * 1_000);
+    let held = format::age(number(&told, "from.held_seconds"));
     let body = html! {
         (crumbs(&[("Queues", "/queues"), (name, &back), ("release", "")]))
         section class="panel" {
@@ -208,7 +205,7 @@ async fn release(order: Arc<Order>) -> Result<Done, Problem> {
 }
 
 /// Somebody who holds a message, in words.
-pub(super) fn who(holder: &Value) -> String {
+fn who(holder: &Value) -> String {
     let connection = text(holder, "channel_details.connection_name");
     let channel = number(holder, "channel_details.number");
     match text(holder, "consumer_tag") {

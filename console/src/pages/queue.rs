@@ -14,7 +14,7 @@ use super::{act, holders, view};
 use crate::Console;
 use crate::ask::{Problem, link, path};
 use crate::look::chart::{Series, chart};
-use crate::look::format::{bytes, count, duration, items, number, per_second, text};
+use crate::look::format::{age, bytes, count, items, number, per_second, text};
 use crate::look::layout::{crumbs, vhost_link};
 use crate::look::messages;
 use crate::look::parts::{
@@ -42,8 +42,13 @@ async fn show(visit: Arc<Visit>) -> Result<View, Problem> {
         .await
         .unwrap_or_default();
     let look = path(&["everack", "queues", vhost, name, "messages"]);
-    let holders = path(&["everack", "queues", vhost, name, "holders"]);
-    let holders = visit.ask.find(&holders).await.unwrap_or_default();
+    let holders = match number(&queue, "messages_unacknowledged") {
+        0 => Value::Null,
+        _ => {
+            let holders = path(&["everack", "queues", vhost, name, "holders"]);
+            visit.ask.find(&holders).await.unwrap_or_default()
+        }
+    };
     let may_look = visit
         .ask
         .find(&format!("{look}?count=1&truncate=0"))
@@ -73,7 +78,7 @@ fn figures(queue: &Value) -> Markup {
     let shown = |field: &str| count(number(queue, field));
     let held = bytes(number(queue, "message_bytes_unacknowledged"));
     let held = match queue["oldest_unsettled_seconds"].as_u64() {
-        Some(seconds) => format!("{held}, oldest {}", duration(seconds * 1_000)),
+        Some(seconds) => format!("{held}, oldest {}", age(seconds)),
         None => held,
     };
     let aside = link(

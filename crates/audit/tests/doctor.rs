@@ -4,11 +4,12 @@
 
 use anyhow::{Context, ensure};
 use everack_compat::broker::{Broker, Settings, is_rabbitmq};
+use everack_compat::trial;
 use futures_util::StreamExt as _;
 use lapin::options::*;
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use serde_json::Value;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -40,9 +41,6 @@ const RISKS: &[(&str, &str)] = &[
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trial = |name: &str, act: fn() -> anyhow::Result<()>| {
-        Trial::test(name, move || Ok(act().map_err(|error| format!("{error:#}"))?))
-    };
     let mut trials = vec![
         trial("a scene with many risks: each is found", risks),
         trial("nobody answers: status 2", nobody_answers),

@@ -6,7 +6,8 @@
 use anyhow::{Context, ensure};
 use everack_audit::journal::{Entry, FILE, Journal, Reader};
 use everack_compat::broker::is_rabbitmq;
-use libtest_mimic::{Arguments, Trial};
+use everack_compat::trial;
+use libtest_mimic::Arguments;
 use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
@@ -18,9 +19,6 @@ fn main() {
     let mut arguments = Arguments::from_args();
     // Each campaign wants the machine for itself.
     arguments.test_threads = Some(1);
-    let trial = |name: &str, act: fn() -> anyhow::Result<()>| {
-        Trial::test(name, move || Ok(act().map_err(|error| format!("{error:#}"))?))
-    };
     let mut trials = vec![trial(
         "a broker that is killed 50 times under load loses nothing",
         fifty_kills,

@@ -251,7 +251,7 @@ pub struct ChannelReport {
 /// One consumer.
 #[derive(Debug)]
 pub struct ConsumerReport {
-    /// Its id, as [`Depth::single_active`] names it.
+    /// Its id, as [`Holder::consumer`] names it.
     pub id: ConsumerId,
     /// Its tag.
     pub tag: Name,

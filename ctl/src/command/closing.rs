@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::exit::Misused;
 use super::resource::Resource;
 use super::{Context, Exit};
+use crate::output::entries;
 
 /// What clients are told if nothing else is said.
 const REASON: &str = "closed by an operator";
@@ -99,7 +100,7 @@ impl Many {
 /// The names of the connections of a virtual host and a user.
 pub(crate) fn names(api: &Api, vhost: Option<&str>, user: Option<&str>) -> Result<Vec<String>, Failure> {
     let answer = api.get(&Resource::Connections.list(vhost))?;
-    let rows = answer.as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows = entries(&answer);
     let mine = rows
         .iter()
         .filter(|row| user.is_none_or(|user| row["user"] == user));

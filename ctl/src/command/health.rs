@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Exit};
 use crate::output::cell::{Kind, safe, text};
-use crate::output::{field, print, print_json};
+use crate::output::{entries, field, print, print_json};
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
@@ -80,7 +80,7 @@ impl Health {
 
 /// Why a check failed, on one line.
 fn unwell(reason: &str, body: &Value) -> String {
-    let alarms = body["alarms"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let alarms = entries(&body["alarms"]);
     let alarm = |alarm: &Value| {
         let of = |name: &str| alarm[name].as_str().unwrap_or("?").to_owned();
         format!("{} on {}", of("resource"), of("node"))
@@ -149,7 +149,7 @@ fn summary(overview: &Value, nodes: &Value) -> String {
     if !rates.is_empty() {
         lines.push(("in a second", rates.join(", ")));
     }
-    for node in nodes.as_array().map(Vec::as_slice).unwrap_or_default() {
+    for node in entries(nodes) {
         lines.extend(node_lines(node));
     }
     let line = |(name, value): &(&str, String)| format!("{name:<12} {}\n", safe(value));

@@ -6,12 +6,10 @@ use clap::Args;
 use everack_api_client::path;
 use serde_json::{Value, json};
 
-use super::listing::tabulated;
-use super::resource::Column;
+use super::resource::{Column, column};
 use super::{Context, Exit};
 use crate::output::cell::Kind;
-use crate::output::terminal::Terminal;
-use crate::output::{field, print, print_json};
+use crate::output::{entries, field};
 
 #[derive(Debug, Args)]
 pub(super) struct Holders {
@@ -45,10 +43,6 @@ const HOLDERS: &[Column] = &[
     column("released", "messages_released", Kind::Count),
 ];
 
-const fn column(heading: &'static str, field: &'static str, kind: Kind) -> Column {
-    Column { heading, field, kind }
-}
-
 impl Holders {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let vhost = context.vhost();
@@ -60,13 +54,7 @@ impl Holders {
             )
         };
         let answer = context.api.get(&path).with_context(about)?;
-        if context.json {
-            print_json(&answer)?;
-        } else {
-            let rows = answer.as_array().map(Vec::as_slice).unwrap_or_default();
-            print(&tabulated(rows, HOLDERS).render(Terminal::of_output()))?;
-        }
-        Ok(Exit::Done)
+        context.show(&answer, entries(&answer), HOLDERS)
     }
 }
 

@@ -2,17 +2,15 @@
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use everack_api_client::{Failure, path};
+use everack_api_client::{Failure, escaped, path};
 use serde_json::{Value, json};
 
 use super::exit::Misused;
 use super::filter::Filter;
-use super::listing::tabulated;
-use super::resource::{Column, Resource};
+use super::resource::{Column, Resource, column};
 use super::{Context, Exit};
 use crate::output::cell::Kind;
-use crate::output::terminal::Terminal;
-use crate::output::{print, print_json};
+use crate::output::entries;
 
 /// Where a message of a queue can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,10 +110,6 @@ const FOUND: &[Column] = &[
     column("body", "payload", Kind::Text),
 ];
 
-const fn column(heading: &'static str, field: &'static str, kind: Kind) -> Column {
-    Column { heading, field, kind }
-}
-
 impl Place {
     /// As the API calls it.
     pub(super) fn name(self) -> &'static str {
@@ -169,24 +163,12 @@ impl Page {
         );
         let path = continued(&path, self.first.as_deref());
         let answer = context.api.get(&path).with_context(|| about.to_owned())?;
-        if context.json {
-            print_json(&answer)?;
-            return Ok(Exit::Done);
-        }
-        print(&tabulated(messages(&answer), columns).render(Terminal::of_output()))?;
-        if let Some(next) = cursor(&answer["next"]) {
+        let shown = context.show(&answer, entries(&answer["messages"]), columns)?;
+        if let Some(next) = cursor(&answer["next"]).filter(|_| !context.json) {
             eprintln!("there may be more: --first {next}");
         }
-        Ok(Exit::Done)
+        Ok(shown)
     }
-}
-
-/// The messages of a list.
-fn messages(answer: &Value) -> &[Value] {
-    answer["messages"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default()
 }
 
 /// `next` of an answer as `first` of the next question: a number, or a text.
@@ -199,7 +181,7 @@ pub(super) fn cursor(next: &Value) -> Option<String> {
 }
 
 fn continued(path: &str, first: Option<&str>) -> String {
-    let first = first.map(|first| format!("&first={}", everack_api_client::escaped(first)));
+    let first = first.map(|first| format!("&first={}", escaped(first)));
     format!("{path}{}", first.unwrap_or_default())
 }
 
@@ -236,24 +218,22 @@ impl Find {
             }
             self.look(context, &spot, &mut found)?;
         }
-        if context.json {
-            print_json(
-                &json!({ "messages": found.messages, "looked_at": found.looked_at, "more": found.more }),
-            )?;
-            return Ok(Exit::Done);
+        let Found {
+            messages,
+            looked_at,
+            more,
+        } = found;
+        let answer = json!({ "messages": messages, "looked_at": looked_at, "more": more });
+        let shown = context.show(&answer, &messages, FOUND)?;
+        if !context.json {
+            let more = if more {
+                "; there may be more: --count says how many to find"
+            } else {
+                ""
+            };
+            eprintln!("{} found, {looked_at} messages looked at{more}", messages.len());
         }
-        print(&tabulated(&found.messages, FOUND).render(Terminal::of_output()))?;
-        let more = if found.more {
-            "; there may be more: --count says how many to find"
-        } else {
-            ""
-        };
-        eprintln!(
-            "{} found, {} messages looked at{more}",
-            found.messages.len(),
-            found.looked_at
-        );
-        Ok(Exit::Done)
+        Ok(shown)
     }
 
     /// Everywhere that it has to look.
@@ -283,12 +263,7 @@ impl Find {
         let queues = context
             .api
             .get(&(Resource::Queues.list(vhost) + "?columns=vhost,name"));
-        for row in queues
-            .context("cannot list queues")?
-            .as_array()
-            .into_iter()
-            .flatten()
-        {
+        for row in entries(&queues.context("cannot list queues")?) {
             queue(
                 row["vhost"].as_str().unwrap_or_default(),
                 row["name"].as_str().unwrap_or_default(),
@@ -324,7 +299,7 @@ impl Find {
             };
             found.looked_at += answer["looked_at"].as_u64().unwrap_or_default();
             let whose = json!({ "vhost": spot.vhost, "queue": spot.queue, "state": spot.state });
-            for message in messages(&answer) {
+            for message in entries(&answer["messages"]) {
                 let mut message = message.clone();
                 if let (Some(message), Some(whose)) = (message.as_object_mut(), whose.as_object()) {
                     message.extend(whose.clone());
@@ -350,8 +325,8 @@ fn unroutable(context: &Context) -> anyhow::Result<Vec<Spot>> {
                 .api
                 .get("/api/vhosts?columns=name")
                 .context("cannot list vhosts")?;
-            let names = vhosts.as_array().into_iter().flatten();
-            names
+            entries(&vhosts)
+                .iter()
                 .filter_map(|vhost| Some(vhost["name"].as_str()?.to_owned()))
                 .collect()
         }

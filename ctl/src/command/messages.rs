@@ -9,12 +9,10 @@ use everack_api_client::path;
 use serde_json::{Value, json};
 
 use super::amend::{self, Pair};
-use super::listing::tabulated;
-use super::resource::Column;
+use super::resource::{Column, column};
 use super::{Context, Exit};
 use crate::output::cell::Kind;
-use crate::output::terminal::Terminal;
-use crate::output::{print, print_json};
+use crate::output::entries;
 
 /// Most bytes of a message that is published: what the API takes, and more.
 const BODY_BYTES_MAX: u64 = 128 << 20;
@@ -92,10 +90,6 @@ const MESSAGES: &[Column] = &[
     column("size", "payload_bytes", Kind::Bytes),
     column("body", "payload", Kind::Text),
 ];
-
-const fn column(heading: &'static str, field: &'static str, kind: Kind) -> Column {
-    Column { heading, field, kind }
-}
 
 impl Publish {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
@@ -176,13 +170,7 @@ impl Get {
             .post(&path, &body)
             .with_context(|| format!("cannot get from {what}"))?
             .body;
-        if context.json {
-            print_json(&answer)?;
-        } else {
-            let messages = answer.as_array().map(Vec::as_slice).unwrap_or_default();
-            print(&tabulated(messages, MESSAGES).render(Terminal::of_output()))?;
-        }
-        Ok(Exit::Done)
+        context.show(&answer, entries(&answer), MESSAGES)
     }
 }
 

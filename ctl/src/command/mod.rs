@@ -27,7 +27,11 @@ use everack_api_client::Api;
 use serde_json::Value;
 
 use crate::output::cell::safe;
+use crate::output::terminal::Terminal;
 use crate::output::{print, print_json};
+
+use listing::tabulated;
+use resource::Column;
 
 pub(crate) use closing::names as connection_names;
 pub(crate) use connection::{Connection, password_in};
@@ -195,6 +199,16 @@ impl Context {
             print_json(answer)?;
         } else {
             print(&format!("{}\n", safe(sentence)))?;
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Shows rows of an answer as a table, or the answer as JSON.
+    fn show(&self, answer: &Value, rows: &[Value], columns: &[Column]) -> anyhow::Result<Exit> {
+        if self.json {
+            print_json(answer)?;
+        } else {
+            print(&tabulated(rows, columns).render(Terminal::of_output()))?;
         }
         Ok(Exit::Done)
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::declaration::Destination;
 use super::exit::Misused;
 use super::{Context, Exit};
+use crate::output::entries;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Delete {
@@ -202,7 +203,7 @@ impl Binding {
 
 /// The `properties_key` of the one binding with that routing key.
 fn only_key(bindings: &Value, routing_key: &str) -> Result<String, Misused> {
-    let bindings = bindings.as_array().map(Vec::as_slice).unwrap_or_default();
+    let bindings = entries(bindings);
     let mine = bindings
         .iter()
         .filter(|binding| binding["routing_key"] == routing_key);

@@ -74,7 +74,8 @@ pub(crate) struct Column {
     pub(crate) kind: Kind,
 }
 
-const fn column(heading: &'static str, field: &'static str, kind: Kind) -> Column {
+/// A column.
+pub(super) const fn column(heading: &'static str, field: &'static str, kind: Kind) -> Column {
     Column { heading, field, kind }
 }
 

@@ -6,14 +6,12 @@ use clap::{Args, Subcommand, ValueEnum};
 use everack_api_client::path;
 use serde_json::{Value, json};
 
-use super::listing::tabulated;
 use super::looking::Page;
 use super::orders::{Order, Which};
-use super::resource::Column;
+use super::resource::{Column, column};
 use super::{Context, Exit};
 use crate::output::cell::Kind;
-use crate::output::terminal::Terminal;
-use crate::output::{print, print_json};
+use crate::output::entries;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Parked {
@@ -119,10 +117,6 @@ const DELAYED: &[Column] = &[
     column("message id", "properties.message_id", Kind::Text),
 ];
 
-const fn column(heading: &'static str, field: &'static str, kind: Kind) -> Column {
-    Column { heading, field, kind }
-}
-
 impl Parked {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self {
@@ -179,29 +173,23 @@ impl QueueMessages {
 }
 
 impl OfQueue {
-    fn run(self, context: &Context, store: &str, act: &str, done: &str) -> anyhow::Result<Exit> {
+    fn run(self, context: &Context, state: &str, act: &str, done: &str) -> anyhow::Result<Exit> {
         let vhost = context.vhost();
+        // What is ready is in no store.
+        let place = if state == "ready" { "messages" } else { state };
         let order = Order {
-            path: path(&["everack", "queues", vhost, &self.queue, store, act]),
+            path: path(&["everack", "queues", vhost, &self.queue, place, act]),
             more: Value::Null,
             act,
             done,
-            what: format!("{store} messages of queue {} in vhost {vhost}", self.queue),
+            what: format!("{state} messages of queue {} in vhost {vhost}", self.queue),
         };
         order.run(context, &self.which)
     }
 
     /// `discard`: what is ready.
     pub(super) fn discard(self, context: &Context) -> anyhow::Result<Exit> {
-        let vhost = context.vhost();
-        let order = Order {
-            path: path(&["everack", "queues", vhost, &self.queue, "messages", "discard"]),
-            more: Value::Null,
-            act: "discard",
-            done: "discarded",
-            what: format!("ready messages of queue {} in vhost {vhost}", self.queue),
-        };
-        order.run(context, &self.which)
+        self.run(context, "ready", "discard", "discarded")
     }
 }
 
@@ -236,16 +224,7 @@ impl Delayed {
                 let path = path(&["everack", "delayed", context.vhost(), &exchange]);
                 let about = || format!("cannot list what waits in exchange {exchange}");
                 let answer = context.api.get(&path).with_context(about)?;
-                if context.json {
-                    print_json(&answer)?;
-                } else {
-                    let messages = answer["messages"]
-                        .as_array()
-                        .map(Vec::as_slice)
-                        .unwrap_or_default();
-                    print(&tabulated(messages, DELAYED).render(Terminal::of_output()))?;
-                }
-                Ok(Exit::Done)
+                context.show(&answer, entries(&answer["messages"]), DELAYED)
             }
             Self::CallOff(call_off) => call_off.run(context),
         }

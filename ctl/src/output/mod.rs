@@ -37,6 +37,11 @@ pub(crate) fn field<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
     })
 }
 
+/// The entries of a list; none of what is no list.
+pub(crate) fn entries(answer: &Value) -> &[Value] {
+    answer.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
 /// What has none comes first, then numbers by value, then all else as text.
 pub(crate) fn compared(one: Option<&Value>, other: Option<&Value>) -> Ordering {
     let number = |value: Option<&Value>| value.and_then(Value::as_f64);

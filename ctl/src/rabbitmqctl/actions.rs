@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::session::{Done, Session, Stop, status};
 use crate::command::{connection_names, read_file, write_private};
+use crate::output::entries;
 
 pub(super) fn add_vhost(session: &Session) -> Done {
     let name = session.argument(0);
@@ -389,7 +390,7 @@ fn limits(text: &str) -> Result<Map<String, Value>, Stop> {
 /// The limits that are set for somebody.
 fn held(session: &Session, segment: &str, key: &str, name: &str) -> Result<Map<String, Value>, Stop> {
     let all = session.find(&[segment])?.unwrap_or_default();
-    let all = all.as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = entries(&all);
     let mine = all.iter().find(|limits| limits[key] == name);
     Ok(mine
         .and_then(|limits| limits["value"].as_object().cloned())

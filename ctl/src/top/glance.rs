@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::view::{Question, View};
 use crate::output::cell::{plain, safe};
-use crate::output::field;
+use crate::output::{entries, field};
 
 /// The broker, and the rows that were asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +76,7 @@ impl Glance {
     /// From answers.
     pub(super) fn of(overview: &Value, nodes: &Value, vhosts: &Value, rows: Value, view: View) -> Self {
         let (rows, total) = page(rows);
-        let names = vhosts.as_array().map(Vec::as_slice).unwrap_or_default();
+        let names = entries(vhosts);
         let names = names.iter().filter_map(|vhost| vhost["name"].as_str());
         Self {
             head: Head::of(overview, nodes),
@@ -107,7 +107,7 @@ fn page(answer: Value) -> (Vec<Value>, usize) {
 
 impl Head {
     fn of(overview: &Value, nodes: &Value) -> Self {
-        let nodes = nodes.as_array().map(Vec::as_slice).unwrap_or_default();
+        let nodes = entries(nodes);
         let rate = |(name, path): (&'static str, &str)| (name, number(overview, path).unwrap_or(0.0));
         let count = |(name, path): (&'static str, &str)| (name, number(overview, path).unwrap_or(0.0) as u64);
         let both = |used: &str, limit: &str| Some((sum(nodes, used)?, sum(nodes, limit)?));

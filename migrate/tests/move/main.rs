@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use client::{Client, Message};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use pair::{Moved, PAIR, Pair};
 
 /// How long a move may take until the next kill.
@@ -26,7 +26,7 @@ fn main() {
             let mut pair = PAIR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             act(pair.get_or_insert_with(Pair::start))
         };
-        Trial::test(name, move || Ok(act().map_err(|error| format!("{error:#}"))?))
+        everack_compat::trial(name, act)
     };
     let trials = vec![
         trial("a dry run changes nothing", dry_run),

@@ -9,7 +9,7 @@ use everack_compat::binary;
 use everack_compat::broker::{Broker, Settings};
 use everack_compat::raw::{self, Raw};
 use everack_powerfail::{Mode, Mounted, Outcome, disk};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -29,9 +29,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let trial = |name: &str, act: fn(&mut Lab) -> anyhow::Result<()>| {
-        Trial::test(name, move || {
-            Ok(in_lab(act).map_err(|error| format!("{error:#}"))?)
-        })
+        everack_compat::trial(name, move || in_lab(act))
     };
     let trials = vec![
         trial(
@@ -68,9 +66,9 @@ fn main() {
             settlements,
         ),
         trial("a disk that lies loses in every run", lying_disk),
-        Trial::test(
+        everack_compat::trial(
             "a short campaign under the audit is clean, and finds the liar",
-            || Ok(campaign().map_err(|error| format!("{error:#}"))?),
+            campaign,
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit();

@@ -17,10 +17,6 @@ const QUEUE: &str = "bench.scale.all";
 const MESSAGES: u64 = 200_000;
 /// So often, as the kernel counts CPU in steps of 10 ms.
 const FLOODS: u64 = 5;
-const OPTIONS: Options = Options {
-    heartbeat_seconds: 0,
-    frame_max: 0,
-};
 
 /// A direct and a topic exchange, one after the other.
 pub(super) fn measure(peer: &Peer, points: &[u64]) -> anyhow::Result<Found> {
@@ -35,7 +31,7 @@ pub(super) fn measure(peer: &Peer, points: &[u64]) -> anyhow::Result<Found> {
         ..Found::default()
     };
     for kind in ["direct", "topic"] {
-        let mut session = Session::open(peer.url(), OPTIONS)?;
+        let mut session = Session::open(peer.url(), Options::PLAIN)?;
         session.declare_exchange(EXCHANGE, kind, true)?;
         session.declare_queue(QUEUE, QueueKind::Transient, false)?;
         let mut bound = 0;

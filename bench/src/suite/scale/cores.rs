@@ -12,7 +12,7 @@ use crate::suite::Figures;
 use crate::suite::case::{self, Found, Setting};
 use crate::workload::Workload;
 
-const WORKLOADS: [(&str, &str); 4] = [("w1c_", "w1c"), ("w2_", "w2"), ("w5_", "w5"), ("w5d_", "w5d")];
+const WORKLOADS: [&str; 4] = ["w1c", "w2", "w5", "w5d"];
 
 /// Processors of this machine.
 pub(super) fn there_are() -> u64 {
@@ -27,10 +27,10 @@ pub(super) fn measure(peer: &mut Peer, setting: &Setting<'_>, points: &[u64]) ->
         process::bind(peer.pid(), cores as usize)
             .with_context(|| format!("cannot bind the broker to {cores} processors"))?;
         let mut figures = Figures::new();
-        for (prefix, name) in WORKLOADS {
+        for name in WORKLOADS {
             let workload = Workload::named(name).with_context(|| format!("there is no workload {name}"))?;
             let measured = case::load(&workload, peer, setting)?;
-            found.take(prefix, measured, &mut figures);
+            found.take(&format!("{name}_"), measured, &mut figures);
         }
         found.series.push(Point {
             at: cores as f64,

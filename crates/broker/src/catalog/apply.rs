@@ -506,7 +506,7 @@ impl Catalog {
         if vhost.has_binding(&binding) {
             return Ok(Outcome::unchanged());
         }
-        let durable = vhost.is_durable(&binding);
+        let durable = vhost.is_durable(&binding.source, &binding.destination);
         self.vhost_mut(&vhost_name)?
             .add_binding(binding.clone())
             .expect("both ends were found");
@@ -529,7 +529,7 @@ impl Catalog {
         if let Some(queue) = check_destination(vhost, &binding.destination)? {
             queue.check_access(connection)?;
         }
-        let durable = vhost.is_durable(&binding);
+        let durable = vhost.is_durable(&binding.source, &binding.destination);
         let vhost = self.vhost_mut(&vhost_name)?;
         vhost.remove_binding(&binding);
         let source = binding.source.clone();

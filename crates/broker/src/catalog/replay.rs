@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::binding::Binding;
+use super::bound::Bound;
 use super::description::Description;
 use super::exchange::{self, Exchange};
 use super::fact::Fact;
@@ -403,8 +404,9 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
     let mut queues: Vec<&Arc<Queue>> = vhost.all_queues().filter(|queue| queue.durable).collect();
     queues.sort_unstable_by_key(|queue| queue.id);
 
-    let bindings = vhost.exchanges.values().flat_map(|exchange| exchange.bindings());
-    let mut bindings: Vec<Binding> = bindings.filter(|binding| vhost.is_durable(binding)).collect();
+    let bindings = vhost.exchanges.values().flat_map(|exchange| exchange.bound());
+    let durable = |binding: &&Arc<Bound>| vhost.is_durable(binding.source(), binding.destination());
+    let mut bindings: Vec<&Arc<Bound>> = bindings.filter(durable).collect();
     bindings.sort_unstable();
 
     let exchanges = exchanges.into_iter().map(|exchange| Fact::ExchangeDeclared {
@@ -425,7 +427,7 @@ fn vhost_facts(vhost: &Vhost) -> impl Iterator<Item = Fact> + '_ {
     });
     let bindings = bindings.into_iter().map(|binding| Fact::Bound {
         vhost: vhost.name.clone(),
-        binding,
+        binding: binding.binding(),
     });
     declared
         .into_iter()

@@ -103,13 +103,13 @@ impl Vhost {
         self.queues.values().chain(self.rooms.values())
     }
 
-    /// Whether both ends are there and durable, hence the binding too.
-    pub(crate) fn is_durable(&self, binding: &Binding) -> bool {
+    /// Whether both ends of a binding are there and durable, hence the binding too.
+    pub(crate) fn is_durable(&self, source: &Name, destination: &Destination) -> bool {
         let from = self
             .exchanges
-            .get(&binding.source)
+            .get(source)
             .is_some_and(|exchange| exchange.durable);
-        let to = match &binding.destination {
+        let to = match destination {
             Destination::Queue(name) => self.queues.get(name).is_some_and(|queue| queue.durable),
             Destination::Exchange(name) => self.exchanges.get(name).is_some_and(|exchange| exchange.durable),
         };
@@ -122,7 +122,8 @@ impl Vhost {
 
     fn find_binding(&self, binding: &Binding) -> Option<&Arc<Bound>> {
         let inbound = self.inbound.get(&binding.destination)?;
-        inbound.get_key(&Bound::new(binding.clone(), Member::Exchange))
+        let bound = inbound.get_entry(&Bound::new(binding.clone(), Member::Exchange));
+        bound.map(|(bound, ())| bound)
     }
 
     /// Adds a binding that is not there yet; gives it back if an end is missing.

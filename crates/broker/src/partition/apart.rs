@@ -45,9 +45,12 @@ impl Apart {
         } else if !self.committing.is_empty() {
             self.committing.retain(|span| *span != (first, end));
         }
-        let before = self.taken();
-        self.taken.retain(|delivery| !(first..end).contains(delivery));
-        before - self.taken()
+        let mut settled = 0;
+        while let Some(&delivery) = self.taken.range(first..end).next() {
+            self.taken.remove(&delivery);
+            settled += 1;
+        }
+        settled
     }
 
     /// The client is gone; says how many had been taken away.

@@ -8,7 +8,7 @@
 //! The client of A does not know. Until it settles the delivery, or is gone, the delivery goes on to count against the prefetch that it
 //! asked for, so that it never has more in its hands than it wanted; and what it says then of the delivery does nothing else.
 
-use crate::ids::{ConnectionId, ConsumerId, Millis, QueueId, Seq};
+use crate::ids::{ConsumerId, Millis, QueueId, Seq};
 
 use super::Partition;
 use super::consumer::{Consumer, Kind, Standing};
@@ -20,8 +20,6 @@ use super::slots::Slot;
 pub struct Holder {
     /// Which.
     pub consumer: ConsumerId,
-    /// Whose it is.
-    pub connection: ConnectionId,
     /// What it is to the queue.
     pub kind: HolderKind,
     /// It is the one that is delivered to, if that can only be one at a time.
@@ -30,7 +28,7 @@ pub struct Holder {
     pub no_ack: bool,
     /// Deliveries to it.
     pub delivered: u64,
-    /// Of these, the ones that it has acknowledged; all of them, if it does not have to.
+    /// Of these, the ones that it has acknowledged; none, if it does not have to.
     pub acknowledged: u64,
     /// Messages that it holds.
     pub unsettled: u64,
@@ -56,8 +54,6 @@ pub enum HolderKind {
 pub struct Holding {
     /// Who holds it.
     pub consumer: ConsumerId,
-    /// Whose that is.
-    pub connection: ConnectionId,
     /// The consumer's own number of it.
     pub delivery: u64,
     /// When it was made; up to a second earlier, or a 32nd of the time, if much was delivered.
@@ -89,7 +85,6 @@ impl<C: Content> Partition<C> {
         let apart = consumer.apart.as_ref();
         Some(Holding {
             consumer: consumer.id,
-            connection: consumer.connection,
             delivery,
             at: consumer.times.at(delivery),
             committing: apart.is_some_and(|apart| apart.is_committing(delivery)),
@@ -135,7 +130,6 @@ impl Holder {
     fn of<C: Content>(consumer: &Consumer<C>) -> Self {
         Self {
             consumer: consumer.id,
-            connection: consumer.connection,
             kind: match consumer.kind {
                 Kind::Active => HolderKind::Consumer,
                 Kind::Cancelled => HolderKind::Cancelled,
@@ -144,7 +138,11 @@ impl Holder {
             single_active: false,
             no_ack: consumer.no_ack,
             delivered: consumer.next_delivery,
-            acknowledged: consumer.acknowledged(),
+            acknowledged: if consumer.no_ack {
+                0
+            } else {
+                consumer.acknowledged()
+            },
             unsettled: consumer.held(),
             released: consumer.taken(),
             oldest: consumer.oldest_at(),

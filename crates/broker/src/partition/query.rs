@@ -7,7 +7,6 @@ use super::consumer::{Consumer, Kind};
 use super::effect::{Effect, Refusal};
 use super::marks::Marks;
 use super::parking::Aside;
-use super::queue::Queue;
 use super::run::{Content, Run};
 use super::slots::Slot;
 use super::spans::Span;
@@ -42,8 +41,6 @@ pub struct Depth {
     pub consumers: u32,
     /// Of those, the ones that do not acknowledge.
     pub consumers_no_ack: u32,
-    /// The one that is delivered to, if that can only be one at a time.
-    pub single_active: Option<ConsumerId>,
     /// Whether the queue was created as durable.
     pub durable: bool,
     /// Above all numbers that ever came.
@@ -154,17 +151,11 @@ impl<C: Content> Partition<C> {
                 .map_or(0, |lifecycle| lifecycle.dead.bytes),
             consumers: queue.consumers,
             consumers_no_ack: no_ack.count() as u32,
-            single_active: self.single_active(queue),
             durable: queue.durable,
             next_seq: queue.next_seq,
             counters: queue.counters,
             oldest_unsettled: members().filter_map(Consumer::oldest_at).min(),
         })
-    }
-
-    fn single_active(&self, queue: &Queue<C>) -> Option<ConsumerId> {
-        let active = queue.single.as_ref()?.active?;
-        Some(self.consumers[active].id)
     }
 
     /// Appends the live durable messages of `queue` within `first..end` to `live`, by rising number, and returns where to

@@ -51,17 +51,11 @@ impl<K: Clone + Ord, V: Clone> SmallMap<K, V> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        match self {
-            SmallMap::Few(few) => few
-                .iter()
-                .find(|(candidate, _)| candidate.borrow() == key)
-                .map(|(_, value)| value),
-            SmallMap::Many(many) => many.get(key),
-        }
+        self.get_entry(key).map(|(_, value)| value)
     }
 
-    /// The key as it was added.
-    pub(crate) fn get_key<Q>(&self, key: &Q) -> Option<&K>
+    /// The key as it was added, and the value.
+    pub(crate) fn get_entry<Q>(&self, key: &Q) -> Option<(&K, &V)>
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
@@ -69,9 +63,9 @@ impl<K: Clone + Ord, V: Clone> SmallMap<K, V> {
         match self {
             SmallMap::Few(few) => few
                 .iter()
-                .map(|(key, _)| key)
-                .find(|found| (*found).borrow() == key),
-            SmallMap::Many(many) => many.get_key_value(key).map(|(key, _)| key),
+                .find(|(candidate, _)| candidate.borrow() == key)
+                .map(|(key, value)| (key, value)),
+            SmallMap::Many(many) => many.get_key_value(key),
         }
     }
 
@@ -180,7 +174,7 @@ mod tests {
             assert_eq!(snapshot.get(&number), Some(&(number * 2)));
         }
         assert!(matches!(map, SmallMap::Many(_)));
-        assert_eq!(map.get_key(&7), Some(&7));
+        assert_eq!(map.get_entry(&7), Some((&7, &15)));
         for number in 0..40_u64 {
             let mut keys: Vec<u64> = map.iter().map(|(key, _)| *key).collect();
             keys.sort_unstable();

@@ -93,6 +93,12 @@ impl Caller {
         }
     }
 
+    /// A queue in a virtual host that it sees.
+    pub(super) fn queue(&self, vhost: &str, name: &str) -> Result<Arc<Queue>, Refusal> {
+        let vhost = self.vhost(vhost)?;
+        vhost.queue(name.as_bytes()).cloned().ok_or(Refusal::NotFound)
+    }
+
     /// A virtual host that the user may open a connection to, whatever it sees.
     pub(super) fn enter(&self, name: &str) -> Result<VhostView, Refusal> {
         let vhost = self.snapshot.vhost(name.as_bytes());

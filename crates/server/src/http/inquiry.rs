@@ -29,6 +29,13 @@ pub(crate) struct Connected {
     pub(crate) socket: Arc<Socket>,
 }
 
+impl Connected {
+    /// RabbitMQ's name of one of its channels.
+    pub(crate) fn channel_name(&self, number: u16) -> String {
+        format!("{} ({number})", self.socket.name())
+    }
+}
+
 /// What partitions tell of queues.
 #[derive(Default)]
 pub(crate) struct Depths {
@@ -77,8 +84,13 @@ impl Holders {
         self.0.get(&consumer).map(|(_, holder)| holder)
     }
 
+    /// All, in no particular order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Holder> {
+        self.0.values().map(|(_, holder)| holder)
+    }
+
     /// All, with their queues, in the order in which they came.
-    pub(crate) fn all(&self) -> Vec<(QueueId, Holder)> {
+    pub(crate) fn in_order(&self) -> Vec<(QueueId, Holder)> {
         let mut all: Vec<_> = self.0.values().copied().collect();
         all.sort_unstable_by_key(|(_, holder)| holder.consumer);
         all

@@ -72,8 +72,8 @@ pub(super) struct Totals {
 }
 
 impl Census {
-    /// Asks all machines.
-    pub(super) async fn take(node: Arc<Node>) -> Result<Self, Refusal> {
+    /// Asks all machines; of consumers one by one only if that is wanted.
+    pub(super) async fn take(node: Arc<Node>, each_consumer: bool) -> Result<Self, Refusal> {
         let engine = &node.engine;
         let snapshot = engine.shared.snapshot();
         let views: Vec<VhostView> = snapshot.vhosts().collect();
@@ -88,7 +88,8 @@ impl Census {
         let rooms = of(&|vhost| vhost.rooms().cloned().collect());
         let all = queues.iter().chain(&stores).chain(&rooms);
         let depths = inquiry::queues(engine, all).await?;
-        let holders = inquiry::holders(engine, queues.iter()).await?;
+        let consuming = queues.iter().filter(|_| each_consumer);
+        let holders = inquiry::holders(engine, consuming).await?;
         let connections = inquiry::connections(engine).await?;
         let now = engine.clock.now();
         let gone = engine.shared.ledger.sums(|_, _| true);
@@ -166,12 +167,12 @@ fn consumers(
     let mut known: HashMap<ConsumerId, (String, &Name)> = HashMap::new();
     for connected in connections {
         for channel in &connected.session.channels {
-            let name = || format!("{} ({})", connected.socket.name(), channel.number);
+            let name = || connected.channel_name(channel.number);
             let consumers = channel.consumers.iter();
             known.extend(consumers.map(|consumer| (consumer.id, (name(), &consumer.tag))));
         }
     }
-    let consumes = holders.all().into_iter().filter_map(|(queue, holder)| {
+    let consumes = holders.in_order().into_iter().filter_map(|(queue, holder)| {
         let (channel, tag) = known.remove(&holder.consumer)?;
         Some(Consumes {
             queue: (*queues.get(&queue)?).clone(),

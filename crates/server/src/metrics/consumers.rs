@@ -39,10 +39,7 @@ pub(super) const CONSUMER: &[Reading<Consumes>] = &[
         FAMILY,
         "consumer_messages_acknowledged_total",
         "Messages that the consumer has acknowledged",
-        |consumes| match consumes.holder.no_ack {
-            true => 0.0,
-            false => consumes.holder.acknowledged as f64,
-        },
+        |consumes| consumes.holder.acknowledged as f64,
     ),
 ];
 

@@ -63,7 +63,7 @@ impl ChannelOf<'_> {
     }
 
     fn name(&self) -> String {
-        format!("{} ({})", self.connected.socket.name(), self.channel.number)
+        self.connected.channel_name(self.channel.number)
     }
 }
 

@@ -91,7 +91,8 @@ async fn scrape(service: &Service, headers: &HeaderMap, wanted: Wanted) -> Respo
 
 /// A page of ten thousand queues takes some tens of milliseconds, which no other connection's task is to wait for.
 async fn render(service: &Service, format: Format, wanted: Wanted) -> Result<Option<String>, ()> {
-    let census = Census::take(service.node.clone()).await.map_err(drop)?;
+    let census = Census::take(service.node.clone(), wanted.each_consumer());
+    let census = census.await.map_err(drop)?;
     let heights = service.heights.clone();
     let rendering = tokio::task::spawn_blocking(move || write(census, format, &wanted, &heights));
     rendering.await.map_err(drop)
@@ -128,7 +129,7 @@ fn write(
             if families.contains(everack::BALANCE_FAMILY) {
                 everack::balances(&census, &mut page);
             }
-            if families.contains(consumers::FAMILY) {
+            if wanted.each_consumer() {
                 consumers::one_by_one(&census, &mut page);
             }
             page.finish()
@@ -153,6 +154,15 @@ impl Wanted {
             }
         }
         Self::Detailed { families, vhosts }
+    }
+
+    /// Whether the page has consumers one by one.
+    fn each_consumer(&self) -> bool {
+        match self {
+            Self::Aggregated => false,
+            Self::PerObject => true,
+            Self::Detailed { families, .. } => families.contains(consumers::FAMILY),
+        }
     }
 }
 

@@ -111,7 +111,7 @@ impl Book {
         let mut sums: HashMap<Name, Sum> = HashMap::new();
         self.queues(seen, &mut sums);
         self.sessions(seen, &mut sums);
-        self.paces.record(seen.at, &seen.holders);
+        self.paces.record(&seen.holders);
         self.exchanges(seen);
         self.vhosts(seen, &sums);
         self.broker(seen, &sums);

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use everack_broker::ids::ConsumerId;
 
+use super::TICK_MILLIS;
 use super::track::Moments;
-use super::{TICK_MILLIS, Tick};
 use crate::http::inquiry::Holders;
 
 /// What consumers have done.
@@ -18,28 +18,19 @@ type Row = [u64; 2];
 
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    at: Tick,
     before: Row,
     last: Row,
 }
 
 impl Paces {
     /// Enters how they stand now, and forgets who is gone.
-    pub(super) fn record(&mut self, at: Tick, holders: &Holders) {
-        for (_, holder) in holders.all() {
-            let row = [holder.delivered, holder.acknowledged];
-            let pace = self.0.entry(holder.consumer).or_insert(Pace {
-                at,
-                before: row,
-                last: row,
-            });
-            *pace = Pace {
-                at,
-                before: pace.last,
-                last: row,
-            };
-        }
-        self.0.retain(|_, pace| pace.at == at);
+    pub(super) fn record(&mut self, holders: &Holders) {
+        let paces = holders.iter().map(|holder| {
+            let last = [holder.delivered, holder.acknowledged];
+            let before = self.0.get(&holder.consumer).map_or(last, |pace| pace.last);
+            (holder.consumer, Pace { before, last })
+        });
+        self.0 = paces.collect();
     }
 
     /// Messages delivered and acknowledged a second, between the last two samples; of somebody new nothing is known.
@@ -56,7 +47,7 @@ impl Paces {
 
 #[cfg(test)]
 mod tests {
-    use everack_broker::ids::{ConnectionId, QueueId};
+    use everack_broker::ids::QueueId;
     use everack_broker::partition::{Holder, HolderKind};
 
     use super::*;
@@ -64,7 +55,6 @@ mod tests {
     fn holders(of: &[(u64, u64, u64)]) -> Holders {
         let holder = |&(consumer, delivered, acknowledged)| Holder {
             consumer: ConsumerId(consumer),
-            connection: ConnectionId(1),
             kind: HolderKind::Consumer,
             single_active: false,
             no_ack: false,
@@ -81,9 +71,9 @@ mod tests {
     fn rates_are_those_between_the_last_two_samples() {
         let mut paces = Paces::default();
         let moments = |before, last| Moments { before, last };
-        paces.record(10, &holders(&[(1, 100, 90), (2, 5, 5)]));
+        paces.record(&holders(&[(1, 100, 90), (2, 5, 5)]));
         assert_eq!(paces.rates(ConsumerId(1), moments(10, 10)), [0.0, 0.0]);
-        paces.record(12, &holders(&[(1, 150, 110), (3, 7, 7)]));
+        paces.record(&holders(&[(1, 150, 110), (3, 7, 7)]));
         assert_eq!(paces.rates(ConsumerId(1), moments(10, 12)), [5.0, 2.0]);
         // It came in between.
         assert_eq!(paces.rates(ConsumerId(3), moments(10, 12)), [0.0, 0.0]);

@@ -214,7 +214,7 @@ impl Book {
             Event::Forgotten { queue, seq } => {
                 if let Some(copy) = self.copies.remove(&(queue, seq)) {
                     self.forgotten += 1;
-                    self.no_longer_dying(&copy);
+                    no_longer_dying(&mut self.dying, &copy);
                 }
             }
             Event::ConsumerBegins {
@@ -339,15 +339,15 @@ impl Book {
         let Some(copy) = self.copies.get_mut(&key) else {
             return;
         };
-        let dying = matches!(stage, Stage::Dying(_));
         let was_none = matches!(copy.stage, Stage::Waiting) && copy.since == now && copy.redelivered;
         if !was_none {
             self.ended.push(copy.ended(outcome, now));
         }
+        no_longer_dying(&mut self.dying, copy);
         copy.since = now;
         copy.number = number;
         copy.stage = stage;
-        if dying {
+        if matches!(copy.stage, Stage::Dying(_)) {
             self.dying.insert(copy.trace.number, number);
         }
     }
@@ -355,19 +355,20 @@ impl Book {
     fn left(&mut self, key: (QueueId, Seq), outcome: &'static str, now: Nanos) {
         if let Some(copy) = self.copies.remove(&key) {
             self.ended.push(copy.ended(outcome, now));
-            self.no_longer_dying(&copy);
-        }
-    }
-
-    fn no_longer_dying(&mut self, copy: &Copy) {
-        if self.dying.get(&copy.trace.number) == Some(&copy.number) {
-            self.dying.remove(&copy.trace.number);
+            no_longer_dying(&mut self.dying, &copy);
         }
     }
 
     fn next_number(&mut self) -> u64 {
         self.number_next += 1;
         self.number_next
+    }
+}
+
+/// The stretch that a copy is in ends: nothing comes of it any more.
+fn no_longer_dying(dying: &mut HashMap<u64, u64>, copy: &Copy) {
+    if dying.get(&copy.trace.number) == Some(&copy.number) {
+        dying.remove(&copy.trace.number);
     }
 }
 

@@ -96,14 +96,16 @@ impl Recorder {
         for event in events {
             desk.book.hear(event, now, name);
         }
-        let room = self.bounds.waiting_max.saturating_sub(desk.waiting.len());
+        let before = desk.waiting.len();
+        let room = self.bounds.waiting_max.saturating_sub(before);
         let mut ended = desk.book.take();
         desk.waiting.extend(ended.by_ref().take(room));
         let overflowed = ended.count() as u64;
         if overflowed > 0 {
             self.figures.overflowed.fetch_add(overflowed, Ordering::Relaxed);
         }
-        if desk.waiting.len() >= self.bounds.batch_max {
+        // Whoever waits for a batch began to when there was none.
+        if before < self.bounds.batch_max && desk.waiting.len() >= self.bounds.batch_max {
             self.news.notify_one();
         }
     }
@@ -142,8 +144,8 @@ impl Recorder {
         std::mem::replace(&mut desk.waiting, rest)
     }
 
-    /// Waits, or less if everything ends; says whether it does.
-    pub(super) fn rest(&self, pause: Duration) -> bool {
+    /// Waits, or less if everything ends.
+    pub(super) fn rest(&self, pause: Duration) {
         let until = Instant::now() + pause;
         let mut desk = self.desk.lock();
         while !self.is_stopping() {
@@ -151,7 +153,6 @@ impl Recorder {
                 break;
             }
         }
-        self.is_stopping()
     }
 
     /// What waits is sent once more, and then no more.

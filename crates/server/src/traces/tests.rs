@@ -268,6 +268,32 @@ fn what_is_set_aside_may_come_back() {
 }
 
 #[test]
+fn what_is_parked_on_its_way_is_not_dying_any_more() {
+    check(
+        vec![
+            published(1),
+            entered(1, 1),
+            delivered(1, 1, false),
+            became(1, 1, Phase::Rejected),
+            // Its queue has no dead-letter exchange any more.
+            became(1, 1, Phase::Parked(Death::Rejected)),
+            // An operator moves it.
+            entered(2, 1),
+            left(1, 1, SettleReason::Moved),
+            left(2, 1, SettleReason::Purged),
+        ],
+        &[
+            "publish orders:new 10..20 enqueued < -",
+            "wait q1 20..30 delivered < publish",
+            "deliver q1 30..40 rejected < publish",
+            "dead-letter q1 40..50 rejected < publish",
+            "set aside q1 50..70 moved < publish",
+            "wait q2 60..80 purged < publish",
+        ],
+    );
+}
+
+#[test]
 fn spans_tell_what_they_know() {
     let (_, ended) = ended(
         100,

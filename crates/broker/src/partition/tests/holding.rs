@@ -27,6 +27,13 @@ fn scene(bench: &mut Bench) {
     bench.round();
 }
 
+/// Message 1 was taken from consumer 1, and has gone on to consumer 2, if the queue's rules let it.
+fn released(bench: &mut Bench) {
+    scene(bench);
+    hand_on(bench, 1, 0);
+    bench.round();
+}
+
 fn holder(bench: &Bench, consumer: u64) -> Holder {
     let mut holders = bench.partition.holders(QUEUE);
     let found = holders.find(|holder| holder.consumer == ConsumerId(consumer));
@@ -75,9 +82,7 @@ fn what_the_old_holder_says_of_it_settles_nothing() {
     ] {
         check(
             |bench| {
-                scene(bench);
-                hand_on(bench, 1, 0);
-                bench.round();
+                released(bench);
                 bench.settle(1, 0, 1, outcome);
                 assert_eq!(figures(bench, 1), (2, 0, 1, 0));
                 assert_eq!(figures(bench, 2), (1, 0, 1, 0));
@@ -88,9 +93,7 @@ fn what_the_old_holder_says_of_it_settles_nothing() {
     // Several at once: the others are settled, and it is not.
     check(
         |bench| {
-            scene(bench);
-            hand_on(bench, 1, 0);
-            bench.round();
+            released(bench);
             bench.ack(1, 0, 2);
         },
         "q1 2 10b @1:7 done",
@@ -98,9 +101,7 @@ fn what_the_old_holder_says_of_it_settles_nothing() {
     // The new holder settles it, once, before or after that.
     check(
         |bench| {
-            scene(bench);
-            hand_on(bench, 1, 0);
-            bench.round();
+            released(bench);
             bench.ack(2, 0, 1);
             bench.ack(1, 0, 1);
             bench.ack(1, 0, 1);
@@ -113,9 +114,7 @@ fn what_the_old_holder_says_of_it_settles_nothing() {
 fn it_counts_for_the_old_holder_until_its_client_settles_it() {
     check(
         |bench| {
-            scene(bench);
-            hand_on(bench, 1, 0);
-            bench.round();
+            released(bench);
             // Consumer 1 may hold two, and its client has two in its hands.
             bench.enqueue(run(3, 2, 8));
         },
@@ -162,9 +161,7 @@ fn who_goes_takes_nothing_back_of_it() {
         },
     ] {
         let mut bench = Bench::new();
-        scene(&mut bench);
-        hand_on(&mut bench, 1, 0);
-        bench.round();
+        released(&mut bench);
         bench.apply(gone);
         let told = bench.round();
         assert!(told.starts_with("q1 2 back"), "{told}");
@@ -255,9 +252,7 @@ fn what_is_not_held_stays_where_it_is() {
     }
     check(
         |bench| {
-            scene(bench);
-            hand_on(bench, 1, 0);
-            bench.round();
+            released(bench);
             hand_on(bench, 1, 0);
         },
         "",
@@ -292,9 +287,7 @@ fn what_a_transaction_settles_stays_until_it_does() {
     // It comes too late for what was handed on before; the rest of it happens.
     check(
         |bench| {
-            scene(bench);
-            hand_on(bench, 1, 0);
-            bench.round();
+            released(bench);
             let commit = Command::Commit {
                 consumer: ConsumerId(1),
                 first: 0,
@@ -317,9 +310,7 @@ fn a_single_active_consumer_gets_it_again_or_makes_room() {
     check_with(
         Bench::ruled(single(Takeover::WhenGone)),
         |bench| {
-            scene(bench);
-            hand_on(bench, 1, 0);
-            bench.round();
+            released(bench);
             bench.ack(1, 0, 1);
         },
         "c1 <- 1 #2 @1:7[0] lean again 1",
@@ -357,9 +348,7 @@ fn a_rule_that_lets_it_wait_holds() {
     check_with(
         Bench::ruled(rules),
         |bench| {
-            scene(bench);
-            hand_on(bench, 1, 0);
-            bench.round();
+            released(bench);
             bench.pass(100);
         },
         "c2 <- 1 #0 @1:7[0] lean again 1",
@@ -404,6 +393,19 @@ fn ages_and_progress_are_known() {
     bench.ack(2, 0, 9);
     bench.round();
     assert_eq!(oldest(&bench), None);
+}
+
+#[test]
+fn who_does_not_acknowledge_has_acknowledged_nothing() {
+    let mut bench = Bench::new();
+    let no_ack = Wish {
+        no_ack: true,
+        ..Wish::default()
+    };
+    bench.consume_as(1, no_ack);
+    bench.enqueue(run(1, 2, 7));
+    bench.round();
+    assert_eq!(figures(&bench, 1), (2, 0, 0, 0));
 }
 
 #[test]

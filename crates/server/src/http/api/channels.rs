@@ -50,12 +50,12 @@ async fn one(
     let connections = connections::visible(&node, &caller).await?;
     let found = connections.iter().find_map(|connected| {
         let mut channels = connected.session.channels.iter();
-        let channel = channels.find(|channel| name(connected, channel.number) == wanted)?;
+        let channel = channels.find(|channel| connected.channel_name(channel.number) == wanted)?;
         Some((connected, channel))
     });
     let (connected, channel) = found.ok_or(Refusal::NotFound)?;
     let mut shown = show(&node, connected, channel, ranges);
-    let holders = consumers::all_holders(&node, &caller).await?;
+    let holders = consumers::holders_of(&node, connected, channel).await?;
     let consumers = channel.consumers.iter();
     shown["consumer_details"] = consumers
         .map(|consumer| consumers::show(&node, connected, &holders, channel, consumer))
@@ -70,7 +70,7 @@ fn show_all(node: &Arc<Node>, connections: Vec<Connected>, ranges: Ranges) -> Li
         let connected = Arc::new(connected);
         for index in 0..connected.session.channels.len() {
             let (node, connected) = (node.clone(), connected.clone());
-            let name = name(&connected, connected.session.channels[index].number);
+            let name = connected.channel_name(connected.session.channels[index].number);
             let make = move |purpose| {
                 let channel = &connected.session.channels[index];
                 show(&node, &connected, channel, ranges.for_purpose(purpose))
@@ -81,15 +81,10 @@ fn show_all(node: &Arc<Node>, connections: Vec<Connected>, ranges: Ranges) -> Li
     Listed(rows)
 }
 
-/// RabbitMQ's name of a channel.
-pub(super) fn name(connected: &Connected, number: u16) -> String {
-    format!("{} ({number})", connected.socket.name())
-}
-
 /// The part of a channel that is shown with its consumers.
 pub(super) fn details(node: &Node, connected: &Connected, channel: &ChannelReport) -> Value {
     json!({
-        "name": name(connected, channel.number),
+        "name": connected.channel_name(channel.number),
         "number": channel.number,
         "connection_name": connected.socket.name(),
         "peer_host": connected.socket.peer.ip().to_string(),
@@ -104,7 +99,7 @@ pub(super) fn show(node: &Node, connected: &Connected, channel: &ChannelReport, 
     let (id, number) = (session.connection, channel.number);
     let look = node.statistics.book().channel(id, number, ranges.msg_rates);
     json!({
-        "name": name(connected, channel.number),
+        "name": connected.channel_name(channel.number),
         "number": channel.number,
         "node": node.name,
         "connection_details": connections::details(connected),

@@ -25,7 +25,9 @@ pub(super) fn routes() -> Router<Arc<Node>> {
 
 async fn list(State(node): State<Arc<Node>>, Extension(caller): Extension<Caller>) -> Answer {
     let connections = inquiry::connections(&node.engine).await?;
-    let holders = all_holders(&node, &caller).await?;
+    let of = |vhost: VhostView| vhost.queues().cloned().collect::<Vec<_>>();
+    let queues: Vec<_> = caller.vhosts().flat_map(of).collect();
+    let holders = inquiry::holders(&node.engine, queues.iter()).await?;
     let shown = connections
         .iter()
         .filter(|connected| caller.sees(&connected.session.vhost))
@@ -63,10 +65,20 @@ pub(super) async fn of_queue(node: &Node, queue: &Arc<Queue>) -> Result<Value, R
     Ok(shown.collect())
 }
 
-/// How all consumers get on that the caller sees.
-pub(super) async fn all_holders(node: &Node, caller: &Caller) -> Result<Holders, Refusal> {
-    let of = |vhost: VhostView| vhost.queues().cloned().collect::<Vec<_>>();
-    let queues: Vec<_> = caller.vhosts().flat_map(of).collect();
+/// How the consumers of one channel get on.
+pub(super) async fn holders_of(
+    node: &Node,
+    connected: &Connected,
+    channel: &ChannelReport,
+) -> Result<Holders, Refusal> {
+    let vhost = node
+        .engine
+        .shared
+        .snapshot()
+        .vhost(connected.session.vhost.as_bytes());
+    let consumers = channel.consumers.iter();
+    let queues = consumers.filter_map(|consumer| vhost.as_ref()?.queue(consumer.queue.as_bytes()).cloned());
+    let queues: Vec<_> = queues.collect();
     inquiry::holders(&node.engine, queues.iter()).await
 }
 
@@ -129,7 +141,6 @@ pub(super) fn show(
 /// What somebody holds, since when, and how it gets on. RabbitMQ does not tell.
 pub(super) fn progress(node: &Node, holder: &Holder) -> Map<String, Value> {
     let [deliver, ack] = node.statistics.book().consumer(holder.consumer);
-    let acknowledged = if holder.no_ack { 0 } else { holder.acknowledged };
     let shown = json!({
         "messages_unacknowledged": holder.unsettled,
         "messages_released": holder.released,
@@ -137,8 +148,8 @@ pub(super) fn progress(node: &Node, holder: &Holder) -> Map<String, Value> {
         "message_stats": {
             "deliver": holder.delivered,
             "deliver_details": { "rate": deliver },
-            "ack": acknowledged,
-            "ack_details": { "rate": if holder.no_ack { 0.0 } else { ack } },
+            "ack": holder.acknowledged,
+            "ack_details": { "rate": ack },
         },
     });
     match shown {

@@ -46,11 +46,10 @@ async fn list(
     Extension(caller): Extension<Caller>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Answer {
-    let vhost = caller.vhost(&vhost)?;
-    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
-    let holders = inquiry::holders(&node.engine, std::iter::once(queue)).await?;
+    let queue = caller.queue(&vhost, &name)?;
+    let holders = inquiry::holders(&node.engine, std::iter::once(&queue)).await?;
     let people = People::find(&node).await?;
-    let shown = holders.all().into_iter().map(|(_, holder)| {
+    let shown = holders.in_order().into_iter().map(|(_, holder)| {
         let mut shown = people.name(&node, holder.consumer);
         shown.insert("kind".to_owned(), json!(kind(holder.kind)));
         shown.insert("ack_required".to_owned(), json!(!holder.no_ack));
@@ -94,15 +93,14 @@ async fn release(
     Path((vhost, name, id)): Path<(String, String, String)>,
     sent: Result<Bytes, BytesRejection>,
 ) -> Answer {
-    let vhost = caller.vhost(&vhost)?;
-    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
-    caller.require_queue(Access::Read, queue)?;
+    let queue = caller.queue(&vhost, &name)?;
+    caller.require_queue(Access::Read, &queue)?;
     let order = Order::parse(&sent.map_err(|_| Refusal::TooLarge(ORDER_BYTES_MAX))?)?;
     let id = id
         .parse()
         .map_err(|_| Refusal::Bad(format!("not the id of a message: {id}")))?;
     let delivery = order.delivery.as_deref().map(cursor).transpose()?;
-    let fate = inquiry::hand_on(&node.engine, queue, Seq(id), delivery, order.preview).await?;
+    let fate = inquiry::hand_on(&node.engine, &queue, Seq(id), delivery, order.preview).await?;
     let (from, to) = match fate {
         HandedOn::NotHeld => return Err(Refusal::Missing(format!("nobody holds message {id}"))),
         HandedOn::Elsewhere(_) => return Err(Refusal::Conflict("the message is with somebody else by now")),
@@ -116,7 +114,7 @@ async fn release(
     };
     let people = People::find(&node).await?;
     if !order.preview {
-        told(&caller, queue, id, &from, to.as_ref());
+        told(&caller, &queue, id, &from, to.as_ref());
     }
     let show = |holding: Holding| holding_json(&node, &people, holding);
     Ok(Json(json!({

@@ -11,6 +11,7 @@ use everack_node::report::ListedMessages;
 use everack_node::translate::from_amqp;
 use serde_json::{Map, Value, json};
 
+use super::search::cursor_json;
 use super::to_json;
 
 /// What the queue knows.
@@ -37,7 +38,7 @@ pub(super) fn about(listed: &ListedMessages, id: Seq) -> Map<String, Value> {
         "id": id.0,
         "reason": died_of.map(reason),
         "consumer": (at.holder.0 > 0).then_some(at.holder.0),
-        "delivery": (at.holder.0 > 0).then(|| format!("{}-{}", at.holder, at.number + (id.0 - listed.looked.run.first.0))),
+        "delivery": (at.holder.0 > 0).then(|| cursor_json(Some(at.plus(id.0 - listed.looked.run.first.0)))),
         "held_since": since.map(|since| since.0),
         "retained_until": retained_until,
         "expires": expires,

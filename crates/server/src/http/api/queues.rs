@@ -60,17 +60,16 @@ async fn one(
     Path((vhost, name)): Path<(String, String)>,
     ranges: Ranges,
 ) -> Answer {
-    let vhost = caller.vhost(&vhost)?;
-    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
-    let depths = inquiry::queues(&node.engine, std::iter::once(queue)).await?;
+    let queue = caller.queue(&vhost, &name)?;
+    let depths = inquiry::queues(&node.engine, std::iter::once(&queue)).await?;
     let depth = depths.get(queue.id).ok_or(Refusal::NotFound)?;
-    let mut shown = show(&node, queue, depth, ranges);
-    let details = consumers::of_queue(&node, queue).await?;
+    let mut shown = show(&node, &queue, depth, ranges);
+    let details = consumers::of_queue(&node, &queue).await?;
     if let Some(active) = consumers::single_active(&details) {
         shown["single_active_consumer_tag"] = active.clone();
     }
     shown["consumer_details"] = details;
-    shown["head_message_timestamp"] = head_timestamp(&node, queue).await?;
+    shown["head_message_timestamp"] = head_timestamp(&node, &queue).await?;
     Ok(Json(shown))
 }
 
@@ -116,11 +115,10 @@ async fn remove(
     Path((vhost, name)): Path<(String, String)>,
     Query(conditions): Query<Conditions>,
 ) -> Written {
-    let vhost = caller.vhost(&vhost)?;
-    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
+    let queue = caller.queue(&vhost, &name)?;
     let Conditions { if_unused, if_empty } = conditions;
     let errand = Errand::new(&node.engine, &caller);
-    errand.delete_queue(queue, if_unused, if_empty).await?;
+    errand.delete_queue(&queue, if_unused, if_empty).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -129,10 +127,9 @@ async fn purge(
     Extension(caller): Extension<Caller>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Written {
-    let vhost = caller.vhost(&vhost)?;
-    let queue = vhost.queue(name.as_bytes()).ok_or(Refusal::NotFound)?;
-    caller.require_access(vhost.name(), Access::Read, Resource::Queue(&queue.name))?;
-    Errand::new(&node.engine, &caller).purge(queue).await?;
+    let queue = caller.queue(&vhost, &name)?;
+    caller.require_access(&queue.vhost, Access::Read, Resource::Queue(&queue.name))?;
+    Errand::new(&node.engine, &caller).purge(&queue).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

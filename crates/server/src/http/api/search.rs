@@ -108,6 +108,15 @@ impl Question {
         }
         Ok(question)
     }
+
+    /// As many runs as may be needed: there is a message in each, and the one behind the last is where the next question begins.
+    fn page_runs(&self) -> usize {
+        let messages = match self.filter.is_open() {
+            true => self.looked_max.min(self.most as u64),
+            false => self.looked_max,
+        };
+        PAGE_RUNS.min(messages as usize + 1)
+    }
 }
 
 /// `next` of an answer: a number, or a consumer and a number.
@@ -162,7 +171,7 @@ async fn page(node: &Node, queue: &Queue, question: &Question) -> Result<Option<
             queue: queue.id,
             place: question.place,
             from: question.from,
-            most: PAGE_RUNS,
+            most: question.page_runs(),
             inquirer: inquirer.clone(),
         })]
     });
@@ -272,6 +281,23 @@ mod tests {
             assert!(cursor(odd).is_err(), "{odd}");
         }
         assert_eq!(cursor_json(None), Value::Null);
+    }
+
+    #[test]
+    fn no_more_runs_are_listed_than_may_be_needed() {
+        let check = |pairs: &[(&str, &str)], runs: usize| {
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            let question = Question::of(&pairs, Place::Ready).ok().unwrap();
+            assert_eq!(question.page_runs(), runs, "{pairs:?}");
+        };
+        check(&[], 101);
+        check(&[("count", "1")], 2);
+        check(&[("count", "1"), ("text", "x")], PAGE_RUNS);
+        check(&[("count", "1"), ("text", "x"), ("look", "9")], 10);
+        check(&[("count", "1000")], PAGE_RUNS);
     }
 
     #[test]

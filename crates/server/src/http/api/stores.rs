@@ -69,7 +69,7 @@ async fn list_any(
     Path(named): Named,
     Query(mut pairs): Query<Pairs>,
 ) -> Answer {
-    let queue = find(&caller, &named)?;
+    let queue = caller.queue(&named.0, &named.1)?;
     let state = pairs.iter().position(|(name, _)| name == "state");
     let state = state.map_or("ready".to_owned(), |at| pairs.remove(at).1);
     let place = match state.as_str() {
@@ -93,7 +93,7 @@ async fn list_parked(
     Path(named): Named,
     Query(pairs): Query<Pairs>,
 ) -> Answer {
-    let queue = find(&caller, &named)?;
+    let queue = caller.queue(&named.0, &named.1)?;
     list(&node, &caller, &queue, Place::Aside(Store::Parked), &pairs).await
 }
 
@@ -103,7 +103,7 @@ async fn list_retained(
     Path(named): Named,
     Query(pairs): Query<Pairs>,
 ) -> Answer {
-    let queue = find(&caller, &named)?;
+    let queue = caller.queue(&named.0, &named.1)?;
     list(&node, &caller, &queue, Place::Aside(Store::Retained), &pairs).await
 }
 
@@ -157,11 +157,6 @@ async fn discard_retained(
     .await
 }
 
-fn find(caller: &Caller, (vhost, name): &(String, String)) -> Result<Arc<Queue>, Refusal> {
-    let vhost = caller.vhost(vhost)?;
-    vhost.queue(name.as_bytes()).cloned().ok_or(Refusal::NotFound)
-}
-
 async fn list(node: &Node, caller: &Caller, queue: &Queue, place: Place, pairs: &Pairs) -> Answer {
     caller.require_queue(Access::Read, queue)?;
     let mut found = search(node, queue, Question::of(pairs, place)?).await?;
@@ -183,7 +178,7 @@ async fn order(
     (store, fate): (Store, ParkedFate),
     sent: Sent,
 ) -> Answer {
-    let queue = find(caller, named)?;
+    let queue = caller.queue(&named.0, &named.1)?;
     let access = match fate {
         ParkedFate::Redrive => Access::Write,
         ParkedFate::Discard => Access::Read,

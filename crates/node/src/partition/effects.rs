@@ -293,7 +293,7 @@ impl Partition {
                 }
                 let fanout = record::fanout(&targets);
                 let ranked = has_priorities(&messages);
-                for target in &targets {
+                for target in targets.iter() {
                     let bytes = record::charged_bytes(&messages, target.from, target.to, fanout);
                     self.space
                         .add(location, u64::from(target.to - target.from), u64::from(bytes));

@@ -60,14 +60,14 @@ const W1: Flow = Flow {
     keys: 1,
     queues: 1,
     properties: TRANSIENT,
-    allocations: 8,
+    allocations: 5,
 };
 const W2: Flow = Flow {
     name: "durable-single",
     durable: true,
     body_bytes: 1024,
     properties: PERSISTENT,
-    allocations: 16,
+    allocations: 10,
     ..W1
 };
 
@@ -76,14 +76,14 @@ const FLOWS: [Flow; 9] = [
     Flow {
         name: "transient",
         messages: 1000,
-        allocations: 14,
+        allocations: 11,
         ..W1
     },
     Flow {
         name: "fanout",
         messages: 1000,
         queues: 10,
-        allocations: 15,
+        allocations: 12,
         ..W1
     },
     W2,
@@ -91,13 +91,13 @@ const FLOWS: [Flow; 9] = [
         name: "durable",
         messages: 1000,
         acked: 100,
-        allocations: 112,
+        allocations: 77,
         ..W2
     },
     Flow {
         name: "durable-each-acked",
         messages: 100,
-        allocations: 19,
+        allocations: 13,
         ..W2
     },
     Flow {
@@ -105,7 +105,7 @@ const FLOWS: [Flow; 9] = [
         messages: 1000,
         acked: 100,
         keys: 10,
-        allocations: 139,
+        allocations: 109,
         ..W2
     },
     Flow {
@@ -114,7 +114,7 @@ const FLOWS: [Flow; 9] = [
         acked: 100,
         keys: 10,
         properties: REAL,
-        allocations: 151,
+        allocations: 121,
         ..W2
     },
     Flow {
@@ -122,7 +122,7 @@ const FLOWS: [Flow; 9] = [
         messages: 1000,
         keys: 10,
         properties: REAL,
-        allocations: 24,
+        allocations: 22,
         ..W1
     },
 ];

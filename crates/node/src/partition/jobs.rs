@@ -95,7 +95,7 @@ impl Partition {
         });
         self.jobs.push_back(StagedJob {
             job,
-            staged: std::mem::take(&mut self.staged),
+            staged: std::mem::replace(&mut self.staged, self.staged_spares.pop().unwrap_or_default()),
         });
     }
 }

@@ -67,7 +67,7 @@ const W2: Flow = Flow {
     durable: true,
     body_bytes: 1024,
     properties: PERSISTENT,
-    allocations: 10,
+    allocations: 9,
     ..W1
 };
 
@@ -91,13 +91,13 @@ const FLOWS: [Flow; 9] = [
         name: "durable",
         messages: 1000,
         acked: 100,
-        allocations: 77,
+        allocations: 73,
         ..W2
     },
     Flow {
         name: "durable-each-acked",
         messages: 100,
-        allocations: 13,
+        allocations: 12,
         ..W2
     },
     Flow {
@@ -105,7 +105,7 @@ const FLOWS: [Flow; 9] = [
         messages: 1000,
         acked: 100,
         keys: 10,
-        allocations: 109,
+        allocations: 105,
         ..W2
     },
     Flow {
@@ -114,7 +114,7 @@ const FLOWS: [Flow; 9] = [
         acked: 100,
         keys: 10,
         properties: REAL,
-        allocations: 121,
+        allocations: 117,
         ..W2
     },
     Flow {

@@ -10,6 +10,8 @@ use everack_storage::Position;
 
 use crate::buffers::Lent;
 
+use crate::few::Few;
+
 /// Numbers the jobs of one origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
@@ -50,7 +52,7 @@ pub struct AppendJob {
     /// The framed records.
     pub frames: Lent,
     /// Whose they are; one share but for transactions over several partitions.
-    pub shares: Vec<Share>,
+    pub shares: Few<Share>,
     /// What happens to it while the disk is full.
     pub lane: Lane,
     /// Whether somebody waits for it. What nobody waits for (settlements) may ride along with the next sync, but waits no

@@ -13,6 +13,7 @@ use everack_broker::ids::{Millis, QueueId};
 use everack_storage::{Frames, Position};
 
 use crate::append::{AppendJob, JobId, Lane, Origin, Share};
+use crate::few::Few;
 use crate::machine::Machine;
 use crate::notice::Notice;
 use crate::outbox::Outbox;
@@ -303,10 +304,10 @@ impl CatalogService {
             self.job_next = JobId(job.0 + 1);
             outbox.jobs.push(AppendJob {
                 frames: std::mem::take(&mut self.frames).into(),
-                shares: vec![Share {
+                shares: Few::One(Share {
                     origin: Origin::Catalog,
                     job,
-                }],
+                }),
                 lane,
                 urgent: true,
             });

@@ -17,6 +17,7 @@ pub mod session;
 
 pub mod alarms;
 pub mod charge;
+pub mod few;
 mod growth;
 pub mod large;
 pub mod ledger;

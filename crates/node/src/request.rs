@@ -14,6 +14,7 @@ use everack_storage::Position;
 
 use crate::append::JobId;
 use crate::charge::Charge;
+use crate::few::Few;
 use crate::link::Link;
 use crate::messages::Messages;
 use crate::record::Range;
@@ -223,7 +224,7 @@ pub struct Publish {
     /// The messages.
     pub messages: Messages,
     /// Where they go; targets of other partitions are passed over.
-    pub runs: Arc<[RoutedRun]>,
+    pub runs: Few<RoutedRun>,
     /// The publisher.
     pub reply: Reply,
     /// The channel's confirm entry that this partition has to complete, if the channel confirms.

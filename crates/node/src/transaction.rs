@@ -88,7 +88,7 @@ impl Assembly {
         record::encode_transaction_end(&mut frames, self.transaction);
         Contribution::Whole(AppendJob {
             frames: frames.into(),
-            shares,
+            shares: shares.into_iter().collect(),
             lane: Lane::Publish,
             urgent: true,
         })

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use everack_cluster::{Commit as _, CommitLog, Standalone};
 use everack_node::alarms::Resource;
-use everack_node::append::{AppendJob, JobId, Lane, Origin, Written};
+use everack_node::append::{AppendJob, JobId, Lane, Origin, Share, Written};
 use everack_node::commits::Commits;
 use everack_node::rounds::Rounds;
 use everack_storage::{AppendError, Position};
@@ -147,13 +147,13 @@ impl Writer {
     pub(crate) fn take_topology_shares(&mut self) -> Vec<JobId> {
         let mut taken = Vec::new();
         for job in &mut self.waiting {
-            job.shares.retain(|share| {
-                let topology = share.origin == Origin::Catalog;
-                if topology {
-                    taken.push(share.job);
-                }
-                !topology
-            });
+            let (topology, others): (Vec<Share>, Vec<Share>) = job
+                .shares
+                .iter()
+                .copied()
+                .partition(|share| share.origin == Origin::Catalog);
+            taken.extend(topology.iter().map(|share| share.job));
+            job.shares = others.into_iter().collect();
         }
         taken
     }
@@ -295,7 +295,7 @@ impl Core {
             let end = writer.log().appended();
             writer
                 .written
-                .extend(job.shares.into_iter().map(|share| (share, end, end)));
+                .extend(job.shares.iter().map(|share| (*share, end, end)));
             return;
         }
         let is_move = self.is_move(&job);
@@ -326,7 +326,7 @@ impl Core {
                 let end = writer.log().appended();
                 writer
                     .written
-                    .extend(job.shares.into_iter().map(|share| (share, end, end)));
+                    .extend(job.shares.iter().map(|share| (*share, end, end)));
             }
             Err(AppendError::Full) => self.park(writer, job),
             Err(_) => self.die(),

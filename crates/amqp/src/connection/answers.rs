@@ -9,6 +9,9 @@ use crate::encoding::{self, DeliverHead};
 use crate::wire::method::{Method, basic, channel, connection};
 use crate::wire::primitive::ShortString;
 
+/// The longest list of settled ranges that is kept for the next acks.
+const RANGES_KEPT: usize = 64;
+
 /// Deliveries to one consumer: where they come from and what is expected of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Delivery {
@@ -175,7 +178,8 @@ impl Connection {
     /// Appends all confirms that are ready to the output, one frame for each stretch. To be called once a
     /// turn, after returns and before the output is written.
     pub fn flush_confirms(&mut self) {
-        for number in std::mem::take(&mut self.confirms_ready) {
+        let mut ready = std::mem::take(&mut self.confirms_ready);
+        for number in ready.drain(..) {
             let entry = self
                 .channels
                 .get_mut(usize::from(number))
@@ -188,6 +192,15 @@ impl Connection {
                 channel.confirms.flush(number, &mut self.out);
                 self.confirmed += before - channel.confirms.unconfirmed();
             }
+        }
+        self.confirms_ready = ready;
+    }
+
+    /// Takes back the list of an [`Event::Settle`](crate::event::Event::Settle) that has been dealt with, for the next one.
+    pub fn take_back(&mut self, mut settled: Vec<DeliveryRange>) {
+        if settled.capacity() <= RANGES_KEPT {
+            settled.clear();
+            self.settled = settled;
         }
     }
 

@@ -112,7 +112,7 @@ impl Connection {
         else {
             return Ok(None);
         };
-        let mut settled = Vec::new();
+        let mut settled = std::mem::take(&mut self.settled);
         let mut used = 0;
         while let Some((tag, multiple)) = read_ack(&input[used..], number) {
             match settle(channel, tag, multiple, &mut settled) {

@@ -29,6 +29,7 @@ use self::channel::{Channel, State};
 use self::liveness::Liveness;
 pub use self::status::{ChannelMode, ChannelStatus, Status};
 use crate::Millis;
+use crate::deliveries::DeliveryRange;
 use crate::error::{Error, Scope};
 use crate::event::{Event, Failure};
 use crate::settings::Settings;
@@ -54,6 +55,8 @@ pub struct Connection {
     incarnation: u32,
     /// Channels whose confirms may be ready to send.
     confirms_ready: Vec<u16>,
+    /// An empty list for the next acks.
+    settled: Vec<DeliveryRange>,
     /// Publishes whose confirms were sent, over all channels that ever were.
     confirmed: u64,
     /// The frame whose payload is being received, when it does not wait in the input as a whole.
@@ -147,6 +150,7 @@ impl Connection {
             channels_open: 0,
             incarnation: 0,
             confirms_ready: Vec::new(),
+            settled: Vec::new(),
             confirmed: 0,
             streaming: None,
             assembled_bytes: 0,

@@ -109,6 +109,7 @@ pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
         );
         match method.and_then(|method| find_content(rest, method, limits)) {
             Ok(message) => {
+                run.make_room(message.bytes, input.len(), limits.messages_max);
                 run.push(message, same.is_some_and(|(last, _)| last.flags == message.flags));
                 last = Some((message, &rest[..message.shape_bytes()]));
             }
@@ -124,7 +125,15 @@ pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
 }
 
 impl Run {
-    /// Gives back what doubling took too much: a batch may live long in a queue.
+    /// Makes room for as many messages as there are if all take as many bytes as the first: a list that grows is copied at each step.
+    fn make_room(&mut self, bytes: usize, input_bytes: usize, messages_max: usize) {
+        if self.entries.is_empty() {
+            let count = (input_bytes / bytes).clamp(1, messages_max);
+            self.entries.reserve_exact(count);
+        }
+    }
+
+    /// Gives back what was taken too much: a batch may live long in a queue.
     fn shrink(&mut self) {
         let length = self.entries.len();
         if self.entries.capacity() > length + length / 2 {

@@ -16,6 +16,11 @@ use crate::outbox::Outbox;
 use crate::record::{self, Counted, Range, SetAside, Target};
 use crate::request::Reply;
 
+/// The longest list of what waits for a job that is kept for the next one.
+const STAGED_KEPT: usize = 256;
+/// How many such lists are kept: as many as jobs are mostly under way.
+const STAGED_SPARES_MAX: usize = 8;
+
 impl Partition {
     pub(super) fn carry_out(&mut self, effect: Effect<Messages>, outbox: &mut Outbox) {
         match effect {
@@ -271,8 +276,12 @@ impl Partition {
             index.unwrap_or_else(|| panic!("job {} became durable twice or was never handed out", job.0));
         let done = self.jobs.remove(index).expect("the index was just found");
         self.applied = self.applied.max(end);
-        for staged in done.staged {
+        let mut list = done.staged;
+        for staged in list.drain(..) {
             self.take_effect(staged, base, now, outbox);
+        }
+        if list.capacity() <= STAGED_KEPT && self.staged_spares.len() < STAGED_SPARES_MAX {
+            self.staged_spares.push(list);
         }
     }
 
@@ -293,7 +302,7 @@ impl Partition {
                 }
                 let fanout = record::fanout(&targets);
                 let ranked = has_priorities(&messages);
-                for target in &targets {
+                for target in targets.iter() {
                     let bytes = record::charged_bytes(&messages, target.from, target.to, fanout);
                     self.space
                         .add(location, u64::from(target.to - target.from), u64::from(bytes));

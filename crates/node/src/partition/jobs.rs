@@ -6,6 +6,7 @@ use everack_storage::Frames;
 use super::Partition;
 use super::staged::{Staged, StagedJob};
 use crate::append::{AppendJob, JobId, Lane, Origin, Share};
+use crate::few::Few;
 use crate::outbox::Outbox;
 use crate::record::{self, Range};
 
@@ -85,16 +86,16 @@ impl Partition {
         let lane = if self.urgent { Lane::Publish } else { Lane::Settle };
         outbox.jobs.push(AppendJob {
             frames: std::mem::replace(&mut self.frames, self.buffers.lend()),
-            shares: vec![Share {
+            shares: Few::One(Share {
                 origin: Origin::Partition(self.id),
                 job,
-            }],
+            }),
             lane,
             urgent: std::mem::take(&mut self.urgent),
         });
         self.jobs.push_back(StagedJob {
             job,
-            staged: std::mem::take(&mut self.staged),
+            staged: std::mem::replace(&mut self.staged, self.staged_spares.pop().unwrap_or_default()),
         });
     }
 }

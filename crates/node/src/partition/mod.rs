@@ -74,6 +74,8 @@ pub struct Partition {
     frames: Lent,
     buffers: Arc<Buffers>,
     staged: Vec<Staged>,
+    // Empty lists for the next jobs.
+    staged_spares: Vec<Vec<Staged>>,
     urgent: bool,
     settled: Vec<Range>,
     counted: Vec<Counted>,
@@ -122,6 +124,7 @@ impl Partition {
             frames: Lent::default(),
             buffers: Arc::default(),
             staged: Vec::new(),
+            staged_spares: Vec::new(),
             urgent: false,
             settled: Vec::new(),
             counted: Vec::new(),

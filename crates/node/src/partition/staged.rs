@@ -9,6 +9,7 @@ use super::admission::{Deadline, Reserved};
 use super::numbering::Numbered;
 use crate::append::JobId;
 use crate::charge::Charge;
+use crate::few::Few;
 use crate::messages::Messages;
 use crate::record::{self, Range, Target};
 use crate::report::{Inquirer, Report};
@@ -28,7 +29,7 @@ pub(super) enum Staged {
     /// Messages of durable queues.
     Publish {
         offset: u32,
-        targets: Box<[Target]>,
+        targets: Few<Target>,
         messages: Messages,
         accept: Option<Accept>,
         extras: Option<Box<Extras>>,
@@ -148,7 +149,7 @@ impl<'a> Framing<'a> {
             };
             self.staged.push(Staged::Publish {
                 offset,
-                targets: piece.into(),
+                targets: piece.iter().copied().collect(),
                 messages: messages.clone(),
                 accept,
                 extras,

@@ -420,9 +420,10 @@ impl Session {
             self.gather_settles(channel, outcome, ranges);
             return;
         }
-        for range in ranges {
-            self.push_settle(settle_of(&range, outcome));
+        for range in &ranges {
+            self.push_settle(settle_of(range, outcome));
         }
+        self.connection.take_back(ranges);
     }
 
     /// Hands a settlement on, together with the one before it if it goes on where that ends.

@@ -53,7 +53,7 @@ use crate::link::Link;
 use crate::notice::Notice;
 use crate::recall::Recall;
 use crate::report::Report;
-use crate::request::Request;
+use crate::request::{Request, RoutedRun};
 use crate::shared::{Shared, partition_of};
 use crate::translate::to_amqp;
 pub(crate) use publish::partitions_of;
@@ -119,6 +119,8 @@ pub struct Session {
     /// Answers of the catalog that came before one of a partition that has to be told first.
     early: VecDeque<(u16, CatalogAnswer)>,
     notices: Vec<Notice>,
+    /// Empty, for the next batch.
+    runs: Vec<RoutedRun>,
     /// It has declared exclusive queues, which go with it.
     exclusive: bool,
     /// It has published, or begun to, so alarms concern it.
@@ -175,6 +177,7 @@ impl Session {
             held: None,
             early: VecDeque::new(),
             notices: Vec::new(),
+            runs: Vec::new(),
             exclusive: false,
             publishes: false,
             blocked: false,

@@ -22,6 +22,7 @@ use super::replies::Answering;
 use super::routes::LastRoute;
 use super::traces::Ways;
 use super::transaction::to_gather;
+use crate::few::Few;
 use crate::messages::Messages;
 use crate::replies::REPLY_NAME;
 use crate::report::Published;
@@ -31,6 +32,8 @@ use crate::translate::to_amqp;
 
 /// Class and method of `basic.publish`.
 const PUBLISH: (u16, u16) = (60, 40);
+/// The longest list of runs that is kept for the next batch.
+const RUNS_KEPT: usize = 64;
 
 /// A published batch with its routes, before it goes anywhere.
 #[derive(Default)]
@@ -110,7 +113,7 @@ impl Session {
 
     fn route_batch(&mut self, channel: u16, batch: &Batch) -> Routed {
         let mut routed = Routed {
-            runs: Vec::with_capacity(batch.groups.len()),
+            runs: self.empty_runs(batch.groups.len()),
             ..Routed::default()
         };
         for group in &batch.groups {
@@ -421,7 +424,7 @@ impl Session {
         &mut self,
         channel: u16,
         (messages, traced): (Messages, Option<TracedBatch>),
-        runs: Vec<RoutedRun>,
+        mut runs: Vec<RoutedRun>,
         refused: &[(u16, u16)],
         first_number: u64,
         end: u16,
@@ -429,7 +432,7 @@ impl Session {
         if end == 0 {
             return;
         }
-        let partitions = partitions_of(&runs);
+        let partitions = few_partitions_of(&runs);
         let mut confirm = None;
         if first_number > 0 {
             let last = first_number + u64::from(end) - 1;
@@ -446,7 +449,7 @@ impl Session {
         let publish = Publish {
             bytes: messages.chunk.len(),
             messages,
-            runs: runs.into(),
+            runs: runs.drain(..).collect(),
             reply: self.reply(channel),
             confirm,
             traced,
@@ -455,6 +458,21 @@ impl Session {
             self.publish_to(*partition, publish.clone());
         }
         self.publish_to(*last, publish);
+        self.keep(runs);
+    }
+
+    /// An empty list with room for so many runs.
+    fn empty_runs(&mut self, count: usize) -> Vec<RoutedRun> {
+        let mut runs = std::mem::take(&mut self.runs);
+        runs.reserve(count);
+        runs
+    }
+
+    /// Keeps an empty list for the next batch.
+    fn keep(&mut self, runs: Vec<RoutedRun>) {
+        if runs.capacity() <= RUNS_KEPT {
+            self.runs = runs;
+        }
     }
 
     fn publish_to(&mut self, partition: PartitionId, publish: Publish) {
@@ -473,6 +491,17 @@ impl Session {
                 ReplyCode::NoRoute.name(),
             );
         }
+    }
+}
+
+/// As [`partitions_of`]: one, mostly.
+fn few_partitions_of(runs: &[RoutedRun]) -> Few<PartitionId> {
+    let targets = runs.iter().flat_map(|run| run.route.targets.iter());
+    let mut partitions = targets.map(|target| target.partition);
+    let first = partitions.next();
+    match first.filter(|first| partitions.all(|other| other == *first)) {
+        Some(only) => Few::One(only),
+        None => partitions_of(runs).into_iter().collect(),
     }
 }
 

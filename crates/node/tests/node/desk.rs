@@ -236,7 +236,7 @@ impl Desk {
             self.progress.appended(end, job.frames.bytes() as u64);
             self.durable
                 .borrow_mut()
-                .extend(job.shares.into_iter().map(|share| (share, base, end)));
+                .extend(job.shares.iter().map(|share| (*share, base, end)));
         }
         self.progress.committed(log.commit().expect("the disk works"));
     }

@@ -7,6 +7,7 @@ use everack_broker::arguments::{Arguments, Value};
 use everack_broker::catalog::Queue;
 use everack_broker::ids::ConsumerId;
 use everack_broker::partition::SettleOutcome;
+use everack_node::few::Few;
 use everack_node::notice::Notice;
 use everack_node::request::{Publish, Request, RoutedRun, Settle, TransactionPart};
 use everack_node::transaction::Assembly;
@@ -269,7 +270,7 @@ fn confirmed(desk: &Desk, bodies: &[&[u8]], queue: &Queue) -> Option<Vec<(u16, u
     };
     let publish = Publish {
         messages,
-        runs: Arc::new([run]),
+        runs: Few::One(run),
         reply,
         confirm: Some(1),
         bytes: 0,
@@ -376,7 +377,7 @@ fn what_is_refused_is_charged_until_it_is_elsewhere() {
         let (route, from, to) = (Arc::new(route), 0, 1);
         let publish = Publish {
             messages,
-            runs: Arc::new([RoutedRun { route, from, to }]),
+            runs: Few::One(RoutedRun { route, from, to }),
             reply,
             confirm: Some(1),
             bytes,

@@ -236,7 +236,7 @@ mod tests {
     fn job(urgent: bool) -> AppendJob {
         AppendJob {
             frames: Frames::with_capacity(0).into(),
-            shares: Vec::new(),
+            shares: [].into_iter().collect(),
             lane: Lane::Settle,
             urgent,
         }

@@ -127,6 +127,16 @@ impl Case {
         matches!(self, Self::Load(workload) if workload.persistent && !workload.dressed && workload.backlog == 0)
     }
 
+    /// Whether it tells how much memory something takes. A process that has had as much of it before takes it from what it kept, and
+    /// one that has only just started gives back meanwhile what its start took.
+    pub fn needs_rested_process(&self) -> bool {
+        match self {
+            Self::Load(workload) => workload.backlog > 0,
+            Self::Connections | Self::Bindings | Self::Scale(_) => true,
+            Self::Start | Self::Declares | Self::Restart | Self::Crowd | Self::Fairness(_) => false,
+        }
+    }
+
     /// Measures it on a broker.
     pub fn run(&self, peer: &mut Peer, setting: &Setting<'_>) -> anyhow::Result<Found> {
         let figures = match self {

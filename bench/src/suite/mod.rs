@@ -39,11 +39,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
 use crate::args::HowArgs;
 use crate::peer::{self, Peer};
+use crate::process;
 use case::{Case, Setting};
 use results::{Measured, Results};
 
@@ -52,6 +55,10 @@ pub type Figures = BTreeMap<String, f64>;
 
 /// The name of what is no broker but the machine under all of them.
 pub const MACHINE: &str = "machine";
+
+/// What a start took is given back within this time, or the memory is looked at again.
+const REST_LOOK: Duration = Duration::from_secs(4);
+const REST_LOOKS_MAX: usize = 5;
 
 /// Measures everything that has a target.
 #[derive(clap::Args, Debug)]
@@ -163,6 +170,9 @@ fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Resu
             results.add(Measured::new(case, MACHINE, round, figures));
         }
         for peer in &mut peers {
+            if case.needs_rested_process() {
+                rested(peer, round)?;
+            }
             let setting = Setting {
                 how: &args.how,
                 scale: args.scale,
@@ -182,6 +192,23 @@ fn measure(case: &Case, args: &SuiteArgs, results: &mut Results) -> anyhow::Resu
                 ..Measured::new(case, name, round, found.figures)
             });
         }
+    }
+    Ok(())
+}
+
+/// A process for this round alone, whose memory has stopped changing.
+fn rested(peer: &mut Peer, round: u32) -> anyhow::Result<()> {
+    if round > 1 {
+        peer.restart_with(&[])?;
+    }
+    let mut resident = None;
+    for _ in 0..REST_LOOKS_MAX {
+        let now = process::resident(peer.pid());
+        if resident == Some(now) {
+            break;
+        }
+        resident = Some(now);
+        thread::sleep(REST_LOOK);
     }
     Ok(())
 }

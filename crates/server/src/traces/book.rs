@@ -33,6 +33,8 @@ pub(crate) struct Ended {
     pub(super) parent: Option<u64>,
     pub(super) begun: Nanos,
     pub(super) ended: Nanos,
+    /// What it came to.
+    pub(super) outcome: &'static str,
     pub(super) stretch: Stretch,
 }
 
@@ -40,7 +42,6 @@ pub(crate) struct Ended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stretch {
     Publish {
-        outcome: &'static str,
         confirms: bool,
         /// Queues that it went to, and queues among them that did not take it.
         places: u32,
@@ -48,25 +49,11 @@ pub(super) enum Stretch {
         /// The sync that made it durable.
         sync: Option<(Nanos, Nanos)>,
     },
-    Wait {
+    InQueue {
         queue: Name,
-        outcome: &'static str,
+        /// It had come back before.
         redelivered: bool,
-    },
-    Deliver {
-        queue: Name,
-        outcome: &'static str,
-        redelivered: bool,
-        consumer: Option<Arc<Consumer>>,
-    },
-    DeadLetter {
-        queue: Name,
-        outcome: &'static str,
-        death: Death,
-    },
-    SetAside {
-        queue: Name,
-        outcome: &'static str,
+        stage: Stage,
     },
 }
 
@@ -104,8 +91,9 @@ struct Copy {
     stage: Stage,
 }
 
-#[derive(Clone, Debug)]
-enum Stage {
+/// Where in its queue a copy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
     Waiting,
     With {
         consumer: Option<Arc<Consumer>>,
@@ -380,8 +368,8 @@ impl Publish {
             parent: None,
             begun: self.begun,
             ended: now,
+            outcome,
             stretch: Stretch::Publish {
-                outcome,
                 confirms: self.confirms,
                 places: self.places,
                 missed: self.missed,
@@ -394,36 +382,18 @@ impl Publish {
 impl Copy {
     /// The stretch that it is in, which ends now.
     fn ended(&self, outcome: &'static str, now: Nanos) -> Ended {
-        let (queue, redelivered) = (self.queue.clone(), self.redelivered);
-        let stretch = match &self.stage {
-            Stage::Waiting => Stretch::Wait {
-                queue,
-                outcome,
-                redelivered,
-            },
-            Stage::With {
-                consumer,
-                redelivered,
-            } => Stretch::Deliver {
-                queue,
-                outcome,
-                redelivered: *redelivered,
-                consumer: consumer.clone(),
-            },
-            Stage::Dying(death) => Stretch::DeadLetter {
-                queue,
-                outcome,
-                death: *death,
-            },
-            Stage::Aside => Stretch::SetAside { queue, outcome },
-        };
         Ended {
             trace: self.trace.clone(),
             number: Some(self.number),
             parent: self.parent,
             begun: self.since,
             ended: now,
-            stretch,
+            outcome,
+            stretch: Stretch::InQueue {
+                queue: self.queue.clone(),
+                redelivered: self.redelivered,
+                stage: self.stage.clone(),
+            },
         }
     }
 }

@@ -5,7 +5,7 @@ use everack_broker::name::Name;
 use everack_broker::partition::Death;
 use everack_node::traces::Trace;
 
-use super::book::{Consumer, Ended, Stretch, died_of};
+use super::book::{Consumer, Ended, Stage, Stretch, died_of};
 use super::otlp::{
     Event, ExportTraceServiceRequest, KeyValue, Kind, Resource, ResourceSpans, Scope, ScopeSpans, Span,
     Status, attribute, flags,
@@ -109,7 +109,7 @@ pub(super) fn span(ended: &Ended, seed: &Seed) -> Span {
         attributes,
         events: described.events,
         status: described.error.then(|| Status {
-            message: described.outcome.to_owned(),
+            message: ended.outcome.to_owned(),
             code: 2,
         }),
         flags,
@@ -144,7 +144,6 @@ fn common(trace: &Trace) -> Vec<KeyValue> {
 struct Described {
     name: String,
     kind: Kind,
-    outcome: &'static str,
     error: bool,
     attributes: Vec<KeyValue>,
     events: Vec<Event>,
@@ -154,13 +153,12 @@ impl Described {
     fn of(ended: &Ended) -> Self {
         match &ended.stretch {
             Stretch::Publish {
-                outcome,
                 confirms,
                 places,
                 missed,
                 sync,
             } => {
-                let mut described = Self::publish(&ended.trace, outcome);
+                let mut described = Self::publish(&ended.trace, ended.outcome);
                 described.attributes.extend([
                     attribute("everack.confirms", *confirms),
                     attribute("everack.queues", i64::from(*places)),
@@ -174,46 +172,28 @@ impl Described {
                 }
                 described
             }
-            Stretch::Wait {
+            Stretch::InQueue {
                 queue,
-                outcome,
                 redelivered,
+                stage,
             } => {
-                let mut described = Self::in_queue("wait", Kind::Internal, &ended.trace, queue, outcome);
-                let redelivered = attribute("everack.redelivered", *redelivered);
-                described.attributes.push(redelivered);
-                described
-            }
-            Stretch::Deliver {
-                queue,
-                outcome,
-                redelivered,
-                consumer,
-            } => {
-                let mut described = Self::in_queue("deliver", Kind::Producer, &ended.trace, queue, outcome);
-                let redelivered = attribute("everack.redelivered", *redelivered);
-                described.attributes.push(redelivered);
-                if let Some(consumer) = consumer {
-                    described.consumer(consumer);
+                let mut described = Self::in_queue(ended, queue, stage);
+                match stage {
+                    Stage::Waiting => described.redelivered(*redelivered),
+                    Stage::With {
+                        consumer,
+                        redelivered,
+                    } => {
+                        described.redelivered(*redelivered);
+                        consumer.iter().for_each(|consumer| described.consumer(consumer));
+                    }
+                    Stage::Dying(death) => {
+                        let died_of = attribute("everack.died_of", died_of(*death));
+                        described.attributes.push(died_of);
+                    }
+                    Stage::Aside => {}
                 }
                 described
-            }
-            Stretch::DeadLetter {
-                queue,
-                outcome,
-                death,
-            } => {
-                let operation = match death {
-                    Death::Due => "release",
-                    _ => "dead-letter",
-                };
-                let mut described = Self::in_queue(operation, Kind::Internal, &ended.trace, queue, outcome);
-                let died_of = attribute("everack.died_of", died_of(*death));
-                described.attributes.push(died_of);
-                described
-            }
-            Stretch::SetAside { queue, outcome } => {
-                Self::in_queue("set aside", Kind::Internal, &ended.trace, queue, outcome)
             }
         }
     }
@@ -233,25 +213,25 @@ impl Described {
         Self {
             name: format!("publish {destination}"),
             kind: Kind::Server,
-            outcome,
             error: matches!(outcome, "returned" | "refused" | "partly refused"),
             attributes,
             events: Vec::new(),
         }
     }
 
-    fn in_queue(
-        operation: &'static str,
-        kind: Kind,
-        trace: &Trace,
-        queue: &Name,
-        outcome: &'static str,
-    ) -> Self {
+    fn in_queue(ended: &Ended, queue: &Name, stage: &Stage) -> Self {
+        let (trace, outcome) = (&ended.trace, ended.outcome);
+        let (operation, kind) = match stage {
+            Stage::Waiting => ("wait", Kind::Internal),
+            Stage::With { .. } => ("deliver", Kind::Producer),
+            Stage::Dying(Death::Due) => ("release", Kind::Internal),
+            Stage::Dying(_) => ("dead-letter", Kind::Internal),
+            Stage::Aside => ("set aside", Kind::Internal),
+        };
         let destination = destination([&trace.exchange, &trace.routing_key, queue]);
         Self {
             name: format!("{operation} {queue}"),
             kind,
-            outcome,
             error: matches!(
                 outcome,
                 "rejected" | "failed" | "damaged" | "delivery limit" | "cycle"
@@ -264,6 +244,11 @@ impl Described {
             ],
             events: Vec::new(),
         }
+    }
+
+    fn redelivered(&mut self, redelivered: bool) {
+        let redelivered = attribute("everack.redelivered", redelivered);
+        self.attributes.push(redelivered);
     }
 
     fn synced(&mut self, begun: u64, ended: u64) {

@@ -1,6 +1,6 @@
 //! Several queues at once: who moves which, how fast, and what is said meanwhile.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +10,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::address;
 use crate::journal::Journals;
-use crate::link::Ends;
+use crate::link::{self, Ends};
 use crate::mover::Mover;
 use crate::plan::Task;
 use crate::report::Row;
 
 /// How often the progress is told.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// How long a source may take until acknowledgements are on its disk: RabbitMQ's queues write them once they have been idle for 200 ms.
+const SETTLED: Duration = Duration::from_millis(500);
 /// What a message is taken to be large if the source does not say it, in bytes.
 const MESSAGE_BYTES: u64 = 4096;
 
@@ -85,6 +87,7 @@ impl Shared {
 /// Moves all queues, `parallel` at a time, the largest first.
 pub(crate) async fn work(shared: Arc<Shared>, tasks: Vec<Task>, parallel: usize) -> Vec<Row> {
     let total: u64 = tasks.iter().map(|task| task.messages).sum();
+    let all = tasks.clone();
     let left: Arc<Mutex<VecDeque<Task>>> = Arc::new(Mutex::new(tasks.into()));
     let progress = tokio::spawn(tell_progress(Arc::clone(&shared), total));
     let mut movers = Vec::new();
@@ -104,9 +107,33 @@ pub(crate) async fn work(shared: Arc<Shared>, tasks: Vec<Task>, parallel: usize)
     for mover in movers {
         rows.extend(mover.await.expect("a mover does not panic"));
     }
+    look_again(&shared, &all, &mut rows).await;
     progress.abort();
     rows.sort_by(|one, other| (&one.vhost, &one.queue).cmp(&(&other.vhost, &other.queue)));
     rows
+}
+
+/// A source that was killed has queues again that had been empty: acknowledgements which were not yet on its disk. What it brings back is
+/// taken away from it once more, and not published a second time.
+async fn look_again(shared: &Arc<Shared>, tasks: &[Task], rows: &mut [Row]) {
+    sleep(SETTLED).await;
+    let places: HashMap<_, _> = tasks
+        .iter()
+        .map(|task| ((&*task.vhost, &*task.queue), task))
+        .collect();
+    let mut mover = Mover::new(Arc::clone(shared));
+    for row in rows.iter_mut().filter(|row| row.problem.is_none()) {
+        let task = places[&(&*row.vhost, &*row.queue)];
+        if let Err(error) = mover.look_again(task, row).await {
+            // What was moved was counted then.
+            shared.say(&format!(
+                "{}: not looked at again: {}",
+                task.shown(),
+                link::told(&error)
+            ));
+            break;
+        }
+    }
 }
 
 async fn tell_progress(shared: Arc<Shared>, total: u64) {

@@ -47,6 +47,12 @@ pub(crate) struct Leg {
     pub(crate) has_gap: bool,
     /// Messages in the target when everything had been moved.
     pub(crate) target_after: Option<u64>,
+    /// The source's first message was looked at after that, so it counts as delivered before from then on.
+    #[serde(default)]
+    pub(crate) looked: bool,
+    /// It was finished once, and the source has brought back what was moved.
+    #[serde(default)]
+    pub(crate) reopened: bool,
 }
 
 /// The directory of all journals, held by this process alone.
@@ -219,9 +225,23 @@ impl Journal {
         self.write_header()
     }
 
+    /// Writes down that the source's first message is about to be looked at, after all had been moved.
+    pub(crate) fn looking(&mut self) -> anyhow::Result<()> {
+        self.leg.looked = true;
+        self.write_header()
+    }
+
+    /// Writes down that what was finished goes on: the source has brought back what was moved.
+    pub(crate) fn reopen(&mut self) -> anyhow::Result<()> {
+        self.leg.target_after = None;
+        self.leg.reopened = true;
+        self.write_header()
+    }
+
     /// Writes down that everything is moved.
     pub(crate) fn finish(&mut self, target_after: u64) -> anyhow::Result<()> {
         self.leg.target_after = Some(target_after);
+        (self.leg.looked, self.leg.reopened) = (false, false);
         self.write_header()
     }
 
@@ -253,6 +273,8 @@ mod tests {
             earlier: 0,
             has_gap: false,
             target_after: None,
+            looked: false,
+            reopened: false,
         }
     }
 

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lapin::options::{ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::message::BasicGetMessage;
+use lapin::options::{
+    BasicGetOptions, BasicRejectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
@@ -144,6 +148,19 @@ pub(crate) async fn expected_count(
         }
         sleep(QUIET).await;
     }
+}
+
+/// The first message of a queue, which goes back to its place; it counts as delivered once more.
+pub(crate) async fn first(connection: &Connection, queue: &str) -> anyhow::Result<Option<BasicGetMessage>> {
+    let channel = channel(connection).await?;
+    let get = channel.basic_get(queue.into(), BasicGetOptions::default());
+    let message = timeout(ANSWER_MAX, get).await.context("no message in time")??;
+    if let Some(message) = &message {
+        let back = BasicRejectOptions { requeue: true };
+        channel.basic_reject(message.delivery_tag, back).await?;
+    }
+    close(&channel).await;
+    Ok(message)
 }
 
 pub(crate) async fn close(channel: &Channel) {

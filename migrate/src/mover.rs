@@ -10,8 +10,8 @@ use crate::crew::Shared;
 use crate::journal::{Journal, Leg};
 use crate::link::{self, Link};
 use crate::plan::Task;
-use crate::pump::{Pump, Refused, Stranger};
-use crate::reconcile::{Known, Resumption, reconcile};
+use crate::pump::{Pump, Refused, Stranger, identify};
+use crate::reconcile::{Front, Known, Resumption, came_back, reconcile};
 use crate::report::Row;
 
 /// How long to wait before a broker that is away is tried again.
@@ -36,6 +36,25 @@ impl Mover {
             self.hang_up().await;
         }
         row
+    }
+
+    /// Looks again at a queue that was moved, and goes on with it if its source has messages again.
+    ///
+    /// # Errors
+    /// A broker does not answer any more; the row is as it was.
+    pub(crate) async fn look_again(&mut self, task: &Task, row: &mut Row) -> anyhow::Result<()> {
+        let mut now = Row::of(task);
+        match self.try_work(task, &mut now).await {
+            Err(error) if link::is_passing(&error) => return Err(error),
+            Err(error) => {
+                now.problem = Some(link::told(&error));
+                self.hang_up().await;
+            }
+            Ok(()) => {}
+        }
+        now.already_there += row.already_there;
+        *row = now;
+        Ok(())
     }
 
     async fn try_work(&mut self, task: &Task, row: &mut Row) -> anyhow::Result<()> {
@@ -98,7 +117,11 @@ impl Mover {
         let Some(journal) = journal else { return Ok(()) };
         let resumption = match begun {
             Begun::Now => Resumption::default(),
-            Begun::Before => self.resume(link, task, journal).await?,
+            Begun::Before if journal.leg.reopened => {
+                *journal = self.give_up_telling(link, task, journal).await?;
+                Resumption::default()
+            }
+            Begun::Before | Begun::Again => self.resume(link, task, journal).await?,
         };
         row.already_there += resumption.moved - resumption.removed;
         let mut missing = 0;
@@ -137,7 +160,7 @@ impl Mover {
         row: &mut Row,
     ) -> anyhow::Result<Begun> {
         let shared = &self.shared;
-        let Some(found) = shared.journals.find(&task.vhost, &task.queue)? else {
+        let Some(mut found) = shared.journals.find(&task.vhost, &task.queue)? else {
             *journal = Some(self.begin(link, task).await?);
             return Ok(Begun::Now);
         };
@@ -160,11 +183,36 @@ impl Mover {
                 .ready,
         );
         row.target_after = found.leg.target_after;
-        if row.source_after != Some(0) {
-            // Moved once, and something has come since.
-            *journal = Some(self.begin_leg(link, task, 0).await?);
+        if row.source_after == Some(0) {
+            return Ok(Begun::Now);
         }
+        // Moved once, and something has come since.
+        if self.has_come_back(link, task, &mut found).await? {
+            found.reopen()?;
+            *journal = Some(found);
+            return Ok(Begun::Again);
+        }
+        *journal = Some(self.begin_leg(link, task, 0).await?);
         Ok(Begun::Now)
+    }
+
+    /// Whether the source has messages again that were moved already: acknowledgements that were not yet on its disk when it was killed.
+    async fn has_come_back(&self, link: &Link, task: &Task, journal: &mut Journal) -> anyhow::Result<bool> {
+        if journal.leg.looked {
+            // Whether its first message was delivered before that look is not known any more.
+            ensure!(self.shared.accepts_duplicates, Untold);
+            return Ok(false);
+        }
+        journal.looking()?;
+        let first = link::first(&link.source, &task.queue)
+            .await
+            .context("the source")?;
+        let Some(mut first) = first else { return Ok(false) };
+        let front = Front {
+            print: identify(task, &mut first.delivery),
+            redelivered: first.delivery.redelivered,
+        };
+        Ok(came_back(front, &journal.messages(0..journal.published())?))
     }
 
     /// The first leg of a queue: nobody may work on it, on either side.
@@ -209,7 +257,19 @@ impl Mover {
             earlier,
             has_gap: false,
             target_after: None,
+            looked: false,
+            reopened: false,
         })
+    }
+
+    /// The source had brought back messages, and was interrupted at giving them once more: now all count as delivered before, new ones too.
+    async fn give_up_telling(&self, link: &Link, task: &Task, journal: &Journal) -> anyhow::Result<Journal> {
+        ensure!(self.shared.accepts_duplicates, Untold);
+        let source = link::quiet_count(&link.source, &task.queue, self.shared.patience)
+            .await
+            .context("the source")?;
+        self.begin_leg(link, task, moved_until(journal, source.ready))
+            .await
     }
 
     /// Where to go on: what the target has need not be published again.
@@ -308,10 +368,20 @@ impl Mover {
     }
 }
 
+/// Messages of a finished queue came back, and have been handed out since.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the source has messages again, and whether they are those that were moved cannot be told any more; --accept-duplicates moves all \
+     that it has"
+)]
+struct Untold;
+
 /// Whether a leg's counts were taken just now.
 enum Begun {
     Now,
     Before,
+    /// It was finished, and was opened again just now.
+    Again,
 }
 
 /// How many messages were moved in all, when a leg is ended with so many left at the source.

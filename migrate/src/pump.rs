@@ -189,11 +189,11 @@ impl<'a> Pump<'a> {
         let mut fresh = Vec::with_capacity(deliveries.len());
         let mut known = None;
         for mut delivery in deliveries {
-            self.clean(&mut delivery);
-            let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
-            let seen = Fingerprint::of(exchange, key, &delivery.properties, &delivery.data);
+            let seen = identify(self.task, &mut delivery);
+            // What nobody got before cannot have come back.
+            let may_be_known = delivery.redelivered || !self.journal.leg.reopened;
             match self.moved.pop_front() {
-                Some(moved) if moved == seen => known = Some(delivery.delivery_tag),
+                Some(moved) if moved == seen && may_be_known => known = Some(delivery.delivery_tag),
                 Some(_) => bail!(Stranger {
                     place: self.place + 1
                 }),
@@ -205,20 +205,6 @@ impl<'a> Pump<'a> {
             self.acknowledge(tag, true).await?;
         }
         self.publish(fresh).await
-    }
-
-    /// Takes off what the source's queue, and not the publisher, has written on the message.
-    fn clean(&self, delivery: &mut Delivery) {
-        let headers = delivery.properties.headers();
-        let Some(headers) = headers.as_ref().filter(|_| self.task.quorum) else {
-            return;
-        };
-        if headers.inner().contains_key(DELIVERY_COUNT) {
-            let mut own = headers.inner().clone();
-            own.remove(DELIVERY_COUNT);
-            let properties = std::mem::take(&mut delivery.properties);
-            delivery.properties = properties.with_headers(own.into());
-        }
     }
 
     async fn publish(&mut self, fresh: Vec<(Delivery, Fingerprint)>) -> anyhow::Result<()> {
@@ -324,6 +310,26 @@ impl<'a> Pump<'a> {
     async fn acknowledge(&self, tag: u64, multiple: bool) -> anyhow::Result<()> {
         let options = BasicAckOptions { multiple };
         Ok(self.source.basic_ack(tag, options).await?)
+    }
+}
+
+/// The fingerprint of a message, without what the source's queue, and not the publisher, has written on it; that is taken off.
+pub(crate) fn identify(task: &Task, delivery: &mut Delivery) -> Fingerprint {
+    clean(task, delivery);
+    let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
+    Fingerprint::of(exchange, key, &delivery.properties, &delivery.data)
+}
+
+fn clean(task: &Task, delivery: &mut Delivery) {
+    let headers = delivery.properties.headers();
+    let Some(headers) = headers.as_ref().filter(|_| task.quorum) else {
+        return;
+    };
+    if headers.inner().contains_key(DELIVERY_COUNT) {
+        let mut own = headers.inner().clone();
+        own.remove(DELIVERY_COUNT);
+        let properties = std::mem::take(&mut delivery.properties);
+        delivery.properties = properties.with_headers(own.into());
     }
 }
 

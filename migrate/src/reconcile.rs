@@ -18,6 +18,7 @@
 //! The messages between are consumed and acknowledged without being published again, each after its fingerprint was compared with
 //! the journal's. Where a relation does not hold somebody else had a hand in it, and what is there twice cannot be told any more.
 
+use crate::fingerprint::Fingerprint;
 use crate::journal::{Journal, Leg};
 
 /// Where a move goes on.
@@ -88,6 +89,23 @@ pub(crate) fn reconcile(known: Known, source: u64, target: u64) -> Result<Resump
     Ok(Resumption { removed, moved })
 }
 
+/// The first message of a source whose move was finished, and which has messages again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Front {
+    pub(crate) print: Fingerprint,
+    /// Whether somebody got it before, as the source says.
+    pub(crate) redelivered: bool,
+}
+
+/// Whether what the source has since its move was finished is what was `moved`, brought back because a crash of the source took
+/// acknowledgements away: a message that nobody got before is new, and so is one that was not moved.
+///
+/// In doubt it was moved: what is wrongly taken for new comes twice, what is wrongly taken for moved is compared with the counts and with
+/// the journal, one by one, before it is acknowledged.
+pub(crate) fn came_back(front: Front, moved: &[Fingerprint]) -> bool {
+    front.redelivered && moved.contains(&front.print)
+}
+
 impl Known {
     pub(crate) fn from(journal: &Journal) -> Self {
         let Leg {
@@ -130,6 +148,26 @@ mod tests {
         check(100, 55, Ok((0, 50)));
         // Acknowledged beyond what the journal has seen confirmed: it was written by someone who was killed in between.
         check(52, 53, Ok((48, 48)));
+    }
+
+    #[test]
+    fn what_comes_back_was_moved_and_delivered() {
+        let print = |number: u8| Fingerprint([number; crate::fingerprint::BYTES]);
+        let check = |number, redelivered, expected| {
+            let front = Front {
+                print: print(number),
+                redelivered,
+            };
+            assert_eq!(
+                came_back(front, &[print(1), print(2)]),
+                expected,
+                "{number} {redelivered}"
+            );
+        };
+        check(2, true, true);
+        check(1, true, true);
+        check(2, false, false);
+        check(3, true, false);
     }
 
     #[test]

@@ -200,6 +200,11 @@ impl Client {
 
     /// Takes all messages of a queue.
     pub(crate) fn drain(&self, queue: &str) -> anyhow::Result<Vec<Message>> {
+        self.drain_seen(queue, String::new)
+    }
+
+    /// As [`Client::drain`]; should it stand still, the error tells what is `seen` at that moment, before anything is closed.
+    pub(crate) fn drain_seen(&self, queue: &str, seen: impl Fn() -> String) -> anyhow::Result<Vec<Message>> {
         let count = self.count(queue)?;
         let channel = self.channel()?;
         self.runtime.block_on(async {
@@ -210,10 +215,11 @@ impl Client {
                 .await?;
             let mut messages: Vec<Message> = Vec::new();
             while (messages.len() as u64) < count {
-                let seen = messages.len();
+                let taken = messages.len();
                 let delivery = timeout(DELIVERY_MAX, consumer.next()).await;
-                let delivery =
-                    delivery.with_context(|| format!("{queue}: nothing after {seen} of {count} messages"))?;
+                let delivery = delivery.with_context(|| {
+                    format!("{queue}: nothing after {taken} of {count} messages\n{}", seen())
+                })?;
                 let delivery = delivery.context("the consumer is cancelled")??;
                 let (exchange, key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
                 messages.push(Message::new(exchange, key, delivery.properties, &delivery.data));

@@ -1,5 +1,6 @@
 //! Debian's RabbitMQ, our binary, and the tool between them.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -83,6 +84,24 @@ impl Pair {
         http::get(self.target.management(), path, login)?.json()
     }
 
+    /// What the target says of itself, and what its threads are at: for whoever wants to know why nothing comes.
+    pub(crate) fn target_seen(&self) -> String {
+        let api = |path: &&str| match self.of_target(path, "guest:guest") {
+            Ok(told) => format!("{path}: {told}\n"),
+            Err(error) => format!("{path}: {error:#}\n"),
+        };
+        let paths = [
+            "/api/queues",
+            "/api/consumers",
+            "/api/channels",
+            "/api/connections",
+        ];
+        let told: String = paths.iter().map(api).collect();
+        let threads = self.target.process_id().map(threads).unwrap_or_default();
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        format!("{told}{threads}load {load}{}", self.target.log())
+    }
+
     pub(crate) fn target_vhosts(&self) -> anyhow::Result<Vec<String>> {
         let vhosts = http::get(self.target.management(), "/api/vhosts", "guest:guest")?.json()?;
         let names = vhosts
@@ -151,6 +170,22 @@ impl Pair {
         }
         Ok(())
     }
+}
+
+/// Each thread of a process: its name, its state and what it waits for in the kernel.
+fn threads(process: u32) -> String {
+    let tasks = fs::read_dir(format!("/proc/{process}/task"));
+    let tasks = tasks.into_iter().flatten().flatten();
+    let line = |task: fs::DirEntry| {
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let status = read("status");
+        let state = status
+            .lines()
+            .find(|line| line.starts_with("State"))
+            .unwrap_or_default();
+        format!("thread {}: {state}, {}\n", read("comm").trim(), read("wchan"))
+    };
+    tasks.map(line).collect()
 }
 
 fn make(broker: &Broker, vhost: &str) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ mod plan;
 
 use std::path::Path as File;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -44,6 +45,10 @@ use crate::http::refusal::Refusal;
 
 /// Most bytes of a document.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 64 << 20;
+
+/// How long hashing plain-text passwords may take: less than a request may, so that who asked is told why nothing came of it. Each takes some
+/// hundredths of a second of a core, and is meant to.
+const HASHING_MAX: Duration = Duration::from_secs(20);
 
 /// One import at a time: a document of that size takes some times as much memory.
 static IMPORTS: Semaphore = Semaphore::const_new(1);
@@ -128,6 +133,7 @@ async fn import(
     dry_run: bool,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let deadline = Instant::now() + HASHING_MAX;
     caller.require_administrator()?;
     let vhost = vhost.map(|vhost| caller.existing_vhost(&vhost)).transpose()?;
     let turn = IMPORTS.acquire().await;
@@ -140,7 +146,13 @@ async fn import(
         mut document,
         redirect,
     } = Upload::read(request).await?;
-    hash_passwords(&mut document, &node.authenticator, &caller.snapshot).await?;
+    hash_passwords(
+        &mut document,
+        &node.authenticator,
+        &caller.snapshot,
+        Some(deadline),
+    )
+    .await?;
     // From here on nobody else changes what the configuration may declare, until the commands are handed over.
     let governing = node.governing.lock().await;
     let plan = {
@@ -212,11 +224,16 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
 
 /// Hashes the passwords of a document, which is the only part that takes long and cannot be refused by the catalog. One that is right for the
 /// user who is there keeps its hash, so that an import can be repeated without changing anything.
+///
+/// # Errors
+/// A user cannot be read, or not all are hashed by the deadline.
 async fn hash_passwords(
     document: &mut Map<String, Value>,
     authenticator: &Authenticator,
     catalog: &Snapshot,
+    deadline: Option<Instant>,
 ) -> Result<(), Refusal> {
+    let mut hashed = 0;
     let Some(Value::Array(all)) = document.get_mut("users") else {
         return Ok(());
     };
@@ -226,6 +243,13 @@ async fn hash_passwords(
         let (Some(name), Some(_)) = (body.text("name")?, body.text("password")?) else {
             continue;
         };
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(Refusal::Bad(format!(
+                "too many plain-text passwords: {hashed} were hashed in time, and nothing is imported; give each user a password_hash, \
+                 import fewer users at a time, or have the file read at start (data.load_definitions)"
+            )));
+        }
+        hashed += 1;
         let held = catalog
             .user(name.as_bytes())
             .map(|user| user.password_hash.as_str());
@@ -278,7 +302,7 @@ pub(crate) async fn load(
         |refusal: Refusal| anyhow::anyhow!("{}: {}; nothing was imported", place(), refusal.reason());
     let mut document = parse(&bytes).map_err(refused)?;
     let snapshot = engine.topology().snapshot();
-    hash_passwords(&mut document, authenticator, &snapshot)
+    hash_passwords(&mut document, authenticator, &snapshot, None)
         .await
         .map_err(refused)?;
     let plan = try_out(engine, config, &document, &Scope::default());
@@ -297,5 +321,42 @@ pub(crate) async fn load(
             tracing::error!(error = %late, path = %path.display(), "the definitions are not in force yet");
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use everack_broker::catalog::{Catalog, Options};
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit_log::AuditLog;
+
+    /// Hashes what can be hashed by the deadline; the reason why it is refused.
+    async fn check(users: Value, deadline: Option<Instant>, expected: Option<&str>) {
+        let authenticator = Authenticator::new(&Config::default().auth, AuditLog::default()).unwrap();
+        let mut document = Map::from_iter([("users".to_owned(), users)]);
+        let catalog = Catalog::new(Options {
+            partitions: 1,
+            hash_key: 1,
+        })
+        .snapshot();
+        let hashed = hash_passwords(&mut document, &authenticator, &catalog, deadline).await;
+        let reason = hashed.err().map(|refusal| refusal.reason().to_owned());
+        match (&reason, expected) {
+            (None, None) => assert!(!format!("{document:?}").contains("secret"), "{document:?}"),
+            (Some(reason), Some(part)) => assert!(reason.contains(part), "{reason}"),
+            _ => panic!("{reason:?} where {expected:?} was expected"),
+        }
+    }
+
+    #[tokio::test]
+    async fn plain_passwords_are_hashed_until_a_deadline() {
+        let plain = || json!([{"name": "ann", "password": "secret", "tags": ""}]);
+        let hashed = json!([{"name": "ann", "password_hash": "AAAA", "tags": ""}]);
+        check(plain(), None, None).await;
+        check(plain(), Some(Instant::now() + HASHING_MAX), None).await;
+        check(plain(), Some(Instant::now()), Some("0 were hashed in time")).await;
+        check(hashed, Some(Instant::now()), None).await;
     }
 }

@@ -90,13 +90,26 @@ pub fn play(seed: u64, flaw: Flaw, with_lines: bool) -> Told {
 
 /// Plays seeds from `from` on, on `threads` threads, as long as `goes_on` says so of the number begun.
 pub fn seeds(from: u64, threads: usize, flaw: Flaw, goes_on: impl Fn(u64) -> bool + Sync) -> Summary {
+    many(from, threads, flaw, |begun, _| goes_on(begun))
+}
+
+/// Looks for a known bug in so many seeds, and no further than to the first that finds it.
+pub fn first(flaw: Flaw, from: u64, count: u64, threads: usize) -> Option<u64> {
+    let summary = many(from, threads, flaw, |begun, summary| {
+        begun < count && summary.failures.is_empty()
+    });
+    summary.failures.keys().next().copied()
+}
+
+/// `goes_on` gets the number begun, and what has come of those that are over.
+fn many(from: u64, threads: usize, flaw: Flaw, goes_on: impl Fn(u64, &Summary) -> bool + Sync) -> Summary {
     let (next, summary) = (AtomicU64::new(0), Mutex::new(Summary::default()));
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    if !goes_on(index) {
+                    if !goes_on(index, &summary.lock()) {
                         return;
                     }
                     let told = play(from + index, flaw, false);

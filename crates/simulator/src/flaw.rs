@@ -132,6 +132,14 @@ impl Flaw {
         }
     }
 
+    /// Whether it shows where a history ends alive: then all that have it do.
+    pub fn shows_alive(self) -> bool {
+        matches!(
+            self,
+            Flaw::StrandsMessages | Flaw::LosesResumes | Flaw::LosesWakeUps | Flaw::DropsNewest
+        )
+    }
+
     /// Its name on the command line: `confirms-early`.
     pub fn name(self) -> String {
         let mut name = String::new();

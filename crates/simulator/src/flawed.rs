@@ -66,6 +66,19 @@ pub(crate) fn request(flaw: Flaw, mut request: Request) -> Option<Request> {
     Some(request)
 }
 
+/// Whether queues have other rules with this flaw.
+pub(crate) fn bends(flaw: Flaw) -> bool {
+    matches!(
+        flaw,
+        Flaw::DropsDeadLetters
+            | Flaw::DropsNewest
+            | Flaw::ExpiresEarly
+            | Flaw::RefusesTooSoon
+            | Flaw::ServesAll
+            | Flaw::RetriesAtOnce
+    )
+}
+
 /// What a queue would do with a flaw.
 fn bend(flaw: Flaw, rules: &mut Rules) {
     let terms = &mut rules.terms;

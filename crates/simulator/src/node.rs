@@ -137,6 +137,9 @@ impl Node {
         let core = Core::new(
             disk, flaw, now_us, log, shared, recall, catalog, partitions, progress,
         );
+        if flawed::bends(flaw) {
+            core.rule_again();
+        }
         let upkeep = Upkeep::new(
             Handle(core.clone()),
             maintenance,
@@ -305,6 +308,23 @@ impl Core {
     pub fn post(&self, partition: usize, request: Request) {
         if let Some(request) = flawed::request(self.flaw, request) {
             self.mail.borrow_mut().partitions[partition].push(request);
+        }
+    }
+
+    /// Tells every queue its rules once more: with a bug in them those that recovery has brought back have it too.
+    fn rule_again(&self) {
+        let snapshot = self.shared.snapshot();
+        for vhost in snapshot.vhosts() {
+            for queue in vhost.queues() {
+                let rules = queue.rules();
+                self.post(
+                    usize::from(queue.partition.0),
+                    Request::Amend {
+                        queue: queue.id,
+                        rules,
+                    },
+                );
+            }
         }
     }
 

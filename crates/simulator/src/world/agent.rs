@@ -343,6 +343,11 @@ impl Line {
 }
 
 impl Chan {
+    /// Whether a limit may be set over the consumers that are to come.
+    pub(super) fn may_be_limited(&self) -> bool {
+        self.consumers.is_empty() && self.awaiting.is_empty()
+    }
+
     pub(super) fn new(number: u16, id: ChannelId, mode: Mode) -> Self {
         Self {
             number,

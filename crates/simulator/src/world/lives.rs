@@ -395,7 +395,9 @@ impl World {
         let memory = self.memory_in_use();
         memory.set_capacity(None);
         memory.crash_at(u64::MAX);
-        self.rest();
+        if self.rests() {
+            self.rest();
+        }
         if self.is_broken() {
             return;
         }

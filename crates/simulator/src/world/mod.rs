@@ -106,6 +106,7 @@ const STILL_US_MAX: u64 = 5_000_000;
 pub fn play(seed: u64, flaw: Flaw, with_lines: bool) -> Told {
     let mut random = Random::new(seed);
     let mut plan = Plan::draw(&mut random);
+    plan.ends_alive |= flaw.shows_alive();
     if !flaw.families().is_empty() {
         plan.families = flaw.families().to_vec();
     }

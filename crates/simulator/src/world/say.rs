@@ -173,11 +173,6 @@ fn queue(random: &mut Random, desk: &Desk) -> Name {
 }
 
 /// Whether a channel has a consumer of a quorum queue.
-fn has_quorum(chan: &Chan) -> bool {
-    let mut consumers = chan.consumers.values();
-    consumers.any(|(_, name, _)| family::place(name).is_some_and(|place| place.quorum))
-}
-
 /// A queue to read from.
 fn source(random: &mut Random, desk: &Desk) -> Name {
     if !desk.families.is_empty() && random.below(3) > 0 {
@@ -284,21 +279,8 @@ impl Line {
         }
         let no_ack = &*name == "n0" && random.once_in(2);
         let prefetch = random.pick(&[0, 1, 2, 5]);
-        if !quorum
-            && !has_quorum(chan)
-            && chan.consumers.is_empty()
-            && chan.awaiting.is_empty()
-            && random.once_in(4)
-        {
-            let limit = random.between(1, 4);
-            desk.hit("channel limits");
-            desk.see(Event::Limited(chan.id, limit));
-            let qos = basic::Qos {
-                prefetch_count: limit as u16,
-                global: true,
-                ..basic::Qos::default()
-            };
-            self.ask(index, qos, Op::Qos, desk);
+        if !quorum && chan.may_be_limited() && random.once_in(4) {
+            self.limit(index, random, desk);
         }
         let qos = basic::Qos {
             prefetch_count: *prefetch,
@@ -327,6 +309,19 @@ impl Line {
             ..basic::Consume::default()
         };
         self.ask(index, consume, Op::Consume, desk);
+    }
+
+    /// A limit over all consumers of a channel.
+    pub(super) fn limit(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {
+        let limit = random.between(1, 4);
+        desk.hit("channel limits");
+        desk.see(Event::Limited(self.channels[index].id, limit));
+        let qos = basic::Qos {
+            prefetch_count: limit as u16,
+            global: true,
+            ..basic::Qos::default()
+        };
+        self.ask(index, qos, Op::Qos, desk);
     }
 
     fn cancel(&mut self, index: usize, random: &mut Random, desk: &mut Desk) {

@@ -19,6 +19,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::short_list::ShortList;
 use crate::wire::frame::{self, ContentHeader};
 use crate::wire::properties::{self, View};
 
@@ -28,9 +29,9 @@ pub struct Batch {
     /// The bytes that all offsets refer to.
     pub chunk: Bytes,
     /// One for each message.
-    pub entries: Vec<Entry>,
+    pub entries: ShortList<Entry>,
     /// Neighbours with the same address and flags; together they cover all entries in order.
-    pub groups: Vec<Group>,
+    pub groups: ShortList<Group>,
 }
 
 /// Where one message lies. The address is the exchange and the routing key as short strings, exactly as in
@@ -57,7 +58,7 @@ pub struct Entry {
 const _: () = assert!(size_of::<Entry>() == 24);
 
 /// Messages `from..to` go to the same exchange with the same routing key and carry the same flags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Group {
     /// First message.
     pub from: u16,
@@ -117,7 +118,11 @@ pub enum BadParts {
 impl Batch {
     /// A batch from parts that came from elsewhere than the wire; nothing may lie between header and body.
     /// Everything is checked, so that damaged offsets cannot do harm later.
-    pub fn from_parts(chunk: Bytes, entries: Vec<Entry>, groups: Vec<Group>) -> Result<Batch, BadParts> {
+    pub fn from_parts(
+        chunk: Bytes,
+        entries: ShortList<Entry>,
+        groups: ShortList<Group>,
+    ) -> Result<Batch, BadParts> {
         if entries.is_empty() || entries.len() > MESSAGES_MAX {
             return Err(BadParts::Count(entries.len()));
         }
@@ -142,7 +147,11 @@ impl Batch {
     ///
     /// # Errors
     /// Offsets that do not fit the chunk or each other, so that later readers need no checks.
-    pub fn from_stored(chunk: Bytes, entries: Vec<Entry>, groups: Vec<Group>) -> Result<Batch, BadParts> {
+    pub fn from_stored(
+        chunk: Bytes,
+        entries: ShortList<Entry>,
+        groups: ShortList<Group>,
+    ) -> Result<Batch, BadParts> {
         if entries.is_empty() || entries.len() > MESSAGES_MAX {
             return Err(BadParts::Count(entries.len()));
         }
@@ -191,8 +200,8 @@ impl Batch {
         };
         Batch {
             chunk,
-            entries: vec![entry],
-            groups: vec![group],
+            entries: ShortList::one(entry),
+            groups: ShortList::one(group),
         }
     }
 
@@ -272,7 +281,8 @@ impl Batch {
         let parts = |entry: &Entry| u32::from(entry.address_len) + entry.header_len + entry.body_len;
         let size = entries.iter().map(|entry| parts(entry) as usize).sum();
         let mut chunk = BytesMut::with_capacity(size);
-        let mut copies = Vec::with_capacity(entries.len());
+        let mut copies = ShortList::default();
+        copies.make_room(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let address_off = chunk.len() as u32;
             let header_off = address_off + u32::from(entry.address_len);
@@ -308,7 +318,8 @@ impl Batch {
     pub fn with_properties(&self, replaced: &[(u16, Vec<u8>)]) -> Batch {
         let mut replaced = replaced.iter().peekable();
         let mut chunk = BytesMut::with_capacity(self.chunk.len());
-        let mut entries = Vec::with_capacity(self.entries.len());
+        let mut entries = ShortList::default();
+        entries.make_room(self.entries.len());
         for (index, entry) in self.entries.iter().enumerate() {
             let new = replaced.next_if(|(at, _)| usize::from(*at) == index);
             let address_off = chunk.len() as u32;

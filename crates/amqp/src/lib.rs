@@ -7,7 +7,7 @@
 //!
 //! Rooms, in the order to read them: [`event`] what a client did, [`connection`] the machine, [`content`]
 //! messages, [`confirms`] and [`deliveries`] the numbers on both sides of a channel, [`encoding`] deliveries
-//! on their way out, [`error`] codes and texts, [`settings`] limits, [`wire`] the bytes themselves. [`wire`]
+//! on their way out, [`error`] codes and texts, [`settings`] limits, [`short_list`] what batches are made of, [`wire`] the bytes themselves. [`wire`]
 //! serves the client side too.
 
 pub mod confirms;
@@ -19,6 +19,7 @@ pub mod encoding;
 pub mod error;
 pub mod event;
 pub mod settings;
+pub mod short_list;
 pub mod wire;
 
 /// Milliseconds since some moment that stays the same while the process lives. Times are always passed in.

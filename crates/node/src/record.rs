@@ -536,7 +536,8 @@ pub fn decode_messages(payload: Bytes) -> Result<(Batch, Vec<Target>), RecordErr
             (entry.address_off, entry.address_len) = (offset, length);
         }
     }
-    let batch = Batch::from_stored(payload.clone(), entries, groups).map_err(|_| RecordError::Malformed)?;
+    let batch = Batch::from_stored(payload.clone(), entries.into(), groups.into())
+        .map_err(|_| RecordError::Malformed)?;
     Ok((batch, targets))
 }
 

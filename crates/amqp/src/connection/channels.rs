@@ -54,8 +54,8 @@ impl Connection {
                 as usize,
             messages_max: usize::from(self.settings.batch_messages_max).clamp(1, MESSAGES_MAX),
         };
-        let run = publishes::scan(input, limits);
-        if run.entries.is_empty() {
+        let mut run = publishes::scan(input, limits);
+        if run.count == 0 {
             return (run.wanted > 0).then_some(Step::Wait(run.wanted));
         }
         let chunk = if run.bytes <= self.settings.copied_bytes_max as usize {
@@ -69,8 +69,8 @@ impl Connection {
             number,
             Batch {
                 chunk,
-                entries: run.entries,
-                groups: run.groups,
+                entries: run.take_entries(),
+                groups: run.take_groups(),
             },
         ))
     }

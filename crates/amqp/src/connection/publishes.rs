@@ -5,8 +5,10 @@
 //! something is wrong.
 
 use crate::content::{Entry, Group, entry_flags};
+use crate::short_list::ShortList;
 use crate::wire::frame::{self, ContentHeader, HEAD_BYTES, OVERHEAD_BYTES};
 use crate::wire::properties;
+use std::mem;
 
 /// Frame head and ids: the least that tells a publish.
 pub(super) const RECOGNISED_BYTES: usize = HEAD_BYTES + 4;
@@ -33,8 +35,16 @@ pub(super) struct Limits {
 /// The run found.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    pub(super) entries: Vec<Entry>,
-    pub(super) groups: Vec<Group>,
+    /// How many messages.
+    pub(super) count: usize,
+    /// How many there are if all take as many bytes as the first.
+    expected: usize,
+    first: Entry,
+    /// All, if there are several.
+    entries: Vec<Entry>,
+    /// The last one; those before it.
+    group: Group,
+    groups: Vec<Group>,
     /// Bytes from the front that the run covers.
     pub(super) bytes: usize,
     /// When there is no run because the first publish is not complete: how many bytes the buffer must hold
@@ -93,7 +103,7 @@ pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
     let input = &input[..input.len().min(i32::MAX as usize)];
     let mut run = Run::default();
     let mut last: Option<(Message, &[u8])> = None;
-    while run.entries.len() < limits.messages_max {
+    while run.count < limits.messages_max {
         let rest = &input[run.bytes..];
         if let Some((message, shape)) = last
             && rest.starts_with(shape)
@@ -109,7 +119,9 @@ pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
         );
         match method.and_then(|method| find_content(rest, method, limits)) {
             Ok(message) => {
-                run.make_room(message.bytes, input.len(), limits.messages_max);
+                if run.count == 0 {
+                    run.expected = (input.len() / message.bytes).min(limits.messages_max);
+                }
                 run.push(message, same.is_some_and(|(last, _)| last.flags == message.flags));
                 last = Some((message, &rest[..message.shape_bytes()]));
             }
@@ -120,41 +132,70 @@ pub(super) fn scan(input: &[u8], limits: Limits) -> Run {
             Err(_) => break,
         }
     }
-    run.shrink();
     run
 }
 
 impl Run {
-    /// Makes room for as many messages as there are if all take as many bytes as the first: a list that grows is copied at each step.
-    fn make_room(&mut self, bytes: usize, input_bytes: usize, messages_max: usize) {
-        if self.entries.is_empty() {
-            let count = (input_bytes / bytes).clamp(1, messages_max);
-            self.entries.reserve_exact(count);
-        }
-    }
-
-    /// Gives back what was taken too much: a batch may live long in a queue.
-    fn shrink(&mut self) {
-        let length = self.entries.len();
-        if self.entries.capacity() > length + length / 2 {
-            self.entries.shrink_to_fit();
-        }
-    }
-
     /// Takes the next message; `grouped` when it belongs to the group of the last.
     #[inline]
     fn push(&mut self, message: Message, grouped: bool) {
-        let index = self.entries.len() as u16;
-        match self.groups.last_mut() {
-            Some(group) if grouped => group.to = index + 1,
-            _ => self.groups.push(Group {
-                from: index,
-                to: index + 1,
-                mandatory: message.method.mandatory,
-            }),
-        }
-        self.entries.push(entry(self.bytes, &message));
+        let entry = entry(self.bytes, &message);
         self.bytes += message.bytes;
+        if grouped {
+            self.group.to += 1;
+        } else {
+            self.begin_group(message.method.mandatory);
+        }
+        if self.count == 0 {
+            self.first = entry;
+        } else {
+            if self.count == 1 {
+                self.begin_list();
+            }
+            self.entries.push(entry);
+        }
+        self.count += 1;
+    }
+
+    /// There is a second message. Room is made for as many as are expected: a list that grows is copied at each step.
+    #[cold]
+    fn begin_list(&mut self) {
+        self.entries.reserve_exact(self.expected.max(2));
+        self.entries.push(self.first);
+    }
+
+    /// Where there is a second group, there may be as many as messages.
+    fn begin_group(&mut self, mandatory: bool) {
+        if self.count > 0 {
+            if self.groups.is_empty() {
+                self.groups.reserve_exact(self.expected.max(2));
+            }
+            self.groups.push(self.group);
+        }
+        let from = self.count as u16;
+        self.group = Group {
+            from,
+            to: from + 1,
+            mandatory,
+        };
+    }
+
+    /// Where each message lies. Empty when there is none.
+    pub(super) fn take_entries(&mut self) -> ShortList<Entry> {
+        match self.count {
+            1 => ShortList::one(self.first),
+            _ => mem::take(&mut self.entries).into(),
+        }
+    }
+
+    /// Which of them are neighbours alike.
+    pub(super) fn take_groups(&mut self) -> ShortList<Group> {
+        let mut groups = mem::take(&mut self.groups);
+        if groups.is_empty() {
+            return ShortList::one(self.group);
+        }
+        groups.push(self.group);
+        groups.into()
     }
 }
 

@@ -5,6 +5,7 @@ use everack_amqp::content::{Batch, Entry, Group, flags};
 use everack_amqp::encoding::DeliverHead;
 use everack_amqp::event::Event;
 use everack_amqp::settings::Settings;
+use everack_amqp::short_list::ShortList;
 use everack_amqp::wire::frame;
 use everack_amqp::wire::method::{basic, channel, tx};
 use everack_amqp::wire::properties::Properties;
@@ -377,7 +378,7 @@ fn parts_that_do_not_fit_are_refused() {
             })
             .collect();
         assert_eq!(
-            Batch::from_parts(good.chunk.clone(), vec![entry], groups).is_ok(),
+            Batch::from_parts(good.chunk.clone(), ShortList::one(entry), groups).is_ok(),
             ok
         );
     }
@@ -433,7 +434,7 @@ fn parts_that_do_not_fit_are_refused() {
         &[(0, 1)],
         false,
     );
-    assert!(Batch::from_parts(good.chunk.clone(), vec![], vec![]).is_err());
+    assert!(Batch::from_parts(good.chunk.clone(), ShortList::default(), ShortList::default()).is_err());
 }
 
 #[test]

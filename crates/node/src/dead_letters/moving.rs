@@ -131,7 +131,7 @@ impl Moving {
         if self.entries.is_empty() {
             return None;
         }
-        let batch = Batch::from_parts(self.chunk.freeze(), self.entries, self.groups);
+        let batch = Batch::from_parts(self.chunk.freeze(), self.entries.into(), self.groups.into());
         let messages = Messages::new(batch.expect("the parts were put together side by side"));
         Some(Parts {
             messages,

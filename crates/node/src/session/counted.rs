@@ -21,8 +21,7 @@ pub(super) fn counted(messages: &Messages, from: u16, to: u16, marks: Marks) -> 
     let mut batch = messages.copied(from, to);
     let mut chunk = BytesMut::with_capacity(batch.chunk.len() + 64 * batch.entries.len());
     let entries = (0..batch.entries.len()).map(|index| copy(&batch, index, marks, &mut chunk));
-    let entries: Vec<Entry> = entries.collect();
-    batch.entries = entries;
+    batch.entries = entries.collect();
     batch.chunk = chunk.freeze();
     Messages::new(batch)
 }

@@ -60,14 +60,14 @@ const W1: Flow = Flow {
     keys: 1,
     queues: 1,
     properties: TRANSIENT,
-    allocations: 4,
+    allocations: 2,
 };
 const W2: Flow = Flow {
     name: "durable-single",
     durable: true,
     body_bytes: 1024,
     properties: PERSISTENT,
-    allocations: 6,
+    allocations: 2,
     ..W1
 };
 
@@ -76,14 +76,14 @@ const FLOWS: [Flow; 9] = [
     Flow {
         name: "transient",
         messages: 1000,
-        allocations: 3,
+        allocations: 2,
         ..W1
     },
     Flow {
         name: "fanout",
         messages: 1000,
         queues: 10,
-        allocations: 4,
+        allocations: 3,
         ..W1
     },
     W2,
@@ -91,13 +91,13 @@ const FLOWS: [Flow; 9] = [
         name: "durable",
         messages: 1000,
         acked: 100,
-        allocations: 35,
+        allocations: 25,
         ..W2
     },
     Flow {
         name: "durable-each-acked",
         messages: 100,
-        allocations: 5,
+        allocations: 2,
         ..W2
     },
     Flow {
@@ -105,7 +105,7 @@ const FLOWS: [Flow; 9] = [
         messages: 1000,
         acked: 100,
         keys: 10,
-        allocations: 67,
+        allocations: 35,
         ..W2
     },
     Flow {
@@ -114,7 +114,7 @@ const FLOWS: [Flow; 9] = [
         acked: 100,
         keys: 10,
         properties: REAL,
-        allocations: 78,
+        allocations: 45,
         ..W2
     },
     Flow {
@@ -122,7 +122,7 @@ const FLOWS: [Flow; 9] = [
         messages: 1000,
         keys: 10,
         properties: REAL,
-        allocations: 14,
+        allocations: 6,
         ..W1
     },
 ];

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::BytesMut;
 use everack_amqp::content::{Batch, Entry, Group};
+use everack_amqp::short_list::ShortList;
 use everack_broker::arguments::{Arguments, Value};
 use everack_broker::catalog::{Command, DeclareQueue, DelayBounds, Queue};
 use everack_broker::ids::{ConsumerId, Millis};
@@ -463,7 +464,7 @@ pub(crate) fn declare_queue(name: &str) -> Command {
 pub(crate) fn batch(bodies: &[&[u8]]) -> Batch {
     let mut chunk = BytesMut::new();
     chunk.extend_from_slice(b"\x00\x01k");
-    let entries: Vec<Entry> = bodies
+    let entries: ShortList<Entry> = bodies
         .iter()
         .map(|body| {
             let header_off = chunk.len() as u32;
@@ -487,11 +488,11 @@ pub(crate) fn batch(bodies: &[&[u8]]) -> Batch {
     Batch {
         chunk: chunk.freeze(),
         entries,
-        groups: vec![Group {
+        groups: ShortList::one(Group {
             from: 0,
             to,
             mandatory: false,
-        }],
+        }),
     }
 }
 

@@ -10,12 +10,17 @@ use everack_storage::Position;
 
 use crate::append::Written;
 
+/// The longest list of what a commit covers that is kept for the next one.
+const WRITTEN_KEPT: usize = 1024;
+
 /// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Commits {
     /// The number of the front.
     first: u64,
     under_way: VecDeque<UnderWay>,
+    /// An empty list.
+    spare: Vec<Written>,
 }
 
 #[derive(Debug)]
@@ -43,6 +48,19 @@ impl Commits {
             .checked_sub(self.first)
             .expect("a commit is told of after its end");
         self.under_way[index as usize].durable = Some(durable);
+    }
+
+    /// An empty list to note in what the next commit covers.
+    pub fn list(&mut self) -> Vec<Written> {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Takes back the list of a commit that was told of.
+    pub fn take_back(&mut self, mut written: Vec<Written>) {
+        if written.capacity() <= WRITTEN_KEPT {
+            written.clear();
+            self.spare = written;
+        }
     }
 
     /// The next commit to be told of: how far the log is durable, and whom it concerns. `None` while the oldest is under way.

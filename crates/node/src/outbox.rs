@@ -58,6 +58,9 @@ pub struct Seldom {
 /// How long publishers of a queue that is far behind its consumers are held back at most, at a time.
 pub const TICK_MILLIS: u64 = 10;
 
+/// The longest list of an empty outbox that is kept.
+const KEPT_MAX: usize = 1024;
+
 impl Outbox {
     /// Leaves `notice` with `link` and puts the link on the list to be woken.
     pub fn notify(&mut self, link: &Arc<Link>, notice: Notice) {
@@ -97,6 +100,12 @@ impl Outbox {
             let reports = seldom.reports.into_iter();
             reports.for_each(|(inquirer, report)| inquirer.told(report));
         }
+    }
+
+    /// Whether it has taken no more memory than most rounds need: an empty one may be kept for the next round then.
+    pub fn is_small(&self) -> bool {
+        let longest = self.jobs.capacity().max(self.requests.capacity());
+        longest.max(self.dirty.capacity()) <= KEPT_MAX
     }
 
     /// Whether there is nothing left to carry.

@@ -180,18 +180,20 @@ impl Rig {
             self.written
                 .extend(job.shares.iter().map(|share| (*share, base, end)));
         }
+        let list = self.commits.list();
         let commit = self.log.begin_commit();
-        let number = self.commits.begin(std::mem::take(&mut self.written));
+        let number = self.commits.begin(std::mem::replace(&mut self.written, list));
         let durable = commit.wait().expect("the disk works");
         self.commits.ended(number, durable);
         while let Some((durable, written)) = self.commits.next_ended() {
             self.progress.committed(durable);
-            for (Share { origin, job }, base, end) in written {
+            for &(Share { origin, job }, base, end) in &written {
                 match origin {
                     Origin::Partition(_) => self.mailbox.push(Request::Committed { job, base, end }),
                     Origin::Catalog => self.catalog_mailbox.push(CatalogRequest::Committed { job, end }),
                 }
             }
+            self.commits.take_back(written);
         }
         self.run();
     }

@@ -140,9 +140,10 @@ impl<L: CommitLog> DiskThreads<L> {
         }
         desk.marked = false;
         let commit = desk.log.begin_commit();
-        let written = std::mem::take(&mut desk.written);
+        let mut commits = self.commits.lock();
+        let written = std::mem::replace(&mut desk.written, commits.list());
         self.engine.disk_figures.grouped(written.len() as u64);
-        Some((self.commits.lock().begin(written), commit))
+        Some((commits.begin(written), commit))
     }
 
     /// Commit `number` has ended: it is told of now, or by the thread that ends the oldest one under way.
@@ -152,9 +153,10 @@ impl<L: CommitLog> DiskThreads<L> {
         commits.ended(number, durable);
         while let Some((durable, written)) = commits.next_ended() {
             self.engine.progress.committed(durable);
-            for (share, base, end) in written {
+            for &(share, base, end) in &written {
                 self.engine.committed(share, base, end);
             }
+            commits.take_back(written);
         }
     }
 

@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 
 use super::Engine;
 
+/// While one round is carried out, other threads may be at the next ones.
+const SPARES_MAX: usize = 4;
+
 /// See the module documentation.
 pub(crate) struct Runner<M: Machine> {
     mailbox: Mutex<Vec<M::Request>>,
@@ -19,7 +22,8 @@ pub(crate) struct Runner<M: Machine> {
 struct Running<M: Machine> {
     machine: M,
     batch: Vec<M::Request>,
-    outbox: Outbox,
+    /// Empty ones, whose lists have grown to what a round needs.
+    spares: Vec<Outbox>,
 }
 
 impl<M: Machine> Runner<M> {
@@ -27,7 +31,7 @@ impl<M: Machine> Runner<M> {
         let running = Running {
             machine,
             batch: Vec::new(),
-            outbox: Outbox::default(),
+            spares: Vec::new(),
         };
         Self {
             mailbox: Mutex::new(Vec::new()),
@@ -47,6 +51,7 @@ impl<M: Machine> Runner<M> {
 
     /// Drains the mailbox, unless somebody else is at it.
     pub(crate) fn run(&self, engine: &Engine) {
+        let mut carried: Option<Outbox> = None;
         loop {
             let Some(mut running) = self.running.try_lock() else {
                 return;
@@ -54,8 +59,11 @@ impl<M: Machine> Runner<M> {
             let Running {
                 machine,
                 batch,
-                outbox,
+                spares,
             } = &mut *running;
+            if spares.len() < SPARES_MAX {
+                spares.extend(carried.take().filter(Outbox::is_small));
+            }
             std::mem::swap(&mut *self.mailbox.lock(), batch);
             if batch.is_empty() {
                 drop(running);
@@ -66,16 +74,18 @@ impl<M: Machine> Runner<M> {
                 continue;
             }
             engine.slumber.stir();
+            let mut outbox = spares.pop().unwrap_or_default();
             let now = engine.clock.now();
             for request in batch.drain(..) {
-                machine.handle(request, now, outbox);
+                machine.handle(request, now, &mut outbox);
             }
-            machine.finish(now, outbox);
+            machine.finish(now, &mut outbox);
             // Under the lock, so that the jobs and answers of two rounds never change places.
-            engine.carry(outbox);
-            let mut outbox = std::mem::take(outbox);
+            engine.carry(&mut outbox);
             drop(running);
             engine.settle_round(&mut outbox);
+            debug_assert!(outbox.is_empty(), "a round is carried whole");
+            carried = Some(outbox);
         }
     }
 

@@ -70,7 +70,6 @@ impl Client {
             0,
             connection::Open {
                 virtual_host: short("/"),
-                ..connection::Open::default()
             },
         );
         client.call(CHANNEL, channel::Open::default());

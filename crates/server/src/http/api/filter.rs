@@ -122,6 +122,7 @@ fn has_headers(found: Option<&[u8]>, wanted: &BTreeMap<String, String>) -> bool 
 mod tests {
     use bytes::BytesMut;
     use everack_amqp::content::{Batch, Entry, Group};
+    use everack_amqp::short_list::ShortList;
     use everack_amqp::wire::primitive::ShortString;
     use everack_amqp::wire::properties::Properties;
 
@@ -162,7 +163,7 @@ mod tests {
             to: 1,
             mandatory: false,
         };
-        let batch = Batch::from_parts(chunk.freeze(), vec![entry], vec![group]);
+        let batch = Batch::from_parts(chunk.freeze(), ShortList::one(entry), ShortList::one(group));
         Messages::new(batch.expect("the parts lie side by side"))
     }
 

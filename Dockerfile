@@ -8,14 +8,13 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY . .
 RUN cargo build --release --locked --package everack-server --bin everack \
-    && strip --strip-debug target/release/everack \
-    && mkdir --mode=0700 /data
+    && strip --strip-debug target/release/everack
 
 # A user that is not root.
 FROM debian:bookworm-slim
-RUN useradd --uid 65532 --no-create-home --home-dir /var/lib/everack --shell /usr/sbin/nologin everack
+RUN useradd --uid 65532 --no-create-home --home-dir /var/lib/everack --shell /usr/sbin/nologin everack \
+    && install --directory --owner=everack --group=everack --mode=0700 /var/lib/everack
 COPY --from=build /build/target/release/everack /usr/bin/everack
-COPY --from=build --chown=everack:everack /data /var/lib/everack
 USER everack
 VOLUME /var/lib/everack
 EXPOSE 5671 5672 15672 15692

@@ -129,7 +129,7 @@ impl Page {
             } else if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, help) = rest.split_once(' ').context("help without a name")?;
                 help.clone_into(&mut page.families.entry(name.to_owned()).or_default().help);
-            } else {
+            } else if !line.is_empty() {
                 page.sample(line).with_context(|| line.to_owned())?;
             }
         }

@@ -1,12 +1,15 @@
 //! Accepts HTTP connections within limits: how many at a time, how long each may take, how much it may send before it is
 //! understood. What is answered is the router's business.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +19,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use super::caller::Peer;
+use super::unread::Unread;
 use crate::shutdown::Closing;
 
 /// How long a client may take over the head of a request, the wait for the next one on the same connection included.
@@ -90,14 +94,25 @@ fn pass_over_last_slash<B>(request: &mut Request<B>) {
     }
 }
 
+/// Answers when the whole request has come, whether anybody wanted it or not.
+async fn answer(router: Router, request: Request<hyper::body::Incoming>) -> Result<Response, Infallible> {
+    let (head, body) = request.into_parts();
+    let (body, unread) = Unread::of(body, &head.headers);
+    let answer = router.oneshot(Request::from_parts(head, Body::new(body))).await;
+    if let Some(unread) = unread {
+        unread.throw_away().await;
+    }
+    answer
+}
+
 async fn serve<S>(stream: S, peer: SocketAddr, router: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = router.map_request(move |mut request: Request<hyper::body::Incoming>| {
+    let service = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         pass_over_last_slash(&mut request);
-        request
+        answer(router.clone(), request)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -11,6 +11,7 @@
 //! | [`rows`] | lists whose entries are made when they are seen |
 //! | [`view`] | sorts answers, cuts them into pages, leaves columns out |
 //! | [`body`] | what a request brings along |
+//! | [`unread`] | what is left of a body that nobody wanted |
 //! | [`refusal`] | what is answered instead, in RabbitMQ's JSON |
 //! | [`api`] | one file for each resource: from reports and the topology to JSON |
 //! | [`console`] | the web console beside it, and what it gets to ask with |
@@ -30,6 +31,7 @@ pub mod listener;
 pub(crate) mod local;
 pub(crate) mod refusal;
 mod rows;
+mod unread;
 mod view;
 
 use std::net::SocketAddr;

@@ -127,13 +127,14 @@ impl Case {
         matches!(self, Self::Load(workload) if workload.persistent && !workload.dressed && workload.backlog == 0)
     }
 
-    /// Whether it tells how much memory something takes. A process that has had as much of it before takes it from what it kept, and
-    /// one that has only just started gives back meanwhile what its start took.
+    /// Whether what the process did before shows in it. One that has had as much memory before takes it from what it kept; one that
+    /// has only just started gives back meanwhile what its start took; and who starts behind one that was killed while it still wrote
+    /// its first spare over waits for the disk.
     pub fn needs_rested_process(&self) -> bool {
         match self {
             Self::Load(workload) => workload.backlog > 0,
-            Self::Connections | Self::Bindings | Self::Scale(_) => true,
-            Self::Start | Self::Declares | Self::Restart | Self::Crowd | Self::Fairness(_) => false,
+            Self::Start | Self::Connections | Self::Bindings | Self::Scale(_) => true,
+            Self::Declares | Self::Restart | Self::Crowd | Self::Fairness(_) => false,
         }
     }
 

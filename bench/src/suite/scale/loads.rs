@@ -21,10 +21,15 @@ pub(super) fn measure(
     setting: &Setting<'_>,
     points: &[u64],
 ) -> anyhow::Result<Found> {
-    if axis == Axis::Connections {
-        let most = points.iter().copied().max().unwrap_or_default();
-        connections::raise_descriptors(most + connections::SPARE)?;
-        peer.restart_with(&[&format!("amqp.connections_max={}", most + connections::SPARE)])?;
+    let most = points.iter().copied().max().unwrap_or_default();
+    match axis {
+        Axis::Connections => {
+            connections::raise_descriptors(most + connections::SPARE)?;
+            peer.restart_with(&[&format!("amqp.connections_max={}", most + connections::SPARE)])?;
+        }
+        // One channel consumes from all of them.
+        Axis::Queues => peer.restart_with(&[&format!("limits.consumers_max={most}")])?,
+        _ => {}
     }
     let mut found = Found::default();
     for &at in points {

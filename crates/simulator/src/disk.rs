@@ -284,6 +284,10 @@ impl File for WatchedFile {
         answer
     }
 
+    fn written_bytes(&self) -> io::Result<u64> {
+        self.disk.call(b'h', &self.name, || self.file.written_bytes())
+    }
+
     fn forget_cached(&self) -> io::Result<()> {
         self.disk.call(b'f', &self.name, || self.file.forget_cached())
     }

@@ -348,6 +348,8 @@ pub(crate) struct Tail {
 impl Tail {
     pub(crate) fn examine(file: &impl File, mask: Mask, number: SegmentNumber) -> io::Result<Tail> {
         let length = file.length()?;
+        // Asked before anything is read: what the cache holds passes for written.
+        let written = file.written_bytes()?;
         let mut tail = Tail {
             number,
             length,
@@ -359,7 +361,7 @@ impl Tail {
             unreadable: Vec::new(),
             end: None,
         };
-        let mut walk = Walk::new(file, mask, length);
+        let mut walk = Walk::new(file, mask, length).written_to(written);
         loop {
             match walk.next()? {
                 Step::Head { head, .. } => tail.durable = tail.durable.max(head.durable),

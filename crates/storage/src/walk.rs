@@ -53,6 +53,8 @@ pub(crate) struct Walk<'a, F> {
     mask: Mask,
     offset: u64,
     limit: u64,
+    /// Behind this there are only zeros.
+    written: u64,
     expect: Expect,
 }
 
@@ -71,8 +73,14 @@ impl<'a, F: File> Walk<'a, F> {
             mask,
             offset: GROUPS_START,
             limit,
+            written: limit,
             expect: Expect::Boundary,
         }
+    }
+
+    /// Nothing was ever written behind `written`, so nothing is searched for there.
+    pub(crate) fn written_to(self, written: u64) -> Walk<'a, F> {
+        Walk { written, ..self }
     }
 
     /// Places that the medium could not read, as far as the walk has come.
@@ -198,7 +206,7 @@ impl<'a, F: File> Walk<'a, F> {
     /// The next offset behind `from` where a frame may begin: its header is intact.
     fn search(&mut self, from: u64) -> io::Result<u64> {
         let mut offset = (from + 8) & !7;
-        while offset + HEADER_BYTES as u64 <= self.limit {
+        while offset < self.written && offset + HEADER_BYTES as u64 <= self.limit {
             let bytes = self.window.get(offset, HEADER_BYTES)?;
             match self.mask.open(bytes, offset) {
                 Some(header) if offset + header.frame_bytes() as u64 <= self.limit => return Ok(offset),

@@ -3,7 +3,7 @@
 use everack_storage::{
     AppendError, Cut, Found, Frames, Log, OpenError, Options, Position, Prepared, ReadError, Reader,
     RecoveryReport, RetireError, Retired, SegmentNumber,
-    disk::{Disk, Fault, Memory, Os, Outcome},
+    disk::{Disk, Fault, File, Memory, Os, Outcome},
     segment,
 };
 use std::convert::Infallible;
@@ -47,6 +47,44 @@ fn refusal<D: Disk>(disk: D) -> String {
         Ok(_) => panic!("the log must not open"),
         Err(error) => error.to_string(),
     }
+}
+
+/// A killed process leaves a segment of which most was never written.
+#[test]
+fn a_start_does_not_read_what_was_never_written() {
+    let calls = |segment_bytes: u32| {
+        let options = Options {
+            segment_bytes,
+            prewrite: false,
+            ..Options::default()
+        };
+        let disk = Memory::new(1);
+        let (mut log, _) = Log::open(disk.clone(), options.clone()).expect("the log opens");
+        append(&mut log, b"a record");
+        log.sync().expect("it is synced");
+        let (disk, before) = (disk.kill(), disk.calls());
+        let (log, _) = Log::open(disk.clone(), options).expect("it opens again");
+        assert_eq!(replay(&log.reader()).len(), 1);
+        disk.calls() - before
+    };
+    assert_eq!(calls(64 << 20), calls(1 << 20));
+}
+
+#[test]
+fn a_disk_knows_how_far_a_file_was_written() {
+    fn check(disk: impl Disk) {
+        let file = disk.create("file").expect("it is created");
+        file.allocate(8 << 20).expect("there is room");
+        file.write_at(b"here", 1 << 20).expect("it is written");
+        file.write_at(b"there", 5 << 20).expect("it is written");
+        file.sync_all().expect("it is synced");
+        file.forget_cached().expect("it is forgotten");
+        let written = file.written_bytes().expect("it can be told");
+        assert!(((5 << 20) + 5..=8 << 20).contains(&written), "{written}");
+    }
+    check(Memory::new(1));
+    let directory = tempfile::tempdir().expect("a directory");
+    check(Os::open(directory.path()).expect("it opens"));
 }
 
 #[test]

@@ -66,6 +66,9 @@ impl File for NullFile {
     fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
         Ok(0)
     }
+    fn written_bytes(&self) -> io::Result<u64> {
+        Ok(self.0)
+    }
     fn write_at(&self, bytes: &[u8], _: u64) -> io::Result<()> {
         black_box(bytes);
         Ok(())

@@ -15,6 +15,11 @@ impl Contents {
         self.length
     }
 
+    /// Behind these there are only zeros.
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     pub(super) fn resize(&mut self, length: u64) {
         if (length as usize) < self.bytes.len() {
             Arc::make_mut(&mut self.bytes).truncate(length as usize);

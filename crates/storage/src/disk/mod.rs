@@ -47,6 +47,9 @@ pub trait File: Send + Sync + 'static {
     fn length(&self) -> io::Result<u64>;
     /// Read until the buffer is full or the file ends; returns the bytes read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Behind this offset nothing was ever written, as far as the file system can tell: it reads as zeros, and there is nothing of it on
+    /// the medium. What is cached passes for written.
+    fn written_bytes(&self) -> io::Result<u64>;
     /// Write all bytes. After an error any part of them may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Make the contents durable (fdatasync). An error means that unsynced contents may be gone for good.

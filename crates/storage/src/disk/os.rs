@@ -11,6 +11,8 @@ use std::{
 const LOCK_NAME: &str = "LOCK";
 /// Zeros are written in pieces of this size where a file system cannot reserve space.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+/// A file in more pieces than this passes for written to its end.
+const EXTENTS_MAX: usize = 1000;
 
 /// A directory of the operating system.
 #[derive(Debug, Clone)]
@@ -194,6 +196,26 @@ impl File for OsFile {
             }
         }
         Ok(filled)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn written_bytes(&self) -> io::Result<u64> {
+        use rustix::fs::{SeekFrom, seek};
+        let mut end = 0;
+        for _ in 0..EXTENTS_MAX {
+            match seek(&self.file, SeekFrom::Data(end)) {
+                Ok(data) => end = seek(&self.file, SeekFrom::Hole(data))?,
+                Err(rustix::io::Errno::NXIO) => return Ok(end),
+                // A file system that does not know.
+                Err(_) => break,
+            }
+        }
+        self.length()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn written_bytes(&self) -> io::Result<u64> {
+        self.length()
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

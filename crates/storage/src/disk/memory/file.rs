@@ -31,6 +31,15 @@ impl File for MemoryFile {
         Ok(state.inodes[self.file].seen.read(buffer, offset))
     }
 
+    fn written_bytes(&self) -> io::Result<u64> {
+        let mut state = self.disk.state.lock();
+        state.plain_call()?;
+        let unreadable = state.unreadable.iter().filter(|(file, _)| *file == self.file);
+        let ends = unreadable.map(|(_, range)| range.end);
+        let written = state.inodes[self.file].seen.written_bytes();
+        Ok(ends.fold(written, u64::max))
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let change = Change::Write {
             file: self.file,

@@ -32,6 +32,12 @@ impl Closing {
         let _ = self.0.wait_for(|begun| *begun).await;
     }
 
+    /// Whether this one has not heard yet of all there is to hear. Costs a look at a number, for who asks often.
+    pub fn may_be_requested(&self) -> bool {
+        // The error is that the sender is gone, which is the end as well.
+        self.0.has_changed().unwrap_or(true)
+    }
+
     /// Whether it has begun.
     pub fn is_requested(&self) -> bool {
         *self.0.borrow()

@@ -59,6 +59,8 @@ pub(crate) struct ConnectionTask {
     peer: Peer,
     login: Option<LoginFuture>,
     closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// It wakes this task, and need not be asked before there is something to hear.
+    closing_is_heard: bool,
     input: BytesMut,
     read_bytes: usize,
     /// Bytes read and written in this turn.
@@ -80,7 +82,7 @@ impl Future for ConnectionTask {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let task = self.get_mut();
-        task.waker.register(context.waker());
+        task.closing_is_heard &= !task.waker.register(context.waker());
         let _current = Current::enter(&task.waker);
         // It may read what takes memory, long before that reaches a machine.
         task.engine.slumber.stir();
@@ -145,6 +147,7 @@ impl ConnectionTask {
             peer,
             login: None,
             closing: Some(closing),
+            closing_is_heard: false,
             input: BytesMut::new(),
             read_bytes: READ_BYTES_MIN,
             turn_bytes: 0,
@@ -339,7 +342,11 @@ impl ConnectionTask {
         let Some(closing) = &mut self.closing else {
             return false;
         };
+        if self.closing_is_heard && !self.peer.closing.may_be_requested() {
+            return false;
+        }
         if closing.as_mut().poll(context).is_pending() {
+            self.closing_is_heard = true;
             return false;
         }
         self.closing = None;
@@ -445,12 +452,14 @@ impl Wake for TaskWake {
 }
 
 impl TaskWaker {
-    fn register(&self, waker: &Waker) {
+    /// Says whether this is another one than before.
+    fn register(&self, waker: &Waker) -> bool {
         let mut known = self.waker.lock();
-        match &mut *known {
-            Some(known) => known.clone_from(waker),
-            None => *known = Some(waker.clone()),
+        if known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return false;
         }
+        *known = Some(waker.clone());
+        true
     }
 }
 

@@ -20,19 +20,28 @@ const REST_BYTES_MAX: usize = 32 << 20;
 const REST_MAX: Duration = Duration::from_secs(5);
 
 /// A body that can be read to its end when its reader has gone.
-pub(super) struct Unread<B>(Arc<Mutex<B>>);
+pub(super) struct Unread<B>(Arc<Mutex<Begun<B>>>);
+
+struct Begun<B> {
+    body: B,
+    /// Whether the client sends it: one that waits for leave (`Expect: 100-continue`) gets that with the first attempt to read.
+    comes: bool,
+}
 
 impl<B: Body<Data = Bytes> + Unpin> Unread<B> {
-    /// Takes hold of `body`. `None`: there is nothing to come, or the client waits to be told (`Expect: 100-continue`) that anybody
-    /// wants it.
+    /// Takes hold of `body`. `None`: there is nothing to come.
     pub(super) fn of(body: B, head: &HeaderMap) -> (Shared<B>, Option<Self>) {
-        let awaits = !body.is_end_stream() && !head.contains_key(header::EXPECT);
-        let body = Arc::new(Mutex::new(body));
-        (Shared(body.clone()), awaits.then_some(Self(body)))
+        let ended = body.is_end_stream();
+        let comes = !head.contains_key(header::EXPECT);
+        let begun = Arc::new(Mutex::new(Begun { body, comes }));
+        (Shared(begun.clone()), (!ended).then_some(Self(begun)))
     }
 
     /// Reads and throws away what is left, at most [`REST_BYTES_MAX`] for at most [`REST_MAX`].
     pub(super) async fn throw_away(self) {
+        if !self.0.lock().comes {
+            return;
+        }
         let thrown_away = async {
             let mut bytes = 0;
             while bytes < REST_BYTES_MAX
@@ -47,7 +56,7 @@ impl<B: Body<Data = Bytes> + Unpin> Unread<B> {
 }
 
 /// The same body, for its reader.
-pub(super) struct Shared<B>(Arc<Mutex<B>>);
+pub(super) struct Shared<B>(Arc<Mutex<Begun<B>>>);
 
 impl<B: Body + Unpin> Body for Shared<B> {
     type Data = B::Data;
@@ -58,19 +67,21 @@ impl<B: Body + Unpin> Body for Shared<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.lock().is_end_stream()
+        self.0.lock().body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.lock().size_hint()
+        self.0.lock().body.size_hint()
     }
 }
 
 /// What [`Body::poll_frame`] answers.
 type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
-fn poll<B: Body + Unpin>(body: &Mutex<B>, context: &mut Context<'_>) -> Polled<B> {
-    Pin::new(&mut *body.lock()).poll_frame(context)
+fn poll<B: Body + Unpin>(begun: &Mutex<Begun<B>>, context: &mut Context<'_>) -> Polled<B> {
+    let mut begun = begun.lock();
+    begun.comes = true;
+    Pin::new(&mut begun.body).poll_frame(context)
 }
 
 #[cfg(test)]
@@ -97,32 +108,41 @@ mod tests {
         }
     }
 
-    /// Of a body of so many pieces, how many are left when its reader has gone.
+    /// Of a body of so many pieces, of which its reader takes some, how many are left in the end.
     #[track_caller]
-    fn check(pieces: usize, head: &[(header::HeaderName, &str)], left: usize) {
+    fn check(pieces: usize, read: usize, head: &[(header::HeaderName, &str)], left: usize) {
         let head = head
             .iter()
             .map(|(name, value)| (name.clone(), value.parse().expect("a value")));
-        let (reader, unread) = Unread::of(Pieces(pieces), &head.collect());
+        let (mut reader, unread) = Unread::of(Pieces(pieces), &head.collect());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
-        if let Some(unread) = unread {
-            runtime.expect("a runtime").block_on(unread.throw_away());
-        }
-        assert_eq!(reader.0.lock().0, left, "{pieces}");
+        runtime.expect("a runtime").block_on(async {
+            for _ in 0..read {
+                let _ = poll_fn(|context| Pin::new(&mut reader).poll_frame(context)).await;
+            }
+            if let Some(unread) = unread {
+                unread.throw_away().await;
+            }
+        });
+        assert_eq!(reader.0.lock().body.0, left, "{pieces}, {read} of them read");
     }
 
     #[test]
     fn the_rest_of_a_body_is_read_within_bounds() {
-        check(0, &[], 0);
-        check(1, &[], 0);
-        check(9, &[], 0);
-        check(40, &[], 8);
+        check(0, 0, &[], 0);
+        check(1, 0, &[], 0);
+        check(9, 0, &[], 0);
+        check(9, 4, &[], 0);
+        check(9, 9, &[], 0);
+        check(40, 0, &[], 8);
     }
 
     #[test]
     fn who_waits_to_be_told_is_not_told_to_send() {
-        check(9, &[(header::EXPECT, "100-continue")], 9);
+        let waits = [(header::EXPECT, "100-continue")];
+        check(9, 0, &waits, 9);
+        check(9, 1, &waits, 0);
     }
 }

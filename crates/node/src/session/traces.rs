@@ -109,6 +109,7 @@ impl Session {
         confirms: bool,
     ) -> Option<TracedBatch> {
         let choice = self.traces.as_ref()?.choice;
+        let publisher = self.publisher()?;
         let mut traced = Vec::new();
         for index in 0..end {
             let has_headers = batch.flags(usize::from(index)) & flags::HAS_HEADERS != 0;
@@ -117,7 +118,7 @@ impl Session {
             }
             let headers = batch.view(usize::from(index)).headers;
             if let Some(parent) = choice.choose(headers, || self.shared.draw()) {
-                let trace = Arc::new(self.trace(channel, batch, index, parent));
+                let trace = Arc::new(self.trace(&publisher, channel, batch, index, parent));
                 traced.push(Traced { index, trace });
             }
         }
@@ -130,7 +131,14 @@ impl Session {
         (!traced.is_empty()).then(|| traced.into())
     }
 
-    fn trace(&mut self, channel: u16, batch: &Batch, index: u16, parent: Option<Parent>) -> Trace {
+    fn trace(
+        &self,
+        publisher: &Arc<Publisher>,
+        channel: u16,
+        batch: &Batch,
+        index: u16,
+        parent: Option<Parent>,
+    ) -> Trace {
         let index = usize::from(index);
         let view = batch.view(index);
         Trace {
@@ -142,13 +150,13 @@ impl Session {
             correlation_id: view.correlation_id.map(Name::new),
             body_bytes: batch.entries[index].body_len,
             persistent: view.is_persistent(),
-            publisher: self.publisher(),
+            publisher: publisher.clone(),
             channel,
         }
     }
 
-    /// This connection, as spans tell of it.
-    fn publisher(&mut self) -> Arc<Publisher> {
+    /// This connection, as spans tell of it, if they do.
+    fn publisher(&mut self) -> Option<Arc<Publisher>> {
         let publisher = || {
             Arc::new(Publisher {
                 peer: self.peer.clone(),
@@ -156,19 +164,14 @@ impl Session {
                 vhost: self.vhost_name.clone(),
             })
         };
-        match &mut self.traces {
-            Some(traces) => traces.publisher.get_or_insert_with(publisher).clone(),
-            None => publisher(),
-        }
+        let traces = self.traces.as_mut()?;
+        Some(traces.publisher.get_or_insert_with(publisher).clone())
     }
 
     /// A consumer, or who stands for what a channel gets from a queue, may be told of.
     pub(super) fn trace_consumer(&mut self, consumer: ConsumerId, tag: &[u8], channel: u16) {
-        if self.traces.is_none() {
-            return;
-        }
         let peer = self.publisher();
-        if let Some(traces) = &mut self.traces {
+        if let Some((traces, peer)) = self.traces.as_mut().zip(peer) {
             let tag = Name::new(tag);
             traces.happened.push(Event::ConsumerBegins {
                 consumer,

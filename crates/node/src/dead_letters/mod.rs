@@ -124,7 +124,7 @@ impl DeadLetters {
                         self.move_on(letter, std::mem::take(&mut moving), outbox);
                     }
                     moving.push(&written, body, route, one);
-                    moving.follow(&letter.traced, one.first);
+                    moving.follow(&letter.traced, one);
                 }
                 Way::Circle => push_range(&mut staying.cycles, one),
                 Way::Away => push_range(&mut staying.unroutable, one),

@@ -118,11 +118,14 @@ impl Moving {
         }
     }
 
-    /// The message that was added last, and was `seq` in the queue that it leaves, is followed on if it is among these.
-    pub(super) fn follow(&mut self, traced: &[(Seq, Arc<Trace>)], seq: Seq) {
-        if let Ok(found) = traced.binary_search_by_key(&seq, |(seq, _)| *seq) {
-            let (index, trace) = (self.entries.len() as u16 - 1, traced[found].1.clone());
-            self.traced.push(Traced { index, trace });
+    /// The message that was added last, and was `from` in the queue that it leaves, is followed on if it is among these.
+    pub(super) fn follow(&mut self, traced: &[(Seq, Arc<Trace>)], from: Range) {
+        if let Ok(found) = traced.binary_search_by_key(&from.first, |(seq, _)| *seq) {
+            self.traced.push(Traced {
+                index: self.entries.len() as u16 - 1,
+                trace: traced[found].1.clone(),
+                origin: Some((from.queue, from.first)),
+            });
         }
     }
 

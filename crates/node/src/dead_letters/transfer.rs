@@ -64,7 +64,7 @@ impl DeadLetters {
                     Some(route) => {
                         let (letter, body) = (as_it_is(messages, index), messages.body(index));
                         moving.push(&letter, body, route, one);
-                        moving.follow(&transfer.traced, one.first);
+                        moving.follow(&transfer.traced, one);
                     }
                     None => (why, _) = (Some(Unmoved::NoWay), push_range(&mut staying, one)),
                 }

@@ -54,14 +54,15 @@ impl Tracer {
     /// Messages have entered their queues.
     pub(super) fn enter(&mut self, targets: &[Target], traced: &[Traced], location: Option<Position>) {
         for target in targets {
-            for Traced { index, trace } in among(traced, target.from, target.to) {
-                let seq = target.first.plus(u64::from(index - target.from));
-                self.follow(target.queue, seq, trace);
+            for one in among(traced, target.from, target.to) {
+                let seq = target.first.plus(u64::from(one.index - target.from));
+                self.follow(target.queue, seq, &one.trace);
                 self.happened.push(Event::Entered {
-                    trace: trace.clone(),
+                    trace: one.trace.clone(),
                     queue: target.queue,
                     seq,
                     location,
+                    origin: one.origin,
                 });
             }
         }
@@ -255,12 +256,14 @@ mod tests {
         }
     }
 
-    /// A tracer of `most`, with those of the first queue's messages 11 to 20 followed whose places in their batch (2 to 11) are given.
+    /// A tracer of `most`, with those of the first queue's messages 11 to 20 followed whose places in their batch (2 to 11) are given; those in odd
+    /// places go on from the ninth queue.
     fn following(most: usize, indexes: &[u16]) -> Tracer {
         let mut tracer = Tracer::new(most);
         let traced = indexes.iter().map(|&index| Traced {
             index,
             trace: trace(u64::from(index)),
+            origin: (index % 2 == 1).then_some((QueueId(9), Seq(u64::from(index)))),
         });
         let traced: Vec<Traced> = traced.collect();
         let target = Target {
@@ -275,7 +278,12 @@ mod tests {
 
     fn told(event: &Event) -> String {
         match event {
-            Event::Entered { trace, seq, .. } => format!("{} is {seq}", trace.number),
+            Event::Entered {
+                trace, seq, origin, ..
+            } => match origin {
+                Some((queue, origin)) => format!("{} is {seq}, which was {queue}/{origin}", trace.number),
+                None => format!("{} is {seq}", trace.number),
+            },
             Event::Delivered { seq, .. } => format!("{seq} delivered"),
             Event::Became { seq, phase, .. } => format!("{seq} {phase:?}"),
             Event::Left { seq, reason, .. } => format!("{seq} {reason:?}"),
@@ -311,7 +319,7 @@ mod tests {
             ],
             &[
                 "2 is 11",
-                "11 is 20",
+                "11 is 20, which was 9/11",
                 "11 delivered",
                 "20 delivered",
                 "11 Done",
@@ -328,7 +336,12 @@ mod tests {
             death: Death::Expired,
             run: run(12, 1),
         };
-        check(9, &[3], &[elsewhere, died], &["3 is 12", "12 Dying(Expired)"]);
+        check(
+            9,
+            &[3],
+            &[elsewhere, died],
+            &["3 is 12, which was 9/3", "12 Dying(Expired)"],
+        );
         let orphaned = Effect::Orphaned {
             queue: QueueId(1),
             run: run(11, 10),
@@ -337,7 +350,7 @@ mod tests {
             9,
             &[3],
             &[orphaned, delivered(11, 10)],
-            &["3 is 12", "12 Deleted"],
+            &["3 is 12, which was 9/3", "12 Deleted"],
         );
     }
 
@@ -349,7 +362,7 @@ mod tests {
             &[delivered(11, 10)],
             &[
                 "2 is 11",
-                "3 is 12",
+                "3 is 12, which was 9/3",
                 "11 forgotten",
                 "4 is 13",
                 "12 delivered",

@@ -48,7 +48,9 @@ impl Partition {
         let Some(tracer) = &mut self.tracer else {
             return;
         };
-        for Traced { index, trace } in traced {
+        // What goes on from another copy is missing from no publish.
+        let published = traced.iter().filter(|one| one.origin.is_none());
+        for Traced { index, trace, .. } in published {
             let run = runs.iter().find(|run| (run.from..run.to).contains(index));
             let targets = run.into_iter().flat_map(|run| run.route.targets.iter());
             let here = targets.filter(|target| target.partition == self.id);

@@ -119,7 +119,11 @@ impl Session {
             let headers = batch.view(usize::from(index)).headers;
             if let Some(parent) = choice.choose(headers, || self.shared.draw()) {
                 let trace = Arc::new(self.trace(&publisher, channel, batch, index, parent));
-                traced.push(Traced { index, trace });
+                traced.push(Traced {
+                    index,
+                    trace,
+                    origin: None,
+                });
             }
         }
         let traces = self.traces.as_mut()?;

@@ -31,6 +31,8 @@ pub enum Event {
         seq: Seq,
         /// Where its record lies in the log.
         location: Option<Position>,
+        /// The copy that it goes on from, as its queue and its number there, if it does not come from its publisher.
+        origin: Option<(QueueId, Seq)>,
     },
     /// Queues have no room for it, or are gone.
     Missed {

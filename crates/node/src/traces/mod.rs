@@ -13,6 +13,7 @@ mod event;
 
 use std::sync::Arc;
 
+use everack_broker::ids::{QueueId, Seq};
 use everack_broker::name::Name;
 
 pub use choice::{Choice, Parent};
@@ -61,6 +62,8 @@ pub struct Traced {
     pub index: u16,
     /// Its trace.
     pub trace: Arc<Trace>,
+    /// The copy that it goes on from, if it does not come from its publisher.
+    pub origin: Option<(QueueId, Seq)>,
 }
 
 /// Those of a batch that are followed, in their order.

@@ -115,8 +115,6 @@ struct Sync {
 pub(super) struct Book {
     publishes: BTreeMap<u64, Publish>,
     copies: HashMap<(QueueId, Seq), Copy>,
-    /// The stretch in which a trace's last dying copy is, by the trace's number.
-    dying: HashMap<u64, u64>,
     consumers: HashMap<ConsumerId, Arc<Consumer>>,
     syncs: VecDeque<Sync>,
     number_next: u64,
@@ -132,7 +130,6 @@ impl Book {
         Self {
             publishes: BTreeMap::new(),
             copies: HashMap::new(),
-            dying: HashMap::new(),
             consumers: HashMap::new(),
             syncs: VecDeque::new(),
             number_next: 0,
@@ -177,7 +174,13 @@ impl Book {
                 queue,
                 seq,
                 location,
-            } => self.entered(trace, (queue, seq), name(queue), location, now),
+                origin,
+            } => {
+                self.enters(&trace, (queue, seq), name(queue), origin, now);
+                if origin.is_none() {
+                    self.arrived_durably(&trace, location, now);
+                }
+            }
             Event::Missed { trace, places } => {
                 if let Some(publish) = self.publishes.get_mut(&trace.number) {
                     publish.missed += places;
@@ -200,9 +203,8 @@ impl Book {
             Event::Became { queue, seq, phase } => self.became((queue, seq), phase, now),
             Event::Left { queue, seq, reason } => self.left((queue, seq), outcome(reason), now),
             Event::Forgotten { queue, seq } => {
-                if let Some(copy) = self.copies.remove(&(queue, seq)) {
+                if self.copies.remove(&(queue, seq)).is_some() {
                     self.forgotten += 1;
-                    no_longer_dying(&mut self.dying, &copy);
                 }
             }
             Event::ConsumerBegins {
@@ -253,28 +255,30 @@ impl Book {
         self.ended.push(publish.ended(outcome, now));
     }
 
-    fn entered(
+    /// A copy is in a queue, and hangs below the stretch of the one that it goes on from.
+    fn enters(
         &mut self,
-        trace: Arc<Trace>,
+        trace: &Arc<Trace>,
         key: (QueueId, Seq),
         queue: Name,
-        location: Option<Position>,
+        origin: Option<(QueueId, Seq)>,
         now: Nanos,
     ) {
-        let parent = self.dying.get(&trace.number).copied();
+        let origin = origin.and_then(|origin| self.copies.get(&origin));
         let copy = Copy {
             trace: trace.clone(),
             queue,
-            parent,
+            parent: origin.map(|origin| origin.number),
             redelivered: false,
             since: now,
             number: self.next_number(),
             stage: Stage::Waiting,
         };
         self.copies.insert(key, copy);
-        if parent.is_some() {
-            return;
-        }
+    }
+
+    /// One of the places of a publish is done with: its copy is there, at `location` if it is durable.
+    fn arrived_durably(&mut self, trace: &Trace, location: Option<Position>, now: Nanos) {
         if let Some(publish) = self.publishes.get_mut(&trace.number) {
             let sync = location.and_then(|location| self.syncs.iter().find(|sync| location < sync.durable));
             let sync = sync.map(|sync| (sync.begun, sync.ended));
@@ -331,32 +335,20 @@ impl Book {
         if !was_none {
             self.ended.push(copy.ended(outcome, now));
         }
-        no_longer_dying(&mut self.dying, copy);
         copy.since = now;
         copy.number = number;
         copy.stage = stage;
-        if matches!(copy.stage, Stage::Dying(_)) {
-            self.dying.insert(copy.trace.number, number);
-        }
     }
 
     fn left(&mut self, key: (QueueId, Seq), outcome: &'static str, now: Nanos) {
         if let Some(copy) = self.copies.remove(&key) {
             self.ended.push(copy.ended(outcome, now));
-            no_longer_dying(&mut self.dying, &copy);
         }
     }
 
     fn next_number(&mut self) -> u64 {
         self.number_next += 1;
         self.number_next
-    }
-}
-
-/// The stretch that a copy is in ends: nothing comes of it any more.
-fn no_longer_dying(dying: &mut HashMap<u64, u64>, copy: &Copy) {
-    if dying.get(&copy.trace.number) == Some(&copy.number) {
-        dying.remove(&copy.trace.number);
     }
 }
 

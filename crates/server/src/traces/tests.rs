@@ -64,6 +64,18 @@ fn entered(queue: u64, seq: u64) -> Event {
         queue: QueueId(queue),
         seq: Seq(seq),
         location: Some(Position(100)),
+        origin: None,
+    }
+}
+
+/// The copy that was `from` is in another queue.
+fn moved(from: (u64, u64), queue: u64, seq: u64) -> Event {
+    Event::Entered {
+        trace: trace(1),
+        queue: QueueId(queue),
+        seq: Seq(seq),
+        location: Some(Position(100)),
+        origin: Some((QueueId(from.0), Seq(from.1))),
     }
 }
 
@@ -230,7 +242,7 @@ fn a_dead_message_goes_on_below_its_death() {
             delivered(1, 1, false),
             became(1, 1, Phase::Rejected),
             became(1, 1, Phase::Dying(Death::Rejected)),
-            entered(2, 1),
+            moved((1, 1), 2, 1),
             left(1, 1, SettleReason::DeadLettered),
             became(2, 1, Phase::Dying(Death::Expired)),
             left(2, 1, SettleReason::Cycle),
@@ -242,6 +254,30 @@ fn a_dead_message_goes_on_below_its_death() {
             "dead-letter q1 40..70 dead-lettered < publish",
             "wait q2 60..80 expired < 3",
             "dead-letter q2 80..90 cycle < 3",
+        ],
+    );
+}
+
+#[test]
+fn a_copy_that_dies_takes_no_other_along() {
+    check(
+        vec![
+            published(2),
+            entered(1, 1),
+            became(1, 1, Phase::Dying(Death::Expired)),
+            // From the publisher, whose other copy is dead by now.
+            entered(2, 5),
+            moved((1, 1), 3, 1),
+            left(1, 1, SettleReason::DeadLettered),
+            left(2, 5, SettleReason::Done),
+            left(3, 1, SettleReason::Purged),
+        ],
+        &[
+            "wait q1 20..30 expired < publish",
+            "publish orders:new 10..40 enqueued < -",
+            "dead-letter q1 30..60 dead-lettered < publish",
+            "wait q2 40..70 acknowledged < publish",
+            "wait q3 50..80 purged < 2",
         ],
     );
 }
@@ -278,7 +314,7 @@ fn what_is_parked_on_its_way_is_not_dying_any_more() {
             // Its queue has no dead-letter exchange any more.
             became(1, 1, Phase::Parked(Death::Rejected)),
             // An operator moves it.
-            entered(2, 1),
+            moved((1, 1), 2, 1),
             left(1, 1, SettleReason::Moved),
             left(2, 1, SettleReason::Purged),
         ],
@@ -288,7 +324,7 @@ fn what_is_parked_on_its_way_is_not_dying_any_more() {
             "deliver q1 30..40 rejected < publish",
             "dead-letter q1 40..50 rejected < publish",
             "set aside q1 50..70 moved < publish",
-            "wait q2 60..80 purged < publish",
+            "wait q2 60..80 purged < 4",
         ],
     );
 }

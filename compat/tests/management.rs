@@ -379,6 +379,14 @@ fn views(broker: &Broker) -> anyhow::Result<()> {
             json!([transient, durable]),
         ),
         (
+            "/api/queues?columns=name&sort=messages",
+            json!([transient, durable]),
+        ),
+        (
+            "/api/queues?columns=name&sort=messages_ready&sort_reverse=true",
+            json!([durable, transient]),
+        ),
+        (
             "/api/queues/%2f/scene.durable?columns=name,message_stats.publish",
             json!({ "name": "scene.durable", "message_stats": { "publish": 10 } }),
         ),

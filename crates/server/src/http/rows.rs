@@ -21,16 +21,27 @@ pub(super) struct Row {
 
 enum Entry {
     Made(Value),
-    Later(Box<dyn Fn(Purpose) -> Value + Send + Sync>),
+    Later(Box<dyn Fn(Purpose<'_>) -> Value + Send + Sync>),
 }
 
 /// What an entry is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum Purpose<'a> {
     /// To be shown.
     Shown,
-    /// For the one field that it is sorted by; history is not needed for that, and would cost more than all the rest.
-    Sorted,
+    /// For the one field of this name that it is sorted by, or a part of it: nothing else has to be there. All entries of a list are made
+    /// for that, and history would cost more than all the rest.
+    Sorted(&'a str),
+}
+
+impl<'a> Purpose<'a> {
+    /// The one field that is needed, if it is only one.
+    pub(super) fn field(self) -> Option<&'a str> {
+        match self {
+            Self::Shown => None,
+            Self::Sorted(field) => Some(field),
+        }
+    }
 }
 
 impl Shown {
@@ -45,7 +56,7 @@ impl Shown {
 
 impl Row {
     /// An entry with its `name`, which has to be the one that it is shown with.
-    pub(super) fn new(name: String, make: impl Fn(Purpose) -> Value + Send + Sync + 'static) -> Self {
+    pub(super) fn new(name: String, make: impl Fn(Purpose<'_>) -> Value + Send + Sync + 'static) -> Self {
         let entry = Entry::Later(Box::new(make));
         Self { name, entry }
     }
@@ -65,7 +76,7 @@ impl Row {
     pub(super) fn field(&self, path: &[String]) -> Option<Value> {
         match &self.entry {
             Entry::Made(value) => find(value, path).cloned(),
-            Entry::Later(make) => find(&make(Purpose::Sorted), path).cloned(),
+            Entry::Later(make) => find(&make(Purpose::Sorted(path.first()?)), path).cloned(),
         }
     }
 

@@ -271,7 +271,11 @@ fn put(object: &mut Map<String, Value>, path: &[String], value: Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
+
     use super::*;
+    use crate::http::rows::Purpose;
 
     fn items() -> Value {
         json!([
@@ -342,6 +346,36 @@ mod tests {
         assert_eq!(names("page=1&name=ORD"), ["Orders"]);
         assert_eq!(names("page=1&name=%5E%5Bab%5D%24&use_regex=true"), ["b", "a"]);
         assert_eq!(names("page=1&name=nobody"), [""; 0]);
+    }
+
+    #[test]
+    fn makes_whole_only_what_is_seen() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let rows = [3, 1, 2].map(|messages: u64| {
+            let made = made.clone();
+            Row::new(format!("q{messages}"), move |purpose| match purpose {
+                Purpose::Sorted(field) => {
+                    assert_eq!(field, "messages");
+                    json!({ "messages": messages })
+                }
+                Purpose::Shown => {
+                    made.fetch_add(1, AtomicOrdering::Relaxed);
+                    json!({ "name": format!("q{messages}"), "messages": messages })
+                }
+            })
+        });
+        let parameters = Parameters {
+            sort: Some("messages".to_owned()),
+            page: Some("1".to_owned()),
+            page_size: Some("1".to_owned()),
+            ..Parameters::default()
+        };
+        let view = View::of(parameters)
+            .expect("it is good")
+            .expect("something is asked");
+        let seen = view.apply(Shown::Rows(rows.into())).expect("there is a page");
+        assert_eq!(seen["items"], json!([{ "name": "q1", "messages": 1 }]));
+        assert_eq!(made.load(AtomicOrdering::Relaxed), 1);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::http::Node;
 use crate::http::caller::Caller;
 use crate::http::inquiry::Connected;
 use crate::http::refusal::Refusal;
-use crate::http::rows::Row;
+use crate::http::rows::{Purpose, Row};
 
 pub(super) fn routes() -> Router<Arc<Node>> {
     Router::new()
@@ -71,7 +71,7 @@ fn show_all(node: &Arc<Node>, connections: Vec<Connected>, ranges: Ranges) -> Li
         for index in 0..connected.session.channels.len() {
             let (node, connected) = (node.clone(), connected.clone());
             let name = connected.channel_name(connected.session.channels[index].number);
-            let make = move |purpose| {
+            let make = move |purpose: Purpose<'_>| {
                 let channel = &connected.session.channels[index];
                 show(&node, &connected, channel, ranges.for_purpose(purpose))
             };

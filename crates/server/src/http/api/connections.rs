@@ -15,6 +15,7 @@ use crate::http::caller::Caller;
 use crate::http::inquiry::{self, Connected};
 use crate::http::refusal::Refusal;
 use crate::http::rows::Row;
+use crate::net::sockets::Socket;
 use crate::statistics::figures::DATA_RATES;
 
 pub(super) fn routes() -> Router<Arc<Node>> {
@@ -150,10 +151,25 @@ fn show_all(node: &Arc<Node>, connections: Vec<Connected>, ranges: Ranges) -> Li
     let rows = connections.into_iter().map(|connected| {
         let node = node.clone();
         Row::new(connected.socket.name(), move |purpose| {
-            show(&node, &connected, ranges.for_purpose(purpose))
+            let traffic = purpose
+                .field()
+                .and_then(|field| traffic(&connected.socket, field));
+            traffic.unwrap_or_else(|| show(&node, &connected, ranges.for_purpose(purpose)))
         })
     });
     Listed(rows.collect())
+}
+
+/// What went through its socket alone, by which lists are sorted most.
+fn traffic(socket: &Socket, field: &str) -> Option<Value> {
+    let count = match field {
+        "recv_oct" => socket.received.bytes(),
+        "recv_cnt" => socket.received.calls(),
+        "send_oct" => socket.sent.bytes(),
+        "send_cnt" => socket.sent.calls(),
+        _ => return None,
+    };
+    Some(json!({ field: count }))
 }
 
 fn show(node: &Node, connected: &Connected, ranges: Ranges) -> Value {

@@ -45,10 +45,10 @@ struct Parameters {
 
 impl Ranges {
     /// What of it is needed for a purpose.
-    pub(super) fn for_purpose(self, purpose: Purpose) -> Self {
+    pub(super) fn for_purpose(self, purpose: Purpose<'_>) -> Self {
         match purpose {
             Purpose::Shown => self,
-            Purpose::Sorted => Self {
+            Purpose::Sorted(_) => Self {
                 disable_stats: self.disable_stats,
                 enable_queue_totals: self.enable_queue_totals,
                 ..Self::default()

@@ -164,7 +164,9 @@ async fn show_all(node: Arc<Node>, mut queues: Vec<Arc<Queue>>, ranges: Ranges) 
         let depth = *depths.get(queue.id)?;
         let (node, name) = (node.clone(), queue.name.to_string());
         Some(Row::new(name, move |purpose| {
-            if ranges.disable_stats {
+            if let Some(length) = purpose.field().and_then(|field| length(&depth, field)) {
+                length
+            } else if ranges.disable_stats {
                 show_plainly(&node, &queue, Some(&depth))
             } else {
                 show(&node, &queue, &depth, ranges.for_purpose(purpose))
@@ -172,6 +174,13 @@ async fn show_all(node: Arc<Node>, mut queues: Vec<Arc<Queue>>, ranges: Ranges) 
         }))
     });
     Ok(Listed(rows.collect()))
+}
+
+/// One of its lengths alone, by which lists are sorted most.
+fn length(depth: &Depth, field: &str) -> Option<Value> {
+    let mut lengths = figures::LENGTHS.iter().zip(figures::lengths(depth));
+    let (name, length) = lengths.find(|(name, _)| **name == field)?;
+    Some(json!({ *name: length }))
 }
 
 /// What it was declared as.

@@ -15,6 +15,7 @@ use super::get::get;
 use crate::compare::table::Spread;
 use crate::measure;
 use crate::peer::Peer;
+use crate::process;
 use crate::setup::{Options, Session};
 use crate::workload::{QueueKind, Workload};
 
@@ -30,9 +31,13 @@ const PAGES: [&str; 4] = [
 const LOOKS: usize = 10;
 /// A console asks again this often, as RabbitMQ's does.
 const REFRESH: Duration = Duration::from_secs(5);
-const TURNS: usize = 4;
+/// The turns of `w2`, with a console open or without. What drifts on the machine meets both kinds alike.
+const TURNS: [bool; 8] = [false, true, true, false, false, true, true, false];
 
-/// Fills the broker, measures `w2`, looks, and measures `w2` with a console open.
+/// Fills the broker, looks, and measures `w2` in turns with a console open and without one.
+///
+/// A broker of ours samples every five seconds in all of them: it does so for ten minutes after its start, looked at or not. So the ratio
+/// tells what the pages take, and `unwatched_cpu_cores`, of a broker through which nothing flows, what the samples do.
 pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
     let address = peer.management().context("this broker has no management API")?;
     let (queues, count) = (setting.scaled(QUEUES), setting.scaled(CONNECTIONS));
@@ -40,10 +45,10 @@ pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
     let names: Vec<String> = (0..queues).map(|number| format!("crowd.{number}")).collect();
     let mut session = Session::open(peer.url(), Options::PLAIN)?;
     session.declare_queues_without_waiting(&names, QueueKind::Durable)?;
-    // Nobody has asked the API yet: what it keeps for those who do costs nothing so far.
-    let alone = throughput(peer, setting)?;
     let waited = look(address)?;
-    let watched = watched(peer, address, setting)? / alone;
+    let unwatched_cores = cpu_cores(peer)?;
+    let watched_cores = beside_console(address, || cpu_cores(peer))?;
+    let watched_ratio = throughput_ratio(peer, address, setting)?;
     names.iter().try_for_each(|name| session.delete_queue(name))?;
     session.close();
     drop(crowd);
@@ -52,7 +57,9 @@ pub fn measure(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<Figures> {
         ("connections".to_owned(), count as f64),
         ("list_p50_ms".to_owned(), waited.median),
         ("list_max_ms".to_owned(), waited.max),
-        ("watched_throughput_ratio".to_owned(), watched),
+        ("unwatched_cpu_cores".to_owned(), unwatched_cores),
+        ("watched_cpu_cores".to_owned(), watched_cores),
+        ("watched_throughput_ratio".to_owned(), watched_ratio),
     ]))
 }
 
@@ -69,24 +76,47 @@ fn look(address: SocketAddr) -> anyhow::Result<Spread> {
     Spread::of(waited).ok_or_else(|| anyhow!("nothing was looked at"))
 }
 
-/// Messages a second of `w2`, the median of several turns.
-fn throughput(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<f64> {
-    let workload = Workload::named("w2").context("there is no w2")?;
-    let plan = setting.how.plan(peer.url().clone(), Some(peer.pid()))?;
-    let run = |_| anyhow::Ok(measure::measure(&workload, &plan)?.received_per_second);
-    let runs: Vec<f64> = (0..TURNS).map(run).collect::<Result<_, _>>()?;
-    Ok(Spread::of(runs).context("nothing was measured")?.median)
+/// CPU-seconds a second that the broker takes through two refreshes while no message flows.
+fn cpu_cores(peer: &Peer) -> anyhow::Result<f64> {
+    let usage = || process::usage(peer.pid()).context("the broker's process is gone");
+    let (before, began) = (usage()?, Instant::now());
+    thread::sleep(2 * REFRESH);
+    let used = usage()?.since(&before);
+    Ok(used.cpu_seconds() / began.elapsed().as_secs_f64())
 }
 
-/// The same while somebody has a console open.
-fn watched(peer: &Peer, address: SocketAddr, setting: &Setting<'_>) -> anyhow::Result<f64> {
+/// Messages a second with a console open, as a part of those without: the medians of their turns.
+fn throughput_ratio(peer: &Peer, address: SocketAddr, setting: &Setting<'_>) -> anyhow::Result<f64> {
+    let (mut alone, mut watched) = (Vec::new(), Vec::new());
+    for open in TURNS {
+        let turn = || throughput(peer, setting);
+        if open {
+            watched.push(beside_console(address, turn)?);
+        } else {
+            alone.push(turn()?);
+        }
+    }
+    let median = |rates| Spread::of(rates).map(|spread| spread.median);
+    Ok(median(watched).context("no turn with a console")? / median(alone).context("no turn without one")?)
+}
+
+/// Messages a second of `w2` in one turn, which lasts as long as a console waits before it asks again, so that it asks in each.
+fn throughput(peer: &Peer, setting: &Setting<'_>) -> anyhow::Result<f64> {
+    let workload = Workload::named("w2").context("there is no w2")?;
+    let mut plan = setting.how.plan(peer.url().clone(), Some(peer.pid()))?;
+    plan.duration = plan.duration.max(REFRESH);
+    Ok(measure::measure(&workload, &plan)?.received_per_second)
+}
+
+/// What `work` returns while somebody has a console open.
+fn beside_console<T>(address: SocketAddr, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let console = scope.spawn(|| refresh(address, &over));
-        let rate = throughput(peer, setting);
+        let result = work();
         over.store(true, Ordering::Relaxed);
         console.join().map_err(|_| anyhow!("the console failed"))??;
-        rate
+        result
     })
 }
 

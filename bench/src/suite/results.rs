@@ -45,6 +45,15 @@ impl Measured {
     }
 }
 
+/// A case that could not be measured to its end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// The case.
+    pub case: String,
+    /// What stood in its way.
+    pub reason: String,
+}
+
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
 pub struct Results {
@@ -58,6 +67,9 @@ pub struct Results {
     pub scale: f64,
     /// Every run.
     pub measured: Vec<Measured>,
+    /// What could not be measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
     /// Every target that something was measured for.
     pub verdicts: Vec<Verdict>,
 }
@@ -72,6 +84,7 @@ impl Results {
             machine: Machine::here(),
             scale,
             measured: Vec::new(),
+            failures: Vec::new(),
             verdicts: Vec::new(),
         }
     }
@@ -81,15 +94,21 @@ impl Results {
         self.measured.push(measured);
     }
 
+    /// Keeps that a case could not be measured.
+    pub fn fail(&mut self, case: &Case, error: &anyhow::Error) {
+        let (case, reason) = (case.to_string(), format!("{error:#}"));
+        self.failures.push(Failure { case, reason });
+    }
+
     /// Holds all that was measured against the targets.
     pub fn judge(&mut self) {
         self.verdicts = TARGETS.iter().filter_map(|target| target.judge(self)).collect();
     }
 
-    /// No target was missed, and no run had a problem.
+    /// No target was missed, no run had a problem, and nothing failed.
     pub fn passed(&self) -> bool {
         let sound = self.measured.iter().all(|run| run.problems.is_empty());
-        sound && self.verdicts.iter().all(|verdict| verdict.met != Some(false))
+        sound && self.failures.is_empty() && self.verdicts.iter().all(|verdict| verdict.met != Some(false))
     }
 
     /// What a directory of these is called: the commit and the machine.
@@ -176,6 +195,9 @@ impl fmt::Display for Results {
                 "\nPROBLEM: {} on {}, round {}: {problems}",
                 run.case, run.broker, run.round
             )?;
+        }
+        for Failure { case, reason } in &self.failures {
+            writeln!(f, "\nFAILED: {case}: {reason}")?;
         }
         Ok(())
     }
@@ -293,6 +315,22 @@ pub fn brokers(results: &Results) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_case_that_could_not_be_measured_is_told_and_is_no_success() {
+        let mut results = Results::new("abc", 1.0);
+        assert!(results.passed());
+        results.fail(
+            &Case::Start,
+            &anyhow::anyhow!("no room").context("start on everack"),
+        );
+        assert!(!results.passed());
+        let text = results.to_string();
+        assert!(
+            text.contains("FAILED: start: start on everack: no room"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn values_are_told_with_their_units() {

@@ -277,12 +277,45 @@ impl Batch {
 
     /// The messages `from..to` in memory of their own, so that a few of them do not hold on to a large chunk.
     pub fn copied(&self, from: u16, to: u16) -> Batch {
+        let mut copies = ShortList::default();
+        copies.make_room(usize::from(to - from));
+        let chunk = self.copy(from, to, &mut copies);
+        let groups = self
+            .groups
+            .iter()
+            .filter(|group| group.from < to && group.to > from);
+        let groups = groups.map(|group| Group {
+            from: group.from.max(from) - from,
+            to: group.to.min(to) - from,
+            mandatory: group.mandatory,
+        });
+        Batch {
+            chunk,
+            entries: copies,
+            groups: groups.collect(),
+        }
+    }
+
+    /// As [`Batch::copied`], with the messages at the same indices as here. Of the others nothing is left but an empty entry; they must not be asked for.
+    pub fn thinned(&self, from: u16, to: u16) -> Batch {
+        let mut entries = ShortList::default();
+        entries.make_room(self.entries.len());
+        (0..from).for_each(|_| entries.push(Entry::default()));
+        let chunk = self.copy(from, to, &mut entries);
+        (usize::from(to)..self.entries.len()).for_each(|_| entries.push(Entry::default()));
+        Batch {
+            chunk,
+            entries,
+            groups: self.groups.clone(),
+        }
+    }
+
+    /// Copies the messages `from..to` into a chunk of their own; their entries go into `copies`.
+    fn copy(&self, from: u16, to: u16, copies: &mut ShortList<Entry>) -> Bytes {
         let entries = &self.entries[usize::from(from)..usize::from(to)];
         let parts = |entry: &Entry| u32::from(entry.address_len) + entry.header_len + entry.body_len;
         let size = entries.iter().map(|entry| parts(entry) as usize).sum();
         let mut chunk = BytesMut::with_capacity(size);
-        let mut copies = ShortList::default();
-        copies.make_room(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let address_off = chunk.len() as u32;
             let header_off = address_off + u32::from(entry.address_len);
@@ -297,20 +330,7 @@ impl Batch {
             chunk.extend_from_slice(self.header(index));
             chunk.extend_from_slice(self.body(index));
         }
-        let groups = self
-            .groups
-            .iter()
-            .filter(|group| group.from < to && group.to > from);
-        let groups = groups.map(|group| Group {
-            from: group.from.max(from) - from,
-            to: group.to.min(to) - from,
-            mandatory: group.mandatory,
-        });
-        Batch {
-            chunk: chunk.freeze(),
-            entries: copies,
-            groups: groups.collect(),
-        }
+        chunk.freeze()
     }
 
     /// The same messages, some with other properties (flags word and properties, which must be sound), in memory of their

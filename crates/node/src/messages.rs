@@ -49,6 +49,12 @@ impl Content for Messages {
         worth_it.then(|| Self::new(self.0.copied(from, to)))
     }
 
+    fn thinned(&self, from: u16, to: u16) -> Option<Self> {
+        let taken = self.0.bytes(from, to) + size_of_val(&self.0.entries[..]) as u64;
+        let worth_it = taken * 2 < self.pinned();
+        worth_it.then(|| Self::new(self.0.thinned(from, to)))
+    }
+
     fn pinned(&self) -> u64 {
         self.0.chunk.len() as u64
     }

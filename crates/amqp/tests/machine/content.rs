@@ -361,6 +361,17 @@ fn a_slice_of_a_batch_is_delivered_and_copied() {
     assert_eq!(groups, [(0, 1), (1, 5), (5, 6)]);
     assert!(copy.bytes(0, 6) < batch.bytes(3, 9));
     assert_eq!((batch.bytes(3, 3), batch.bytes(0, 99)), (0, 0));
+    let thinned = batch.thinned(3, 9);
+    assert_eq!(thinned.len(), batch.len());
+    assert_eq!(thinned.groups[..], batch.groups[..]);
+    assert_eq!(thinned.chunk, copy.chunk);
+    for index in 3..9 {
+        assert_eq!(thinned.body(index), batch.body(index));
+        assert_eq!(thinned.routing_key(index), batch.routing_key(index));
+        assert_eq!(thinned.header(index), batch.header(index));
+    }
+    assert_eq!(thinned.copied(4, 8).chunk, batch.copied(4, 8).chunk);
+    assert_eq!(thinned.bytes(3, 9), copy.bytes(0, 6));
 }
 
 #[test]

@@ -221,9 +221,8 @@ impl<C: Content> Partition<C> {
 fn settle_run<C: Content>(totals: &mut Totals, run: &mut Run<C>) {
     if !run.location.is_durable() {
         run.compact();
-    } else if run.is_wasteful() {
+    } else if run.is_wasteful() && !run.thin() {
         totals.resident_bytes -= u64::from(run.bytes);
-        run.content = None;
     }
 }
 

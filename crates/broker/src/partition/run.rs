@@ -26,8 +26,14 @@ pub trait Content: Clone {
         None
     }
 
+    /// A copy of `from..to` alone with the same indices as here, in much less memory; `None` where there is no such copy.
+    fn thinned(&self, from: u16, to: u16) -> Option<Self> {
+        let _ = (from, to);
+        None
+    }
+
     /// Bytes of memory that this content keeps in use as a whole, however little of it is wanted; 0 if unknown. A durable
-    /// run that stays behind and is a small part of that is read from the log later.
+    /// run that stays behind and is a small part of that is thinned, or read from the log later.
     fn pinned(&self) -> u64 {
         0
     }
@@ -177,6 +183,16 @@ impl<C: Content> Run<C> {
             self.to -= self.from;
             self.from = 0;
         }
+    }
+
+    /// Replaces content that pins much for little by a copy with the same indices, which a durable run's record has too. False: there is no such copy, and
+    /// the content is gone.
+    pub(super) fn thin(&mut self) -> bool {
+        self.content = self
+            .content
+            .take()
+            .and_then(|content| content.thinned(self.from, self.to));
+        self.content.is_some()
     }
 
     /// Whether the content keeps much more in memory than these messages.

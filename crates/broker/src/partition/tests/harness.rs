@@ -73,6 +73,14 @@ impl Content for Batch {
         (part.len() * 4 < self.0.len()).then(|| Self(Arc::new(part.to_vec())))
     }
 
+    fn thinned(&self, from: u16, to: u16) -> Option<Self> {
+        let kept = usize::from(from)..usize::from(to);
+        let nothing = (u64::MAX, 0);
+        let entries = self.0.iter().enumerate();
+        let thinned = entries.map(|(index, entry)| if kept.contains(&index) { *entry } else { nothing });
+        (kept.len() * 8 < self.0.len()).then(|| Self(Arc::new(thinned.collect())))
+    }
+
     fn pinned(&self) -> u64 {
         self.size(0, self.0.len() as u16)
     }

@@ -203,22 +203,25 @@ fn what_does_not_fit_into_memory_is_delivered_lean() {
 
 #[test]
 fn little_does_not_pin_much() {
-    // Of a batch of 100 messages this queue gets three: a transient run is copied out, a durable one is read later.
-    let part = |first: u64, location: u64| {
+    // Of a batch of 100 messages this queue gets some: a transient run is copied out, a durable one is thinned, or read later where that saves little.
+    let whole = Batch::even(100, 100);
+    let part = |first: u64, location: u64, count: u16| {
         let mut part = run(first, 100, location);
-        part.content = Some(Batch::even(100, 100));
-        (part.from, part.to, part.bytes) = (50, 53, 300);
+        part.content = Some(whole.clone());
+        (part.from, part.to, part.bytes) = (50, 50 + count, u32::from(count) * 10);
         part
     };
     let mut bench = Bench::new();
-    bench.enqueue(part(1, 0));
-    bench.enqueue(part(4, 7));
+    bench.enqueue(part(1, 0, 3));
+    bench.enqueue(part(4, 7, 3));
+    bench.enqueue(part(7, 8, 20));
     bench.round();
-    assert_eq!(bench.partition.resident_bytes(), 0);
+    assert_eq!(whole.owners(), 1, "nobody holds on to it");
+    assert_eq!(bench.partition.resident_bytes(), 30);
     bench.consume(1, 0);
     assert_eq!(
         bench.round(),
-        "1: consuming\nc1 <- 1..4 #0\nc1 <- 4..7 #3 @1:7[50] lean"
+        "1: consuming\nc1 <- 1..4 #0\nc1 <- 4..7 #3 @1:7[50]\nc1 <- 7..27 #6 @1:8[50] lean"
     );
 }
 

@@ -15,20 +15,24 @@ pub trait CommitLog: Send + 'static {
     /// A commit that was begun, for whoever waits for it.
     type Commit: Commit;
 
-    /// Write records; they are promised to nobody before they are committed. Returns the position that the offsets given by
-    /// `frames` count from. `Full` leaves the log and the frames as they were.
+    /// Append records; they are promised to nobody, and may not be there to be read, before they are committed. Returns the position that the
+    /// offsets given by `frames` count from; `frames` is empty then. `Full` leaves the log and the frames as they were.
     fn append(&mut self, frames: &mut Frames) -> Result<Position, AppendError>;
 
     /// As `append`, for facts that free space: settlements, deletions.
     fn append_reserved(&mut self, frames: &mut Frames) -> Result<Position, AppendError>;
 
-    /// Begin to commit everything appended. Records may be appended, and further commits begun, before it has ended.
-    fn begin_commit(&mut self) -> Self::Commit;
+    /// Begin to commit everything appended. Records may be appended, and further commits begun, before it has ended. An error is one of writing what
+    /// was appended.
+    fn begin_commit(&mut self) -> Result<Self::Commit, Fatal>;
 
     /// Wait until everything appended is committed. Returns the position before which every record is.
     fn commit(&mut self) -> Result<Position, Fatal> {
-        self.begin_commit().wait()
+        self.begin_commit()?.wait()
     }
+
+    /// Whether the disk answers as quickly as it should: on a slow one it may be better to write in another way.
+    fn disk_is_quick(&mut self, _quick: bool) {}
 
     /// To be called when nothing has come for a while.
     fn idle(&mut self) -> Result<(), Fatal>;

@@ -32,8 +32,12 @@ impl<D: Disk> CommitLog for Standalone<D> {
         self.log.append_reserved(frames)
     }
 
-    fn begin_commit(&mut self) -> LogSync<D> {
+    fn begin_commit(&mut self) -> Result<LogSync<D>, Fatal> {
         self.log.begin_sync()
+    }
+
+    fn disk_is_quick(&mut self, quick: bool) {
+        self.log.disk_is_quick(quick);
     }
 
     fn idle(&mut self) -> Result<(), Fatal> {

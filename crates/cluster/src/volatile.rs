@@ -76,6 +76,7 @@ impl CommitLog for Volatile {
             segment.records.insert(base.forward(offset), group.slice(range));
         }
         segment.bytes += bytes;
+        frames.clear();
         self.end = base.forward(bytes as u32);
         Ok(base)
     }
@@ -84,8 +85,8 @@ impl CommitLog for Volatile {
         self.append(frames)
     }
 
-    fn begin_commit(&mut self) -> VolatileCommit {
-        VolatileCommit(self.end)
+    fn begin_commit(&mut self) -> Result<VolatileCommit, Fatal> {
+        Ok(VolatileCommit(self.end))
     }
 
     fn idle(&mut self) -> Result<(), Fatal> {

@@ -102,11 +102,11 @@ fn standalone_on_memory() {
 fn check_overlapping(mut log: impl CommitLog) {
     let start = log.committed();
     let first = append(&mut log, b"first");
-    let first_commit = log.begin_commit();
+    let first_commit = log.begin_commit().expect("the disk works");
     let second = append(&mut log, b"second");
-    let second_commit = log.begin_commit();
+    let second_commit = log.begin_commit().expect("the disk works");
     let third = append(&mut log, b"third");
-    let nothing_new = log.begin_commit();
+    let nothing_new = log.begin_commit().expect("the disk works");
     assert!(start <= first);
     let committed = std::thread::spawn(move || second_commit.wait()).join();
     let committed = committed.expect("no panic").expect("it commits");
@@ -133,9 +133,9 @@ fn standalone_commits_that_overlap_fail_together() {
     let disk = Memory::new(1);
     let mut log = standalone(&disk);
     append(&mut log, b"first");
-    let first = log.begin_commit();
+    let first = log.begin_commit().expect("the disk works");
     append(&mut log, b"second");
-    let second = log.begin_commit();
+    let second = log.begin_commit().expect("the disk works");
     disk.fail_at(disk.calls() + 1, Fault::Io);
     first.wait().expect_err("the disk fails");
     second

@@ -44,6 +44,7 @@ pub mod append;
 pub mod buffers;
 pub mod commits;
 pub mod opening;
+pub mod pace;
 pub mod progress;
 pub mod recall;
 pub mod record;

@@ -12,12 +12,12 @@ use everack_cluster::CommitLog as _;
 use everack_node::names::NameKey;
 use everack_node::opening::{self, Opened, Plan};
 use everack_node::upkeep::Upkeep;
-use everack_storage::disk::Os;
+use everack_storage::disk::{DirectWrites, Os};
 use parking_lot::Mutex;
 
 use crate::auth::Authenticator;
 use crate::auth::declared::Declared;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::data_directory::DataDirectory;
 use crate::engine::Engine;
 use crate::engine::asker::Asker;
@@ -67,6 +67,7 @@ impl Broker for Everack {
         } = start;
         let plan = plan(&config.load())?;
         let disk = Os::open(data.path()).context("the data directory cannot be opened")?;
+        let disk = disk.with_direct_writes(direct_writes(config.load().data.direct_writes));
         let runtime = tokio::runtime::Handle::current();
         let opened =
             tokio::task::spawn_blocking(move || opening::open(disk, &plan).map(|opened| (opened, plan)))
@@ -280,6 +281,14 @@ impl Everack {
         if let Some(traces) = traces {
             traces.wait();
         }
+    }
+}
+
+fn direct_writes(setting: config::DirectWrites) -> DirectWrites {
+    match setting {
+        config::DirectWrites::Auto => DirectWrites::WhereKnown,
+        config::DirectWrites::Never => DirectWrites::Never,
+        config::DirectWrites::Always => DirectWrites::Always,
     }
 }
 

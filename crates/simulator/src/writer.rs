@@ -8,6 +8,7 @@ use everack_cluster::{Commit as _, CommitLog, Standalone};
 use everack_node::alarms::Resource;
 use everack_node::append::{AppendJob, JobId, Lane, Origin, Share, Written};
 use everack_node::commits::Commits;
+use everack_node::pace::Pace;
 use everack_node::rounds::Rounds;
 use everack_storage::{AppendError, Position};
 
@@ -37,6 +38,7 @@ pub struct Writer {
     /// Written in this round.
     written: Vec<Written>,
     commits: Commits,
+    pace: Pace,
     /// Syncs under way, as they were begun.
     syncs: VecDeque<UnderWay>,
     /// When the writes of the last rounds in which a segment ended were over, and how long they took.
@@ -99,6 +101,7 @@ impl Writer {
             retry_at: 0,
             written: Vec::new(),
             commits: Commits::default(),
+            pace: Pace::default(),
             syncs: VecDeque::new(),
             long_writes: VecDeque::new(),
             torn: Vec::new(),
@@ -266,14 +269,20 @@ impl Core {
 
     fn begin_sync(&self, writer: &mut Writer, now: u64) {
         let (write_us, sync_us) = (self.disk.take_elapsed(), self.disk.sync_micros());
+        let quick = writer.pace.is_quick();
+        writer.log().disk_is_quick(quick);
+        let Ok(commit) = writer.log().begin_commit() else {
+            writer.rounds.nothing_written();
+            return self.die();
+        };
         let tally = &mut writer.tally;
         tally.rounds += 1;
         tally.overtaking += u64::from(!writer.syncs.is_empty());
         tally.longest_us = tally.longest_us.max(write_us + sync_us);
         tally.longest_sync_us = tally.longest_sync_us.max(sync_us);
         writer.note_write(now + write_us, write_us);
+        writer.pace.round_took(write_us + sync_us);
         writer.rounds.written(now + write_us);
-        let commit = writer.log().begin_commit();
         let number = writer.commits.begin(std::mem::take(&mut writer.written));
         writer.syncs.push_back(UnderWay {
             number,
@@ -308,20 +317,27 @@ impl Core {
             _ => false,
         };
         if tears && let Some(mut first) = flawed::first_part(&mut job, is_move) {
+            let bytes = first.bytes() as u64;
             if writer.log().append(&mut first).is_ok() {
                 let end = writer.log().appended();
-                self.progress.appended(end, first.bytes() as u64);
+                self.progress.appended(end, bytes);
                 writer.written.push(flawed::nobody(end));
             }
             writer.torn.push(job);
             return;
         }
+        let bytes = job.frames.bytes() as u64;
+        let rescues = flawed::kinds(&job).any(|kind| kind == flawed::MOVED);
         let appended = match job.lane {
             Lane::Publish => writer.log().append(&mut job.frames),
             Lane::Settle => writer.log().append_reserved(&mut job.frames),
         };
         match appended {
-            Ok(base) => self.appended(writer, &job, base),
+            Ok(base) => {
+                self.progress.appended(writer.log().appended(), bytes);
+                writer.tally.rescues += u64::from(rescues);
+                Self::appended(writer, &job, base);
+            }
             Err(AppendError::Full) if self.flaw == Flaw::ConfirmsWithoutRoom => {
                 let end = writer.log().appended();
                 writer
@@ -333,11 +349,9 @@ impl Core {
         }
     }
 
-    fn appended(&self, writer: &mut Writer, job: &AppendJob, base: Position) {
+    fn appended(writer: &mut Writer, job: &AppendJob, base: Position) {
         let end = writer.log().appended();
-        self.progress.appended(end, job.frames.bytes() as u64);
         let tally = &mut writer.tally;
-        tally.rescues += u64::from(flawed::kinds(job).any(|kind| kind == flawed::MOVED));
         tally.shared_transactions += u64::from(job.shares.len() > 1);
         writer
             .written

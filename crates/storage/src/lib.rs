@@ -20,6 +20,7 @@ pub mod disk;
 pub mod record;
 
 mod frames;
+mod gate;
 pub mod manifest;
 pub mod segment;
 
@@ -28,6 +29,7 @@ mod fatal;
 mod log;
 mod log_sync;
 mod maintenance;
+mod pending;
 mod reader;
 mod recovery;
 mod shared;

@@ -1,15 +1,25 @@
-//! The appending side of the log: one thread at a time, one write an append, one sync for all that waits.
+//! The appending side of the log: one thread at a time, one sync for all that waits.
 //!
 //! ```text
-//!  durable <= appended
-//!     |          `- written by `append`: may be read, promised to nobody
+//!  durable <= written <= end
+//!     |          |        `- given to `append`: promised to nobody
+//!     |          `- in the file: may be read
 //!     `- covered by a sync that returned
 //! ```
+//!
+//! A segment is written through the page cache, each group when it is appended; or past it, all groups together when their sync begins
+//! ([`pending`](crate::pending)), which costs half the CPU and is durable earlier. Past it goes what nobody is going to read soon, on a disk that is quick:
+//!
+//! - from the first time that somebody reads from the segment on, the rest of it goes through the cache ([`gate`](crate::gate));
+//! - a segment is begun past the cache if nobody has read a record from the log while the one before was written: who reads lags, and finds what he
+//!   will come to in the cache;
+//! - and if [`Log::disk_is_quick`] has not been told otherwise.
 
 use crate::{
     AppendError, Fatal, Frames, LogSync, Maintenance, OpenError, Position, Reader, RecoveryReport,
     SegmentNumber,
     disk::{Disk, File, is_full, is_out_of_files},
+    pending::Pending,
     record::{self, EndReason, HEAD_FRAME_BYTES, Head, PAGE_BYTES, SECTOR_BYTES, sector_up},
     recovery,
     segment::{self, FORMAT_VERSION, GROUPS_START, Header, Segment},
@@ -66,15 +76,18 @@ pub struct Log<D: Disk> {
     active: Active<D::File>,
     /// What the last group head in the log says of `durable`.
     told: Position,
+    quick: bool,
+    /// Records read when the active segment was begun.
+    reads: u64,
 }
 
 /// The segment that is written to.
 struct Active<F> {
     number: SegmentNumber,
-    /// For writing, and for the syncs of whoever writes.
-    file: Arc<F>,
-    /// For syncs beside those, one at a time each.
-    for_syncs: Vec<Arc<F>>,
+    segment: Arc<Segment<F>>,
+    files: Files<F>,
+    /// What is to be written past the page cache.
+    pending: Pending,
     /// Where the next group starts.
     end: u64,
     length: u64,
@@ -88,12 +101,22 @@ struct Active<F> {
 /// open file only one would hear of it, and the other would report success.
 const SYNCS_APART: usize = 8;
 
-impl<F> Active<F> {
+/// The active segment's file, opened several times.
+struct Files<F> {
+    /// For writing through the page cache, and for the syncs of whoever writes.
+    common: Arc<F>,
+    /// For writing past it, as long as the segment's gate is open.
+    direct: Option<F>,
+    /// For syncs beside each other, one at a time each.
+    for_syncs: Vec<Arc<F>>,
+}
+
+impl<F> Files<F> {
     /// An open file that no sync uses now, and that was opened before anything was written.
     fn file_to_sync(&self) -> Arc<F> {
         let mut idle = self.for_syncs.iter();
         let idle = idle.find(|file| Arc::strong_count(file) == 1);
-        idle.unwrap_or(&self.file).clone()
+        idle.unwrap_or(&self.common).clone()
     }
 }
 
@@ -111,7 +134,7 @@ impl<D: Disk> Log<D> {
         };
         let length = u64::from(shared.options.segment_bytes);
         let name = shared.supply.obtain(length, Space::Reserved)?.ok_or_else(full)?;
-        let active = start_segment(&shared, (name, length), number, report.end)?.ok_or_else(full)?;
+        let active = start_segment(&shared, (name, length), number, report.end, true)?.ok_or_else(full)?;
         shared
             .appended
             .store(Position::new(number, active.end as u32).0, Ordering::Release);
@@ -122,15 +145,17 @@ impl<D: Disk> Log<D> {
                 shared,
                 active,
                 told: durable,
+                quick: true,
+                reads: 0,
             },
             report,
         ))
     }
 
-    /// Write records in one write; they are durable after the next `sync`. Returns the position that the offsets given
-    /// by `frames` count from. `frames` keeps its records; clear it for the next.
+    /// Append records; they are durable after the next `sync`, and may be read then, or before. Returns the position that the offsets given
+    /// by `frames` count from. `frames` is empty then.
     ///
-    /// `Full` leaves everything as it was. It is also the answer while the reserve is missing.
+    /// `Full` leaves everything as it was, `frames` too. It is also the answer while the reserve is missing.
     ///
     /// # Panics
     /// When `frames` is larger than [`record::GROUP_BYTES_MAX`].
@@ -145,17 +170,19 @@ impl<D: Disk> Log<D> {
 
     /// Make everything appended durable. Returns the position before which every record is.
     pub fn sync(&mut self) -> Result<Position, Fatal> {
-        self.begin_sync().run()
+        self.begin_sync()?.run()
     }
 
-    /// Begin to make everything appended durable; another thread may carry it out while this one appends.
-    pub fn begin_sync(&mut self) -> LogSync<D> {
+    /// Begin to make everything appended durable; another thread may carry it out while this one appends. What goes past the page cache is written here, and
+    /// an error of that has poisoned the log.
+    pub fn begin_sync(&mut self) -> Result<LogSync<D>, Fatal> {
+        self.write_pending()?;
         let dirty = std::mem::replace(&mut self.active.dirty, false);
-        LogSync::new(
+        Ok(LogSync::new(
             self.shared.clone(),
-            dirty.then(|| self.active.file_to_sync()),
+            dirty.then(|| self.active.files.file_to_sync()),
             self.end(),
-        )
+        ))
     }
 
     /// Note in the log how far it is durable, if it does not say so yet; to be called when nothing has come for a
@@ -173,8 +200,16 @@ impl<D: Disk> Log<D> {
             Ok(_) | Err(AppendError::Full) => {}
             Err(AppendError::Fatal(fatal)) => return Err(fatal),
         }
+        self.write_pending()?;
+        self.active.pending.shrink();
         self.active.dirty = dirty;
         Ok(())
+    }
+
+    /// Whether the next segment may be written past the page cache as far as the disk is concerned. A slow disk keeps whoever writes past the cache
+    /// waiting, and what could be written and synced beside it too.
+    pub fn disk_is_quick(&mut self, quick: bool) {
+        self.quick = quick;
     }
 
     /// Make everything durable and end the log, so that the next start knows it was stopped in order.
@@ -226,7 +261,7 @@ impl<D: Disk> Log<D> {
         self.write(frames)
     }
 
-    /// Write the group at the end of the active segment, where it fits.
+    /// Add the group at the end of the active segment, where it fits.
     fn write(&mut self, frames: &mut Frames) -> Result<Position, AppendError> {
         let base = self.end();
         let head = Head {
@@ -234,22 +269,67 @@ impl<D: Disk> Log<D> {
             group_bytes: frames.bytes() as u32,
             records: frames.records(),
         };
-        let unpadded = frames.bytes();
-        let bytes = frames.seal(self.shared.identity, self.active.number, base.offset(), head);
-        let page_end = (self.active.end + unpadded as u64).next_multiple_of(PAGE_BYTES);
-        bytes.resize((page_end - self.active.end) as usize, 0);
-        let written = self.active.file.write_at(bytes, self.active.end);
-        bytes.truncate(unpadded);
-        match written {
-            Ok(()) => {}
-            Err(error) if is_full(&error) => return Err(self.abandon_segment()),
-            Err(error) => return Err(self.shared.poison("writing", error).into()),
+        let end = sector_up(self.active.end + frames.bytes() as u64);
+        frames.seal(self.shared.identity, self.active.number, base.offset(), head);
+        if self.active.files.direct.is_some() && self.active.segment.gate.is_open() {
+            self.gather(frames, end);
+            if self.active.pending.is_full() {
+                self.write_pending()?;
+            }
+        } else {
+            self.write_pending()?;
+            self.write_through(frames)?;
+            self.active.end = end;
+            self.shared.appended.store(self.end().0, Ordering::Release);
         }
         self.told = head.durable;
         self.active.dirty = true;
-        self.active.end = sector_up(self.active.end + unpadded as u64);
-        self.shared.appended.store(self.end().0, Ordering::Release);
         Ok(base)
+    }
+
+    /// The group, which ends at `end`, will be written past the page cache with others.
+    fn gather(&mut self, frames: &mut Frames, end: u64) {
+        let active = &mut self.active;
+        let spare = active.pending.spare();
+        let group = frames.take_padded((end - active.end) as usize, spare);
+        active.pending.push(active.end, group);
+        active.end = end;
+    }
+
+    /// Write the group through the page cache, in whole pages, so that none has to be read for that.
+    fn write_through(&mut self, frames: &mut Frames) -> Result<(), AppendError> {
+        let unpadded = frames.bytes();
+        let page_end = (self.active.end + unpadded as u64).next_multiple_of(PAGE_BYTES);
+        let bytes = frames.padded((page_end - self.active.end) as usize);
+        let written = self.active.files.common.write_at(bytes, self.active.end);
+        frames.unpad(unpadded);
+        match written {
+            Ok(()) => {
+                frames.clear();
+                Ok(())
+            }
+            Err(error) if is_full(&error) => Err(self.abandon_segment()),
+            Err(error) => Err(self.shared.poison("writing", error).into()),
+        }
+    }
+
+    /// Write what was to be written past the page cache; through it, if somebody has come to read from the segment meanwhile. The space for it is
+    /// allocated, on a file system that keeps it, so even a full disk is a failed disk here.
+    fn write_pending(&mut self) -> Result<(), Fatal> {
+        let active = &mut self.active;
+        if active.pending.is_empty() {
+            return Ok(());
+        }
+        let (start, parts) = (active.pending.start(), active.pending.parts());
+        let parts = &parts[..active.pending.len()];
+        let written = match (active.segment.gate.enter(), &active.files.direct) {
+            (Some(_nobody_reads), Some(direct)) => direct.write_parts_at(parts, start),
+            _ => active.files.common.write_parts_at(parts, start),
+        };
+        written.map_err(|error| self.shared.poison("writing", error))?;
+        active.pending.clear();
+        self.shared.appended.store(self.end().0, Ordering::Release);
+        Ok(())
     }
 
     /// A write ran out of space although the space was allocated (some file systems cannot promise it). A part of the
@@ -279,17 +359,27 @@ impl<D: Disk> Log<D> {
         if !self.active.ended {
             self.end_segment(EndReason::Rolled)?;
         }
-        let started = start_segment(&self.shared, (name, length), next, self.durable());
+        let past_cache = self.quick && self.nobody_has_read();
+        let started = start_segment(&self.shared, (name, length), next, self.durable(), past_cache);
         let failed = |error| self.shared.poison("starting a segment", error);
         self.active = started.map_err(failed)?.ok_or(AppendError::Full)?;
         self.shared.appended.store(self.end().0, Ordering::Release);
         Ok(())
     }
 
+    /// Whether nobody has read a record since this was last asked.
+    fn nobody_has_read(&mut self) -> bool {
+        let reads = self.shared.reads.load(Ordering::Relaxed);
+        std::mem::replace(&mut self.reads, reads) == reads
+    }
+
     fn end_segment(&mut self, reason: EndReason) -> Result<(), Fatal> {
+        self.write_pending()?;
+        // The end is written through the page cache.
+        self.active.segment.gate.shut();
         let failed = |error| self.shared.poison("ending a segment", error);
         let mask = self.shared.mask(self.active.number);
-        let file = &self.active.file;
+        let file = &self.active.files.common;
         let end =
             recovery::write_end(&**file, mask, self.active.end, self.durable(), reason).map_err(failed)?;
         self.active.ended = true;
@@ -309,14 +399,15 @@ impl<D: Disk> Log<D> {
 }
 
 /// Make the file `name`, of `length` bytes, segment `number`: header, sync, then the name. `None`: the disk is full, or no more files can be
-/// opened; the file is kept.
+/// opened; the file is kept. `past_cache`: to be written past the page cache, where the disk can.
 fn start_segment<D: Disk>(
     shared: &Shared<D>,
     (name, length): (String, u64),
     number: SegmentNumber,
     durable: Position,
+    past_cache: bool,
 ) -> io::Result<Option<Active<D::File>>> {
-    let (file, for_syncs) = match open_apart(&shared.disk, &name) {
+    let files = match open_files(&shared.disk, &name, past_cache) {
         Err(error) if is_out_of_files(&error) => {
             return shared.supply.give_back(name, length).map(|()| None);
         }
@@ -329,22 +420,25 @@ fn start_segment<D: Disk>(
         durable,
         length,
     };
-    match file.write_at(&header.encode(), 0) {
+    match files.common.write_at(&header.encode(), 0) {
         Err(error) if is_full(&error) => return shared.supply.give_back(name, length).map(|()| None),
         other => other?,
     }
-    file.sync_all()?;
+    files.common.sync_all()?;
     match shared.disk.rename(&name, &segment::file_name(number)) {
         Err(error) if is_full(&error) => return shared.supply.give_back(name, length).map(|()| None),
         other => other?,
     }
     shared.directory.sync()?;
-    let file = Arc::new(file);
-    shared.insert(Segment::new(number, length, Some(file.clone())));
+    let make = match files.direct {
+        Some(_) => Segment::past_cache,
+        None => Segment::new,
+    };
     Ok(Some(Active {
         number,
-        file,
-        for_syncs,
+        segment: shared.insert(make(number, length, Some(files.common.clone()))),
+        files,
+        pending: Pending::default(),
         end: GROUPS_START,
         length,
         dirty: false,
@@ -352,12 +446,19 @@ fn start_segment<D: Disk>(
     }))
 }
 
-/// The file to write to, and others for syncs beside each other.
-type Apart<F> = (F, Vec<Arc<F>>);
-
-fn open_apart<D: Disk>(disk: &D, name: &str) -> io::Result<Apart<D::File>> {
-    let others = (0..SYNCS_APART).map(|_| disk.open(name).map(Arc::new));
-    Ok((disk.open(name)?, others.collect::<io::Result<_>>()?))
+fn open_files<D: Disk>(disk: &D, name: &str, past_cache: bool) -> io::Result<Files<D::File>> {
+    let direct = if past_cache { disk.open_direct(name)? } else { None };
+    let for_syncs = (0..SYNCS_APART).map(|_| disk.open(name).map(Arc::new));
+    let files = Files {
+        for_syncs: for_syncs.collect::<io::Result<_>>()?,
+        common: Arc::new(disk.open(name)?),
+        direct,
+    };
+    if files.direct.is_some() {
+        // Otherwise each write would have to look for the pages of what the file once held, and drop them.
+        files.common.forget_cached()?;
+    }
+    Ok(files)
 }
 
 // A group head is written even when there is nothing but it.
@@ -369,20 +470,16 @@ mod tests {
 
     #[test]
     fn syncs_beside_each_other_have_open_files_of_their_own() {
-        let active = Active {
-            number: SegmentNumber(1),
-            file: Arc::new(0),
+        let files = Files {
+            common: Arc::new(0),
+            direct: None,
             for_syncs: (1..=SYNCS_APART).map(Arc::new).collect(),
-            end: 0,
-            length: 0,
-            dirty: true,
-            ended: false,
         };
-        let mut syncs: Vec<_> = (0..SYNCS_APART).map(|_| active.file_to_sync()).collect();
+        let mut syncs: Vec<_> = (0..SYNCS_APART).map(|_| files.file_to_sync()).collect();
         let used: Vec<usize> = syncs.iter().map(|file| **file).collect();
         assert_eq!(used, (1..=SYNCS_APART).collect::<Vec<_>>());
-        assert_eq!(*active.file_to_sync(), 0, "there is always one");
+        assert_eq!(*files.file_to_sync(), 0, "there is always one");
         drop(syncs.remove(4));
-        assert_eq!(*active.file_to_sync(), 5, "it is free again");
+        assert_eq!(*files.file_to_sync(), 5, "it is free again");
     }
 }

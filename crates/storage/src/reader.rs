@@ -96,6 +96,7 @@ impl<D: Disk> Reader<D> {
         if position >= self.shared.appended() {
             return Err(missing());
         }
+        self.shared.reads.fetch_add(1, Ordering::Relaxed);
         let mut read = self.read_from(&segment, position, payload_bytes);
         if matches!(&read, Err(error) if is_unreadable(error)) {
             // A block that has gone bad stays so; a bus that was reset does not. What is called damaged here is set aside for good.

@@ -20,6 +20,7 @@
 use crate::{
     Position, SegmentNumber,
     disk::File,
+    gate::Gate,
     record::{long, number},
 };
 use parking_lot::Mutex;
@@ -130,6 +131,8 @@ pub(crate) struct Segment<F> {
     pub(crate) damaged: AtomicBool,
     /// Opened when first read, closed again when too many are open.
     pub(crate) file: Mutex<Option<Arc<F>>>,
+    /// Shut before the file is read.
+    pub(crate) gate: Gate,
 }
 
 impl<F> Segment<F> {
@@ -139,6 +142,15 @@ impl<F> Segment<F> {
             length,
             damaged: AtomicBool::new(false),
             file: Mutex::new(file),
+            gate: Gate::new(false),
+        }
+    }
+
+    /// As `new`, for a segment that is going to be written past the page cache.
+    pub(crate) fn past_cache(number: SegmentNumber, length: u64, file: Option<Arc<F>>) -> Segment<F> {
+        Segment {
+            gate: Gate::new(true),
+            ..Segment::new(number, length, file)
         }
     }
 }

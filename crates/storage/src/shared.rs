@@ -31,6 +31,8 @@ pub(crate) struct Shared<D: Disk> {
     /// A `Position`: everything before it is on the medium.
     durable: AtomicU64,
     pub(crate) supply: Supply<D>,
+    /// Records read by position so far.
+    pub(crate) reads: AtomicU64,
     /// Sealed segments whose files are open, in the order they were opened.
     open: Mutex<VecDeque<SegmentNumber>>,
     _lock: D::Lock,
@@ -54,6 +56,7 @@ impl<D: Disk> Shared<D> {
             appended: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             supply,
+            reads: AtomicU64::new(0),
             open: Mutex::default(),
             _lock: lock,
         }
@@ -89,12 +92,15 @@ impl<D: Disk> Shared<D> {
         self.segments.read().get(&number).cloned()
     }
 
-    pub(crate) fn insert(&self, segment: Segment<D::File>) {
-        self.segments.write().insert(segment.number, Arc::new(segment));
+    pub(crate) fn insert(&self, segment: Segment<D::File>) -> Arc<Segment<D::File>> {
+        let segment = Arc::new(segment);
+        self.segments.write().insert(segment.number, segment.clone());
+        segment
     }
 
-    /// The file of a segment, opened if it is not; closes the one opened longest ago when too many are open.
+    /// The file of a segment to read from, opened if it is not; closes the one opened longest ago when too many are open.
     pub(crate) fn file(&self, segment: &Segment<D::File>) -> io::Result<Arc<D::File>> {
+        segment.gate.shut();
         if let Some(file) = segment.file.lock().as_ref() {
             return Ok(file.clone());
         }

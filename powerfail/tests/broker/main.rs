@@ -19,6 +19,8 @@ use tempfile::TempDir;
 
 /// Segments that are full soon; no alarm before the disk is full.
 const CONFIG: &str = "[data]\nsegment = \"1 MiB\"\nfree_min = \"0 B\"\n";
+/// Behind `CONFIG`: the log is written past the page cache, although our file system does not say that it can.
+const PAST_CACHE: &str = "direct_writes = \"always\"\n";
 const SIGABRT: i32 = 6;
 /// A settlement is durable this long after it was received, plus the syncs that it has to wait for.
 const SETTLEMENT: Duration = Duration::from_millis(10);
@@ -29,9 +31,32 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let trial = |name: &str, act: fn(&mut Lab) -> anyhow::Result<()>| {
-        everack_compat::trial(name, move || in_lab(act))
+        everack_compat::trial(name, move || in_lab("", act))
+    };
+    let past_cache = |name: &str, act: fn(&mut Lab) -> anyhow::Result<()>| {
+        let name = format!("past the page cache, {name}");
+        everack_compat::trial(&name, move || in_lab(PAST_CACHE, act))
     };
     let trials = vec![
+        past_cache(
+            "power cuts of all kinds take nothing that was confirmed",
+            power_cuts,
+        ),
+        past_cache("a write that fails stops the broker", |lab| {
+            stops(lab, "eio:write:20")
+        }),
+        past_cache("a sync that fails stops the broker", |lab| {
+            stops(lab, "eio:fsync:10")
+        }),
+        past_cache(
+            "a full disk blocks publishers until consumers have made room",
+            full_disk,
+        ),
+        past_cache("short writes are written to their end", short_writes),
+        past_cache(
+            "settlements are durable in time where syncs are slow",
+            settlements,
+        ),
         trial(
             "power cuts of all kinds take nothing that was confirmed",
             power_cuts,
@@ -82,8 +107,8 @@ struct Lab {
 }
 
 /// A test with a lab of its own. Where it fails, the broker's own account belongs to it.
-fn in_lab(act: fn(&mut Lab) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let mut lab = Lab::new()?;
+fn in_lab(config: &str, act: fn(&mut Lab) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut lab = Lab::new(config)?;
     act(&mut lab).map_err(|error| {
         error.context(format!(
             "failed; the broker's log ends with\n{}\n",
@@ -93,13 +118,13 @@ fn in_lab(act: fn(&mut Lab) -> anyhow::Result<()>) -> anyhow::Result<()> {
 }
 
 impl Lab {
-    fn new() -> anyhow::Result<Self> {
+    fn new(more_config: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let settings = disk::Settings::new(folder.path().join("backing"));
         let disk = Mounted::new(settings, &folder.path().join("disk"))?;
         let broker = Broker::with(Settings {
             data: Some(disk.at().join("data")),
-            config: CONFIG.to_owned(),
+            config: format!("{CONFIG}{more_config}"),
             ..Settings::default()
         });
         Ok(Self {
@@ -316,7 +341,7 @@ fn slow_disk(lab: &mut Lab) -> anyhow::Result<()> {
 /// A message is delivered after its sync: power that goes while others wait for theirs takes nothing that anybody has seen.
 fn seen_is_durable(lab: &mut Lab) -> anyhow::Result<()> {
     for run in 0..4 {
-        *lab = Lab::new()?;
+        *lab = Lab::new("")?;
         lab.set("slow-sync:20")?;
         let publisher = lab.publisher(0, 500);
         let holder = Holder::start(&lab.broker.url());
@@ -398,7 +423,7 @@ fn settlements(lab: &mut Lab) -> anyhow::Result<()> {
 /// The same check on a disk that lies: it has to find a loss, every time.
 fn lying_disk(lab: &mut Lab) -> anyhow::Result<()> {
     for run in 0..4 {
-        *lab = Lab::new()?;
+        *lab = Lab::new("")?;
         let publisher = lab.publisher(0, 500);
         publisher.wait_for(200)?;
         lab.set("lying")?;

@@ -171,17 +171,18 @@ impl Rig {
     /// Writes and syncs what waits for the log, as one group, and tells whom it concerns.
     pub(crate) fn write(&mut self) {
         for mut job in self.jobs.drain(..) {
+            let bytes = job.frames.bytes() as u64;
             let base = match job.lane {
                 Lane::Publish => self.log.append(&mut job.frames),
                 Lane::Settle => self.log.append_reserved(&mut job.frames),
             };
             let (base, end) = (base.expect("there is room"), self.log.appended());
-            self.progress.appended(end, job.frames.bytes() as u64);
+            self.progress.appended(end, bytes);
             self.written
                 .extend(job.shares.iter().map(|share| (*share, base, end)));
         }
         let list = self.commits.list();
-        let commit = self.log.begin_commit();
+        let commit = self.log.begin_commit().expect("the disk works");
         let number = self.commits.begin(std::mem::replace(&mut self.written, list));
         let durable = commit.wait().expect("the disk works");
         self.commits.ended(number, durable);

@@ -229,12 +229,13 @@ impl Desk {
     pub(crate) fn write(&self, count: usize) {
         let mut log = self.log.borrow_mut();
         for mut job in self.jobs.borrow_mut().drain(..count) {
+            let bytes = job.frames.bytes() as u64;
             let base = match job.lane {
                 Lane::Publish => log.append(&mut job.frames),
                 Lane::Settle => log.append_reserved(&mut job.frames),
             };
             let (base, end) = (base.expect("there is room"), log.appended());
-            self.progress.appended(end, job.frames.bytes() as u64);
+            self.progress.appended(end, bytes);
             self.durable
                 .borrow_mut()
                 .extend(job.shares.iter().map(|share| (*share, base, end)));

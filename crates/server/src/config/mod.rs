@@ -22,4 +22,5 @@ pub use keys::{Config, Traces};
 pub(crate) use load::parse;
 pub(crate) use load::without_counterpart;
 pub use load::{Override, Sources};
+pub(crate) use setting::DirectWrites;
 pub use table::{Change, Changed};

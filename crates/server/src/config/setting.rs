@@ -470,6 +470,18 @@ choice! {
 }
 
 choice! {
+    /// Whether the log is written past the kernel's page cache.
+    DirectWrites {
+        /// While nobody reads from the log and the disk is quick, where the file system is known to be fit for it.
+        Auto = "auto",
+        /// Never.
+        Never = "never",
+        /// While nobody reads from the log and the disk is quick, without asking the file system.
+        Always = "always",
+    }
+}
+
+choice! {
     /// Whether publishers decide which of their messages are followed.
     Parents {
         /// The sampled flag of a message's trace context decides.

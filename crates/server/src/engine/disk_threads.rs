@@ -1,7 +1,7 @@
 //! The threads that write and sync the log: group commit.
 //!
 //! ```text
-//! take all jobs ──> append each ──> one fdatasync ──> tell every origin what is durable ──> run the partitions inline
+//! take all jobs ──> write them ───> one fdatasync ──> tell every origin what is durable ──> run the partitions inline
 //!  └ one thread at a time ───────┘   └ several may be at it, so that none waits long for another's
 //! ```
 //!
@@ -17,6 +17,7 @@ use everack_node::alarms::Resource;
 use everack_node::append::{AppendJob, Lane, Origin, Share, Written};
 use everack_node::catalog_service::CatalogRequest;
 use everack_node::commits::Commits;
+use everack_node::pace::Pace;
 use everack_node::request::Request;
 use everack_node::rounds::ROUNDS_MAX;
 use everack_storage::{AppendError, Position};
@@ -38,6 +39,7 @@ pub(crate) struct DiskThreads<L> {
     /// Of the thread that writes.
     desk: Mutex<Desk<L>>,
     commits: Mutex<Commits>,
+    pace: Mutex<Pace>,
     engine: Arc<Engine>,
 }
 
@@ -61,6 +63,7 @@ impl<L: CommitLog> DiskThreads<L> {
         Self {
             desk: Mutex::new(desk),
             commits: Mutex::default(),
+            pace: Mutex::default(),
             engine,
         }
     }
@@ -110,6 +113,7 @@ impl<L: CommitLog> DiskThreads<L> {
     }
 
     fn round(&self, jobs: &mut Vec<AppendJob>) {
+        let round_begun = Instant::now();
         let Some((number, commit)) = self.write(jobs) else {
             self.engine.disk.nothing_written();
             return;
@@ -118,6 +122,7 @@ impl<L: CommitLog> DiskThreads<L> {
         let begun = Instant::now();
         let durable = commit.wait().unwrap_or_else(|error| die("sync", &error));
         self.engine.disk_figures.synced(begun.elapsed());
+        self.pace.lock().round_took(micros(round_begun.elapsed()));
         if let Some(recorder) = &self.engine.recorder {
             recorder.synced(begun, durable);
         }
@@ -139,7 +144,9 @@ impl<L: CommitLog> DiskThreads<L> {
             return None;
         }
         desk.marked = false;
+        desk.log.disk_is_quick(self.pace.lock().is_quick());
         let commit = desk.log.begin_commit();
+        let commit = commit.unwrap_or_else(|error| die("write", &error));
         let mut commits = self.commits.lock();
         let written = std::mem::replace(&mut desk.written, commits.list());
         self.engine.disk_figures.grouped(written.len() as u64);
@@ -176,20 +183,21 @@ impl<L: CommitLog> Desk<L> {
             self.parked.push(job);
             return;
         }
+        let bytes = job.frames.bytes() as u64;
         let appended = match job.lane {
             Lane::Publish => self.log.append(&mut job.frames),
             Lane::Settle => self.log.append_reserved(&mut job.frames),
         };
         match appended {
-            Ok(base) => self.appended(&job, base, engine),
+            Ok(base) => self.appended(&job, (base, bytes), engine),
             Err(AppendError::Full) => self.park(job, engine),
             Err(error) => die("write", &error),
         }
     }
 
-    fn appended(&mut self, job: &AppendJob, base: Position, engine: &Engine) {
+    fn appended(&mut self, job: &AppendJob, (base, bytes): (Position, u64), engine: &Engine) {
         let end = self.log.appended();
-        engine.progress.appended(end, job.frames.bytes() as u64);
+        engine.progress.appended(end, bytes);
         self.written
             .extend(job.shares.iter().map(|share| (*share, base, end)));
     }
@@ -228,6 +236,10 @@ impl<L: CommitLog> Desk<L> {
             tracing::error!(%error, "the log could not be closed cleanly; the next start recovers it");
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Ends the process: nothing may be confirmed any more.

@@ -122,6 +122,8 @@ struct State {
     faults: BTreeMap<u64, Fault>,
     capacity: Option<u64>,
     lying: bool,
+    /// Files can be written past the cache.
+    direct: bool,
     locked: bool,
     random: u64,
 }
@@ -207,6 +209,11 @@ impl Memory {
         self.state.lock().lying = lying;
     }
 
+    /// Whether files can be written past the page cache, which is not the case at first.
+    pub fn set_direct(&self, direct: bool) {
+        self.state.lock().direct = direct;
+    }
+
     /// The disk as the next boot finds it. The present one is left as it is, so that one crash can be given several
     /// outcomes.
     pub fn restart(&self, outcome: Outcome, seed: u64) -> Memory {
@@ -217,6 +224,7 @@ impl Memory {
             names_durable: state.names_durable.clone(),
             capacity: state.capacity,
             lying: state.lying,
+            direct: state.direct,
             unreadable: state.unreadable.clone(),
             random: seed,
             ..State::default()
@@ -539,6 +547,7 @@ impl Disk for Memory {
         Ok(MemoryFile {
             disk: self.clone(),
             file,
+            direct: false,
         })
     }
 
@@ -549,7 +558,16 @@ impl Disk for Memory {
         Ok(MemoryFile {
             disk: self.clone(),
             file,
+            direct: false,
         })
+    }
+
+    fn open_direct(&self, name: &str) -> io::Result<Option<MemoryFile>> {
+        if !self.state.lock().direct {
+            return Ok(None);
+        }
+        let file = self.open(name)?;
+        Ok(Some(MemoryFile { direct: true, ..file }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -8,7 +8,7 @@ mod memory;
 mod os;
 
 pub use memory::{Fault, Memory, Outcome};
-pub use os::Os;
+pub use os::{DirectWrites, Os};
 
 use std::io;
 
@@ -23,6 +23,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn create(&self, name: &str) -> io::Result<Self::File>;
     /// Open an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Self::File>;
+    /// Open an existing file to be written past the page cache, by [`File::write_parts_at`] only: whole sectors of 512 bytes that begin at a multiple
+    /// of 512 in the file and in memory. `None`: the file had better be written through the cache, or has to be.
+    fn open_direct(&self, name: &str) -> io::Result<Option<Self::File>>;
     /// Rename, replacing `to` if it exists. Durable after `sync_directory`.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Remove a file. Who has it open keeps reading it. Durable after `sync_directory`.
@@ -52,6 +55,8 @@ pub trait File: Send + Sync + 'static {
     fn written_bytes(&self) -> io::Result<u64>;
     /// Write all bytes. After an error any part of them may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Write `parts`, none of them empty, one behind the other, from `offset` on. After an error anything of them may have been written.
+    fn write_parts_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
     /// Make the contents durable (fdatasync). An error means that unsynced contents may be gone for good.
     fn sync_data(&self) -> io::Result<()>;
     /// Make contents and length durable (fsync).

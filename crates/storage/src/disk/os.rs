@@ -11,6 +11,9 @@ use std::{
 const LOCK_NAME: &str = "LOCK";
 /// Zeros are written in pieces of this size where a file system cannot reserve space.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+/// Parts that one call to the system writes.
+#[cfg(target_os = "linux")]
+const PARTS_AT_ONCE: usize = 8;
 /// A file in more pieces than this passes for written to its end.
 const EXTENTS_MAX: usize = 1000;
 
@@ -21,6 +24,19 @@ pub struct Os {
     /// What syncs the directory's entries.
     handle: Arc<fs::File>,
     sync: bool,
+    direct_writes: DirectWrites,
+}
+
+/// Which files are written past the page cache, of those that are opened to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DirectWrites {
+    /// None.
+    Never,
+    /// Where the file system is known to keep the space that was allocated (ext4, XFS) and says that whole sectors of 512 bytes
+    /// will do, which it can from Linux 6.1 on.
+    WhereKnown,
+    /// All; opening one fails where that is impossible.
+    Always,
 }
 
 impl Os {
@@ -38,7 +54,16 @@ impl Os {
             directory: Arc::new(directory),
             handle,
             sync: true,
+            direct_writes: DirectWrites::Never,
         })
+    }
+
+    /// The same directory with the log's segments written past the page cache.
+    pub fn with_direct_writes(self, direct_writes: DirectWrites) -> Os {
+        Os {
+            direct_writes,
+            ..self
+        }
     }
 
     /// The same directory with every sync left out. **Loses confirmed data at a power failure**; it exists so that a
@@ -69,6 +94,32 @@ fn create_durably(directory: &Path) -> io::Result<()> {
     fs::File::open(parent)?.sync_all()
 }
 
+/// Whether a write into allocated space cannot run out of it. Others than these may have to find room for each write (copy on write).
+#[cfg(target_os = "linux")]
+fn keeps_what_is_allocated(directory: &fs::File) -> io::Result<bool> {
+    const EXT4: u64 = 0xEF53;
+    const XFS: u64 = 0x5846_5342;
+    let file_system = rustix::fs::fstatfs(directory)?.f_type;
+    Ok(matches!(file_system as u64, EXT4 | XFS))
+}
+
+/// Whether the file can be written past the cache in whole sectors that begin at a multiple of 512 in file and memory. Kernels before 6.1 do not
+/// say, and a device with sectors of 4 KiB cannot.
+#[cfg(target_os = "linux")]
+fn takes_sectors(path: &Path) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    const DIOALIGN: StatxFlags = StatxFlags::from_bits_retain(0x2000);
+    const SECTOR_BYTES: u32 = crate::record::SECTOR_BYTES as u32;
+    let known = match statx(CWD, path, AtFlags::empty(), DIOALIGN) {
+        Ok(known) => known,
+        Err(rustix::io::Errno::NOSYS) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let fits = |alignment: u32| alignment != 0 && SECTOR_BYTES.is_multiple_of(alignment);
+    let said = known.stx_mask & DIOALIGN.bits() != 0;
+    Ok(said && fits(known.stx_dio_mem_align) && fits(known.stx_dio_offset_align))
+}
+
 impl Disk for Os {
     type File = OsFile;
     type Lock = fs::File;
@@ -91,6 +142,35 @@ impl Disk for Os {
             file,
             sync: self.sync,
         })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn open_direct(&self, name: &str) -> io::Result<Option<OsFile>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let fits = match self.direct_writes {
+            DirectWrites::Never => false,
+            DirectWrites::WhereKnown => {
+                keeps_what_is_allocated(&self.handle)? && takes_sectors(&self.path(name))?
+            }
+            DirectWrites::Always => true,
+        };
+        if !fits {
+            return Ok(None);
+        }
+        let past_cache = rustix::fs::OFlags::DIRECT.bits() as i32;
+        let file = fs::File::options()
+            .write(true)
+            .custom_flags(past_cache)
+            .open(self.path(name))?;
+        Ok(Some(OsFile {
+            file,
+            sync: self.sync,
+        }))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open_direct(&self, _: &str) -> io::Result<Option<OsFile>> {
+        Ok(None)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -220,6 +300,38 @@ impl File for OsFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn write_parts_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+        for parts in parts.chunks(PARTS_AT_ONCE) {
+            let mut slices = [io::IoSlice::new(&[]); PARTS_AT_ONCE];
+            for (slice, part) in slices.iter_mut().zip(parts) {
+                *slice = io::IoSlice::new(part);
+            }
+            let mut left = &mut slices[..parts.len()];
+            while !left.is_empty() {
+                match rustix::io::pwritev(&self.file, left, offset) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(bytes) => {
+                        io::IoSlice::advance_slices(&mut left, bytes);
+                        offset += bytes as u64;
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn write_parts_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+        for part in parts {
+            self.write_at(part, offset)?;
+            offset += part.len() as u64;
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -47,9 +47,42 @@ struct Stopped {
     ledger: Ledger,
 }
 
-fn stop_at(call: u64, lying: bool, promise: Promise) -> Stopped {
-    let disk = Memory::new(1);
-    disk.set_lying(lying);
+/// What kind of disk it is.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    /// The log is written past the page cache.
+    direct: bool,
+    /// Syncs do nothing.
+    lying: bool,
+}
+
+impl Kind {
+    const CACHED: Kind = Kind {
+        direct: false,
+        lying: false,
+    };
+    const HONEST: [Kind; 2] = [
+        Kind::CACHED,
+        Kind {
+            direct: true,
+            ..Kind::CACHED
+        },
+    ];
+    const LYING: Kind = Kind {
+        lying: true,
+        ..Kind::CACHED
+    };
+
+    fn disk(self) -> Memory {
+        let disk = Memory::new(1);
+        disk.set_direct(self.direct);
+        disk.set_lying(self.lying);
+        disk
+    }
+}
+
+fn stop_at(call: u64, kind: Kind, promise: Promise) -> Stopped {
+    let disk = kind.disk();
     disk.crash_at(call);
     let mut ledger = Ledger::default();
     match workload::run(&disk, &mut ledger, promise) {
@@ -61,8 +94,8 @@ fn stop_at(call: u64, lying: bool, promise: Promise) -> Stopped {
 }
 
 /// The history with one call answered by an error. It ends there: by then the log is poisoned, or out of space.
-fn fail_at(call: u64, fault: Fault) -> Stopped {
-    let disk = Memory::new(1);
+fn fail_at(call: u64, kind: Kind, fault: Fault) -> Stopped {
+    let disk = kind.disk();
     disk.fail_at(call, fault);
     let mut ledger = Ledger::default();
     // Whether it came through or was refused: what was promised up to then must hold.
@@ -71,9 +104,8 @@ fn fail_at(call: u64, fault: Fault) -> Stopped {
 }
 
 /// The calls of the undisturbed history at which a crash makes a difference.
-fn crash_points(lying: bool) -> Vec<u64> {
-    let disk = Memory::new(1);
-    disk.set_lying(lying);
+fn crash_points(kind: Kind) -> Vec<u64> {
+    let disk = kind.disk();
     let mut ledger = Ledger::default();
     workload::run(&disk, &mut ledger, Promise::AfterSync).expect("the history runs undisturbed");
     assert!(ledger.newest().segment().0 >= 5, "the history rolls");
@@ -95,10 +127,10 @@ fn recover_after(stopped: &Stopped, fate: Fate) -> Result<(), Violation> {
 }
 
 /// Every violation that a single crash shows.
-fn violations_of_one_crash(lying: bool, promise: Promise) -> Vec<Violation> {
-    let stopped = crash_points(lying)
+fn violations_of_one_crash(kind: Kind, promise: Promise) -> Vec<Violation> {
+    let stopped = crash_points(kind)
         .into_iter()
-        .map(|call| stop_at(call, lying, promise));
+        .map(|call| stop_at(call, kind, promise));
     stopped
         .flat_map(|stopped| Fate::ALL.map(|fate| recover_after(&stopped, fate).err()))
         .flatten()
@@ -161,94 +193,111 @@ fn on_two_threads(points: &[u64], check: impl Fn(u64) -> usize + Sync) -> usize 
 
 #[test]
 fn a_single_crash_breaks_nothing() {
-    assert_eq!(violations_of_one_crash(false, Promise::AfterSync), []);
+    for kind in Kind::HONEST {
+        assert_eq!(violations_of_one_crash(kind, Promise::AfterSync), []);
+    }
 }
 
 #[test]
 fn nothing_promised_is_lost_by_two_stops_anywhere() {
-    let points = crash_points(false);
-    let tried = on_two_threads(&points, |call| {
-        check_second_stops(&stop_at(call, false, Promise::AfterSync))
-    });
-    println!(
-        "{} first stops, {tried} second ones",
-        points.len() * Fate::ALL.len()
-    );
+    for kind in Kind::HONEST {
+        let points = crash_points(kind);
+        let tried = on_two_threads(&points, |call| {
+            check_second_stops(&stop_at(call, kind, Promise::AfterSync))
+        });
+        println!(
+            "{kind:?}: {} first stops, {tried} second ones",
+            points.len() * Fate::ALL.len()
+        );
+    }
 }
 
 #[test]
 fn nothing_promised_is_lost_by_an_error_anywhere() {
-    for fault in [Fault::Io, Fault::Full] {
-        let calls: Vec<u64> = (1..=*crash_points(false).last().expect("there are calls")).collect();
+    for (kind, fault) in Kind::HONEST
+        .map(|kind| [(kind, Fault::Io), (kind, Fault::Full)])
+        .concat()
+    {
+        let calls: Vec<u64> = (1..=*crash_points(kind).last().expect("there are calls")).collect();
         let tried = on_two_threads(&calls, |call| {
-            let stopped = fail_at(call, fault);
+            let stopped = fail_at(call, kind, fault);
             for fate in Fate::ALL {
                 let violation = recover_after(&stopped, fate).err();
-                assert_eq!(violation, None, "after {fault:?} at call {call}, {fate:?}");
+                assert_eq!(
+                    violation, None,
+                    "{kind:?}, after {fault:?} at call {call}, {fate:?}"
+                );
             }
             Fate::ALL.len()
         });
-        println!("{tried} recoveries after {fault:?}");
+        println!("{kind:?}: {tried} recoveries after {fault:?}");
     }
 }
 
 #[test]
 fn nothing_promised_is_lost_by_an_error_and_a_stop_in_the_recovery() {
-    // A failed sync is the nasty one: the page cache shows what the medium does not have.
-    let points: Vec<u64> = crash_points(false).into_iter().step_by(7).collect();
-    let tried = on_two_threads(&points, |call| check_second_stops(&fail_at(call, Fault::Io)));
-    println!("{tried} second stops");
+    for kind in Kind::HONEST {
+        // A failed sync is the nasty one: the page cache shows what the medium does not have.
+        let points: Vec<u64> = crash_points(kind).into_iter().step_by(7).collect();
+        let tried = on_two_threads(&points, |call| {
+            check_second_stops(&fail_at(call, kind, Fault::Io))
+        });
+        println!("{kind:?}: {tried} second stops");
+    }
 }
 
 /// Seed 1537 of the simulator: what a failed sync has lost is still to be seen by the next process on the same kernel.
 #[test]
 fn nothing_promised_is_lost_by_a_power_failure_in_the_life_after_an_error() {
-    let mut lives = 0;
-    for call in 1..=*crash_points(false).last().expect("there are calls") {
-        let mut stopped = fail_at(call, Fault::Io);
-        stopped.disk = stopped.disk.kill();
-        stopped
-            .ledger
-            .recover(&stopped.disk)
-            .unwrap_or_else(|stop| panic!("call {call}: {stop:?}"));
-        workload::go_on(&stopped.disk, &mut stopped.ledger)
-            .unwrap_or_else(|stop| panic!("call {call}: {stop:?}"));
-        for fate in Fate::ALL {
-            let violation = recover_after(&stopped, fate).err();
-            assert_eq!(
-                violation, None,
-                "after an error at call {call}, a life, and {fate:?}"
-            );
-            lives += 1;
+    for kind in Kind::HONEST {
+        let mut lives = 0;
+        for call in 1..=*crash_points(kind).last().expect("there are calls") {
+            lives += check_life_after_error(kind, call);
         }
+        println!("{kind:?}: {lives} lives");
     }
-    println!("{lives} lives");
+}
+
+fn check_life_after_error(kind: Kind, call: u64) -> usize {
+    let mut stopped = fail_at(call, kind, Fault::Io);
+    stopped.disk = stopped.disk.kill();
+    stopped
+        .ledger
+        .recover(&stopped.disk)
+        .unwrap_or_else(|stop| panic!("{kind:?}, call {call}: {stop:?}"));
+    workload::go_on(&stopped.disk, &mut stopped.ledger)
+        .unwrap_or_else(|stop| panic!("{kind:?}, call {call}: {stop:?}"));
+    for fate in Fate::ALL {
+        let violation = recover_after(&stopped, fate).err();
+        let after = format!("{kind:?}, after an error at call {call}, a life, and {fate:?}");
+        assert_eq!(violation, None, "{after}");
+    }
+    Fate::ALL.len()
 }
 
 #[test]
 fn a_lying_disk_is_found_out() {
-    let violations = violations_of_one_crash(true, Promise::AfterSync);
-    let lost = violations
-        .iter()
-        .filter(|violation| matches!(violation, Violation::Lost(_)))
-        .count();
-    println!("{lost} losses among {} violations", violations.len());
-    assert!(
-        lost > 0,
-        "a disk that never syncs loses what was promised, and the harness sees it"
+    expect_losses(
+        &violations_of_one_crash(Kind::LYING, Promise::AfterSync),
+        "a disk that never syncs loses what was promised, and the harness sees it",
     );
 }
 
 #[test]
 fn a_promise_before_the_sync_is_found_out() {
-    let violations = violations_of_one_crash(false, Promise::AfterAppend);
+    for kind in Kind::HONEST {
+        expect_losses(
+            &violations_of_one_crash(kind, Promise::AfterAppend),
+            "confirming before the sync loses, and the harness sees it",
+        );
+    }
+}
+
+fn expect_losses(violations: &[Violation], why: &str) {
     let lost = violations
         .iter()
-        .filter(|violation| matches!(violation, Violation::Lost(_)))
-        .count();
+        .filter(|violation| matches!(violation, Violation::Lost(_)));
+    let lost = lost.count();
     println!("{lost} losses among {} violations", violations.len());
-    assert!(
-        lost > 0,
-        "confirming before the sync loses, and the harness sees it"
-    );
+    assert!(lost > 0, "{why}");
 }

@@ -1,6 +1,6 @@
 //! An open file of the disk in memory.
 
-use super::{Change, Fault, Memory, error_of};
+use super::{Change, Fault, Memory, SECTOR, error_of};
 use crate::disk::File;
 use std::{io, ops::Range};
 
@@ -9,6 +9,21 @@ use std::{io, ops::Range};
 pub struct MemoryFile {
     pub(super) disk: Memory,
     pub(super) file: usize,
+    /// Opened by `open_direct`.
+    pub(super) direct: bool,
+}
+
+impl MemoryFile {
+    /// What Linux answers to a write past the cache that is not in whole sectors, or not in one place.
+    fn check_sectors(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        const EINVAL: i32 = 22;
+        let whole = |number: usize| (number as u64).is_multiple_of(SECTOR);
+        let fits = |part: &&[u8]| whole(part.len()) && whole(part.as_ptr().addr());
+        if self.direct && !(offset.is_multiple_of(SECTOR) && parts.iter().all(fits)) {
+            return Err(io::Error::from_raw_os_error(EINVAL));
+        }
+        Ok(())
+    }
 }
 
 impl File for MemoryFile {
@@ -19,6 +34,7 @@ impl File for MemoryFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        assert!(!self.direct, "a file to be written past the cache is not read");
         let mut state = self.disk.state.lock();
         state.plain_call()?;
         let wanted = offset..offset + buffer.len() as u64;
@@ -41,10 +57,21 @@ impl File for MemoryFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.check_sectors(&[bytes], offset)?;
         let change = Change::Write {
             file: self.file,
             offset,
             bytes: bytes.to_vec(),
+        };
+        self.disk.state.lock().change(change)
+    }
+
+    fn write_parts_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        self.check_sectors(parts, offset)?;
+        let change = Change::Write {
+            file: self.file,
+            offset,
+            bytes: parts.concat(),
         };
         self.disk.state.lock().change(change)
     }

@@ -1,5 +1,7 @@
 //! What an event changes in what is known.
 
+use std::collections::BTreeSet;
+
 use super::{
     Binding, Book, ChannelId, Class, Consumer, Copy, Delivered, Event, Fate, Held, History, Message, Name,
     Number, Presence, Publish, Queue, TransactionId, TransactionState, Verdict, family,
@@ -101,6 +103,7 @@ impl Book {
                 self.audited(&name, found.unwrap_or_default());
             }
             Event::AuditEnded => self.audit_ended(),
+            Event::AuditBroken => self.audit_broken(),
         }
     }
 
@@ -217,13 +220,30 @@ impl Book {
     /// What nobody holds for certain may be purged.
     fn may_be_purged(&mut self, name: &Name, fate: Fate) {
         let unsteady = self.unsteady_readers(name);
+        let settling = self.settled_in_doubt(name);
         let copies = self.queues.get_mut(name).into_iter();
-        for copy in copies.flat_map(|queue| queue.copies.values_mut()) {
+        for (number, copy) in copies.flat_map(|queue| &mut queue.copies) {
             let held = copy.holder.is_some_and(|(holder, _)| !unsteady.contains(&holder));
             if copy.fate == Fate::Kept && !held {
-                copy.fate = fate;
+                copy.fate = if settling.contains(number) {
+                    Fate::Possible
+                } else {
+                    fate
+                };
             }
         }
+    }
+
+    /// What is settled by transactions whose commit is under way: nobody's hands have it, and it is not in the queue before that is durable, even if the
+    /// channel has long been gone.
+    fn settled_in_doubt(&self, name: &Name) -> BTreeSet<Number> {
+        let transactions = self.transactions.values();
+        transactions
+            .filter(|transaction| transaction.state == TransactionState::InDoubt)
+            .flat_map(|transaction| &transaction.settles)
+            .filter(|(_, held, _)| held.queue == *name)
+            .map(|(_, held, _)| held.number)
+            .collect()
     }
 
     fn purged(&mut self, name: &Name, answered: bool) {

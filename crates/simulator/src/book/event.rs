@@ -209,6 +209,8 @@ pub enum Event {
     Audited(Name, Option<Vec<Found>>, u64),
     /// All queues have been read.
     AuditEnded,
+    /// The node died before all queues were read. Who read may have sent back what was parked, and its failures are forgotten then.
+    AuditBroken,
 }
 
 /// How a process ended, as far as it matters for what may be lost.

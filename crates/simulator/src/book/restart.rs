@@ -88,6 +88,14 @@ impl Book {
         queue.returned_us = Some(now);
     }
 
+    pub(super) fn audit_broken(&mut self) {
+        let copies = self
+            .queues
+            .values_mut()
+            .flat_map(|queue| queue.copies.values_mut());
+        copies.for_each(|copy| copy.failures.clear());
+    }
+
     pub(super) fn audit_ended(&mut self) {
         let now = self.now_us;
         for publish in self.messages.values_mut() {

@@ -39,7 +39,7 @@ fn broken_by(book: &Book, event: &Event) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::book::{Delivered, Event};
+    use crate::book::{Delivered, Event, TransactionId, Verdict};
     use crate::properties::tests::{OTHER, READER, Tale, delivery};
 
     #[test]
@@ -73,5 +73,33 @@ mod tests {
             ..again
         }));
         assert_eq!(tale.broken(), [""; 0], "its holder had gone");
+    }
+
+    /// A message is handed to somebody else after its queue has been purged. Its first holder sent it back, in a transaction, and went.
+    fn purged_beside_a_transaction(is_committed: bool) -> Vec<&'static str> {
+        const IT: TransactionId = TransactionId(9);
+        let again = Delivered {
+            channel: OTHER,
+            redelivered: true,
+            ..delivery(1, 1)
+        };
+        let mut tale = Tale::begin();
+        tale.kept(1).delivered(1, 1);
+        tale.then(Event::SettleSent(READER, vec![1], Verdict::Back, Some(IT)));
+        if is_committed {
+            tale.then(Event::CommitSent(IT));
+        }
+        tale.then(Event::ChannelLost(READER))
+            .then(Event::ChannelEnded(READER))
+            .then(Event::PurgeSent(again.queue.clone()))
+            .then(Event::Purged(again.queue.clone(), 0))
+            .then(Event::Delivered(again));
+        tale.broken()
+    }
+
+    #[test]
+    fn what_is_purged_does_not_come_back_unless_it_was_nowhere() {
+        assert_eq!(purged_beside_a_transaction(false), ["duplicated_after_settle"]);
+        assert_eq!(purged_beside_a_transaction(true), [""; 0]);
     }
 }

@@ -96,6 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn who_was_reading_when_the_node_died_may_have_sent_it_back() {
+        let broken_off = |tale: &mut Family| {
+            tale.later(20_000).crashed();
+            tale.then(Event::AuditBroken).crashed();
+        };
+        assert_eq!(tale(2, 0, broken_off), [""; 0]);
+    }
+
+    #[test]
     fn a_crash_forgets_only_the_last() {
         let crash = |after_us| {
             move |tale: &mut Family| {

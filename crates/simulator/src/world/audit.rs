@@ -23,6 +23,7 @@ pub(super) fn run(core: &Rc<Core>, desk: &mut Desk) -> bool {
             read(core, &name, rotten)
         };
         let Some(reading) = reading else {
+            desk.see(Event::AuditBroken);
             return false;
         };
         readings.push((name, reading));

@@ -160,13 +160,16 @@ impl Client {
     pub fn hand_over(&mut self) -> bool {
         self.session.receive(&mut self.input, self.core.now());
         let moved = !self.session.requests.is_empty() || !self.session.catalog.is_empty();
+        if !moved {
+            return false;
+        }
         for (partition, request) in self.session.requests.drain(..) {
             self.core.post(usize::from(partition.0), request);
         }
         for request in self.session.catalog.drain(..) {
             self.core.post_catalog(request);
         }
-        moved
+        true
     }
 
     /// Lets the session write what there is for its client, and takes it.

@@ -187,6 +187,8 @@ impl<C: Content> Run<C> {
 
     /// Replaces content that pins much for little by a copy with the same indices, which a durable run's record has too. False: there is no such copy, and
     /// the content is gone.
+    #[cold]
+    #[inline(never)]
     pub(super) fn thin(&mut self) -> bool {
         self.content = self
             .content

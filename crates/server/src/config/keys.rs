@@ -67,7 +67,7 @@ table! {
         /// Whether the log is written past the kernel's page cache, which takes less CPU and confirms earlier. `auto`: as long as nobody reads from the
         /// log (consumers that keep up are served from memory), on ext4 and XFS from Linux 6.1 on, on a disk that takes sectors of 512 bytes and
         /// less than 7 ms to sync. What consumers lag behind goes through the cache. `never`: always through the cache. `always`: as `auto`, without asking the file
-        /// system; where it cannot, the start fails.
+        /// system; where it cannot, the broker does not start, or stops at its first write.
         direct_writes: DirectWrites = "\"auto\"", Restart;
         /// Definitions to import at each start, a JSON file in RabbitMQ's format, after what this configuration declares and before anybody
         /// connects. All of it or nothing: a file that cannot be read or says what cannot be stops the start. With it a new data directory
